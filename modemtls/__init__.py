@@ -1,0 +1,1 @@
+"""modemtls: the TLS stack inside a cellular modem as an ordinary secure socket."""
