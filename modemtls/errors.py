@@ -10,7 +10,10 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "CertificateError",
@@ -131,7 +134,7 @@ class CommandError(ModemError):
 
     default_errno = errno.EIO
 
-    def __init__(  # noqa: PLR0913 - the parts of one refusal
+    def __init__(
         self,
         message: str,
         *,
