@@ -1,0 +1,132 @@
+"""What the layers above tell the modem layer: how to attach, and what a TLS connection has to look like.
+
+Everything here is immutable; nothing here talks to a modem.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from modemtls.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "DEFAULT_BAUDRATE",
+    "Auth",
+    "Family",
+    "PdpFamily",
+    "Progress",
+    "Receive",
+    "Settings",
+    "TlsSettings",
+    "Token",
+]
+
+Family: TypeAlias = Literal["tls", "tcp"]
+"""Which of the modem's socket commands a socket belongs to."""
+
+Receive: TypeAlias = Literal["pull", "push"]
+"""``pull``: the modem keeps received data until it is asked; ``push``: it prints data as soon as it arrives."""
+
+Auth: TypeAlias = Literal["none", "pap", "chap", "any"]
+PdpFamily: TypeAlias = Literal["ipv4", "ipv6", "ipv4v6"]
+Token: TypeAlias = "str | int"  # noqa: S105 - a table entry, no password
+"""A value of one of the profile's tables, as the modem spells it (``4``, ``"0XC02F"``)."""
+
+Progress: TypeAlias = "Callable[[str, str], None]"
+"""Called as ``progress(step, detail)``, for instance ``("registration", "searching")``, in the caller's thread."""
+
+DEFAULT_BAUDRATE = 115200
+"""bit/s; the usual factory setting of cellular modules, and the first that is tried when the rate is not given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to attach to a modem. Secrets do not appear in ``repr``.
+
+    ``baudrate`` None: 115200, and on a real serial port that stays silent a few others. ``"auto"``: a few others on any
+    port. A number: only that one. ``pdp`` None: the modem's usual context, or another one that already fits ``apn``.
+    ``roaming`` False: a visited network is refused. ``take_over``: the driver may deactivate, close and reconfigure
+    what it did not create. ``ntp``: server to ask for the time when neither the host nor the network gives it.
+    Times in seconds: ``timeout`` is for the whole bring-up, ``registration_timeout`` for that step of it.
+    """
+
+    apn: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    auth: Auth | None = None
+    family: PdpFamily = "ipv4"
+    pin: str | None = field(default=None, repr=False)
+    pdp: int | None = None
+    baudrate: int | Literal["auto"] | None = None
+    rtscts: bool = False
+    profile: str | None = None
+    roaming: bool = True
+    take_over: bool = False
+    ntp: str | None = None
+    timeout: float = 300.0
+    registration_timeout: float = 180.0
+
+    def __post_init__(self) -> None:
+        if self.pin is not None and not (self.pin.isascii() and self.pin.isdigit() and 4 <= len(self.pin) <= 8):
+            # 3GPP TS 31.101, 9.5.1: a PIN is 4 to 8 decimal digits.
+            raise ConfigurationError("pin: a SIM's PIN is 4 to 8 decimal digits")
+        if isinstance(self.baudrate, int) and self.baudrate <= 0:
+            raise ConfigurationError(f"baudrate: {self.baudrate} is not a positive number")
+        if isinstance(self.baudrate, str) and self.baudrate != "auto":
+            raise ConfigurationError(f'baudrate: a number or "auto", not {self.baudrate!r}')
+        if self.pdp is not None and self.pdp <= 0:
+            raise ConfigurationError(f"pdp: {self.pdp} is not a context number (they start at 1)")
+        if self.password is not None and self.user is None:
+            raise ConfigurationError("password: given without user=")
+        for name in ("timeout", "registration_timeout"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"{name}: must be more than 0 seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """One TLS configuration as the modem is to have it: what a context is made of, and the key it is shared by.
+
+    ``version`` and ``suites`` are the profile's tokens (``tables.tls_versions``, ``suites``); ``ca``, ``cert`` and
+    ``key`` are names from :class:`~modemtls.modem.credentials.CredentialStore`. ``sni`` is a bool where the modem
+    sends the host name of the connection, and the name to send where it wants to be told. ``handshake_timeout`` in
+    whole seconds.
+    """
+
+    version: Token
+    suites: tuple[Token, ...]
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: bool = True
+    client_auth: bool = False
+    sni: bool | str = True
+    check_hostname: bool = True
+    check_dates: bool = True
+    handshake_timeout: int = 60
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The credentials that this configuration refers to."""
+        return frozenset(name for name in (self.ca, self.cert, self.key) if name is not None)
+
+    def bindings(self, context: int) -> dict[str, object]:
+        """Give what the operations ``tls_configure`` and ``tls_verify`` take for ``context``."""
+        return {
+            "context": context,
+            "version": self.version,
+            "suites": self.suites,
+            "ca": self.ca,
+            "cert": self.cert,
+            "key": self.key,
+            "verify": self.verify,
+            "client_auth": self.client_auth,
+            "sni": self.sni,
+            "check_hostname": self.check_hostname,
+            "check_dates": self.check_dates,
+            "handshake_timeout": self.handshake_timeout,
+        }
