@@ -1,0 +1,145 @@
+"""What a secure connection has to look like: versions, suites, certificates, names.
+
+Immutable, and checked here as far as that is possible without an engine. What an engine cannot do it refuses itself.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from modemtls.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["Certificates", "Credential", "SslConfiguration", "Stored", "TlsVersion"]
+
+#: RFC 6066, 3, takes a DNS host name, and that has at most 255 octets (RFC 1035, 2.3.4).
+MAX_NAME = 255
+
+
+@enum.unique
+class TlsVersion(enum.Enum):
+    """A protocol version; members compare by age, oldest first."""
+
+    SSL3 = "ssl3"
+    TLS1_0 = "1.0"
+    TLS1_1 = "1.1"
+    TLS1_2 = "1.2"
+    TLS1_3 = "1.3"
+
+    @classmethod
+    def of(cls, value: TlsVersion | str) -> Self:
+        """Return the member for ``"1.2"`` or the like (``"TLS1.2"``, ``"TLSv1.2"`` also); :class:`ConfigurationError`.
+
+        ``ssl.TLSVersion`` members are understood too.
+        """
+        if isinstance(value, cls):
+            return value
+        name = getattr(value, "name", value)
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{value!r} is no TLS version; one of {cls._choices()}")
+        key = name.lower().removeprefix("tls").removeprefix("v").replace("_", ".").strip()
+        key = {"sslv3": "ssl3", "ssl3.0": "ssl3", "1": "1.0"}.get(key, key)
+        try:
+            return cls(key)
+        except ValueError:
+            raise ConfigurationError(f"{name!r} is no TLS version; one of {cls._choices()}") from None
+
+    @classmethod
+    def _choices(cls) -> str:
+        return ", ".join(f'"{member.value}"' for member in cls)
+
+    @property
+    def age(self) -> int:
+        """A number that is larger for a later version."""
+        return list(TlsVersion).index(self)
+
+    def __lt__(self, other: TlsVersion) -> bool:
+        return self.age < other.age
+
+    def __le__(self, other: TlsVersion) -> bool:
+        return self.age <= other.age
+
+    def __str__(self) -> str:
+        return "SSL 3.0" if self is TlsVersion.SSL3 else f"TLS {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A certificate or key that is in the modem already, by the modem's own name for it."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.isascii() or not self.name.isprintable() or '"' in self.name:
+            raise ConfigurationError(f"{self.name!r} cannot be the name of a stored credential")
+
+
+#: Certificate or key material: PEM or DER bytes, a file with it, or the name of what is in the modem already.
+Credential: TypeAlias = "bytes | os.PathLike[str] | Stored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificates:
+    """Security by certificates.
+
+    ``trusted``: the CA certificates that a peer must chain up to; needed unless ``verify`` is off.
+    ``client_cert`` (the leaf first, then its path) and ``client_key`` go together.
+    ``verify``: check the peer's chain. Off, nothing about the peer is checked: not its name and dates either, which
+    prove nothing in a certificate that anybody may have made.
+    ``check_hostname``: check that the certificate is for the name in the SNI, or the host.
+    ``check_dates``: check validity dates, against the engine's clock.
+    """
+
+    trusted: Credential | None = None
+    client_cert: Credential | None = None
+    client_key: Credential | None = field(default=None, repr=False)
+    verify: bool = True
+    check_hostname: bool = True
+    check_dates: bool = True
+
+    def __post_init__(self) -> None:
+        if self.verify and self.trusted is None:
+            raise ConfigurationError(
+                "no CA to verify the peer with: give trusted= (PEM, DER, a file, or the name of a stored credential), "
+                "or verify=False to connect to anybody"
+            )
+        if self.client_cert is not None and self.client_key is None:
+            raise ConfigurationError("client_cert is given without its client_key")
+        if self.client_key is not None and self.client_cert is None:
+            raise ConfigurationError("client_key is given without its client_cert")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SslConfiguration:
+    """How a secure socket is to connect.
+
+    ``version``: the lowest version allowed, ``max_version`` the highest (None: the engine's highest).
+    ``ciphersuites``: IANA numbers, none meaning all; numbers that the engine does not know are passed over, and if
+    none is left that is an error.
+    ``server_name_indication``: SNI, and the name that the certificate must have; None means the host given to connect.
+    ``handshake_timeout``: seconds for the handshake; None leaves it to the engine.
+    """
+
+    security: Certificates
+    version: TlsVersion = TlsVersion.TLS1_2
+    max_version: TlsVersion | None = None
+    ciphersuites: tuple[int, ...] = ()
+    server_name_indication: str | None = None
+    alpn: tuple[str, ...] = ()
+    handshake_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_version is not None and self.max_version < self.version:
+            raise ConfigurationError(f"no version is left between {self.version} and {self.max_version}")
+        for number in self.ciphersuites:
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= 0xFFFF:
+                raise ConfigurationError(f"{number!r} is no cipher suite: give IANA numbers, such as 0xC02F")
+        name = self.server_name_indication
+        if name is not None and (not name or len(name) > MAX_NAME):
+            raise ConfigurationError(f"server_name_indication has 1 to {MAX_NAME} characters")
+        if self.handshake_timeout is not None and not self.handshake_timeout > 0:
+            raise ConfigurationError("handshake_timeout: must be more than 0 seconds")
