@@ -1,0 +1,120 @@
+"""``modemtls``: reads the command line, runs one command, and turns whatever happens into an exit code.
+
+0 success; 1 the operation failed, with one line on stderr; 2 wrong usage; 130 Ctrl-C; 141 whoever read our output
+went away (128 + SIGPIPE, as a shell reports it); 143 ended by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from modemtls.cli.parser import help_text, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from modemtls.cli.settings import Settings
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; raises nothing but what a debugger would."""
+    try:
+        return _guarded(sys.argv[1:] if argv is None else argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+
+
+def _guarded(argv: Sequence[str]) -> int:
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _ended(130)
+    except BrokenPipeError as error:
+        if type(error) is not BrokenPipeError:  # a connection's, not that of our own output
+            return fail(error)
+        return _ended(141)
+    except OSError as error:
+        return fail(error)
+    except UnicodeError as error:
+        return fail(error)
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    command, options = parse(argv)
+    if command is None:
+        asked = getattr(options, "help_for", None)
+        if asked is not None:
+            sys.stdout.write(help_text(asked))
+            return 0
+        if getattr(options, "version", False):
+            from importlib.metadata import version
+
+            print("modemtls", version("modemtls"))
+            return 0
+        sys.stderr.write(help_text())
+        return 2
+    from modemtls.cli.settings import Settings
+
+    settings = Settings(command, options)
+    module, _, function = command.run.partition(":")
+    run: Callable[[Settings], int] = getattr(importlib.import_module(f"modemtls.cli.{module}"), function)
+    with _ended_politely():
+        return run(settings)
+
+
+class _ended_politely:  # noqa: N801 - used like a function
+    """SIGTERM unwinds the stack as Ctrl-C does, so that children, links and locks are cleaned up."""
+
+    def __enter__(self) -> None:
+        import signal
+        import threading
+
+        self.before: object = None
+        self.mine = threading.current_thread() is threading.main_thread()
+        if self.mine:
+            self.before = signal.signal(signal.SIGTERM, _terminate)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        if self.mine:
+            signal.signal(signal.SIGTERM, self.before)  # type: ignore[arg-type]
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(143)
+
+
+def fail(error: BaseException) -> int:
+    """Say in one line what failed; returns exit code 1."""
+    from modemtls.cli.output import one_line
+
+    try:
+        print(f"modemtls: {one_line(error)}", file=sys.stderr)
+    except OSError:
+        pass
+    return _ended(1)
+
+
+def _ended(code: int) -> int:
+    """Nothing more will be written: keep the interpreter's own flush at exit from complaining about it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            try:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            except (OSError, ValueError):
+                pass
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

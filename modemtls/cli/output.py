@@ -1,0 +1,83 @@
+"""What goes to the screen: one-line errors, status on stderr, the AT dialogue, a progress bar."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+__all__ = ["Progress", "human", "one_line", "printable", "status", "write_bytes"]
+
+
+def printable(text: str) -> str:
+    """Write everything that a terminal would act upon as an escape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def one_line(error: BaseException) -> str:
+    """Tell an exception in one line without control characters."""
+    if isinstance(error, OSError) and error.strerror and error.filename and type(error).__module__ == "builtins":
+        return printable(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    text = " ".join(str(error).split())
+    return printable(text) or type(error).__name__
+
+
+def status(text: str) -> None:
+    """Tell on stderr what is going on."""
+    print(f"modemtls: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def write_bytes(data: bytes) -> None:
+    """Put bytes on stdout, all of them, at once."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def human(size: float) -> str:
+    """Write a number of bytes as people read it."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+class Progress:
+    """A bar on a terminal; silent anywhere else. ``total`` None when the length is not known."""
+
+    def __init__(self, total: int | None, out: TextIO | None = None) -> None:
+        self.total = total
+        self.out = sys.stderr if out is None else out
+        self.shown = self.out.isatty()
+        self.started = time.monotonic()
+        self.last = 0.0
+
+    def __call__(self, done: int) -> None:
+        """So many bytes are here."""
+        now = time.monotonic()
+        finished = self.total is not None and done >= self.total
+        if not self.shown or (now - self.last < 0.1 and not finished):
+            return
+        self.last = now
+        rate = done / max(now - self.started, 0.001)
+        tail = f" {human(done)}  {human(rate)}/s"
+        if self.total:
+            width = max(10, min(40, shutil.get_terminal_size().columns - len(tail) - 12))
+            full = min(width, width * done // self.total)
+            head = f"[{'#' * full}{'.' * (width - full)}] {100 * done // self.total:3d} %"
+        else:
+            head = ""
+        self.out.write(f"\r\x1b[K{head}{tail}")
+        self.out.flush()
+
+    def close(self) -> None:
+        """Leave the line."""
+        if self.shown and self.last:
+            self.out.write("\n")
+            self.out.flush()
+            self.shown = False
