@@ -165,9 +165,10 @@ def zsh() -> str:
         if word in FAMILIES:
             rows = {c.words[1]: c.help for c in _seconds(word)}
             out += [f"                {word})"]
-            out += ["                    if (( CURRENT == 1 )); then"]
+            out += ["                    if (( CURRENT == 2 )); then"]
             out += [f"        {line}" for line in _zsh_described("commands", rows)]
-            out += ["                    _describe command commands; else", "                    case $words[1] in"]
+            out += ["                    _describe command commands; else shift words; (( CURRENT-- ))"]
+            out += ["                    case $words[1] in"]
             for command in _seconds(word):
                 out.append(f"                        {command.words[1]}) _arguments \\")
                 out += _zsh_joined(command, 28)

@@ -1,0 +1,285 @@
+"""``modemtls terminal``: an AT console.
+
+It speaks to the port directly and believes nothing about the modem. On a terminal there is a line editor; on a pipe
+one line after the other is sent, each when the one before is answered.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import re
+import selectors
+import shutil
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from modemtls.cli.lineedit import Editor, Key
+from modemtls.cli.output import printable, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modemtls.at.port import Port
+    from modemtls.cli.settings import Settings
+
+__all__ = ["Screen", "run"]
+
+ANSWER_WAIT = 10.0
+"""Seconds that a piped line may go unanswered, if --timeout is not given."""
+QUIET = 0.1
+"""Seconds of silence after which an unfinished line is shown, and after which the end of a pipe ends the console."""
+
+# V.250 table 1, 27.007 9.2, 27.005 3.2.5; SEND … ends a counted send in several families.
+_FINAL = re.compile(
+    r"OK|ERROR|\+CM[ES] ERROR:.*|NO CARRIER|NO DIALTONE|NO ANSWER|BUSY|SEND OK|SEND FAIL", re.IGNORECASE
+)
+_DATA_PROMPT = re.compile(r"> ?|CONNECT( .*)?")
+
+
+class Screen:
+    """Turns what the modem says into lines, without the echo of what was typed."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._decode = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._part = ""
+        self._echoes: list[str] = []
+        self.waiting = False
+        """A line was sent and its final result has not come."""
+        self.prompted = False
+        """The modem waits for data."""
+
+    def sent(self, line: str) -> None:
+        """Note that this line went out: its echo will not be shown."""
+        self._echoes.append(line)
+        self.waiting, self.prompted = True, False
+
+    def feed(self, data: bytes) -> None:
+        """Take in what the modem said."""
+        self._part += self._decode.decode(data).replace("\0", "")
+        while True:
+            match = re.search(r"\r*\n|\r(?=[^\r\n])|\r$", self._part)
+            if match is None:
+                break
+            line, rest = self._part[: match.start()], self._part[match.end() :]
+            if match.group() == "\r" and not self._is_echo(line) and not rest:
+                break  # more may follow: CR alone ends a line only where something else begins
+            self._part = rest
+            self._line(line)
+        if re.fullmatch(r"> ?", self._part):
+            self._prompt(self._part)
+            self._part = ""
+
+    def _is_echo(self, line: str) -> bool:
+        return bool(self._echoes) and line.rstrip("\x1a") == self._echoes[0]
+
+    def _line(self, line: str) -> None:
+        if self._is_echo(line):
+            del self._echoes[0]
+            return
+        line = line.strip("\r")
+        if not line or (line == " " and self.prompted):
+            return
+        if re.fullmatch(r"CONNECT( .*)?", line) and self.waiting:
+            self._prompt(line)
+            return
+        if _FINAL.fullmatch(line):
+            self.waiting = self.prompted = False
+            self._echoes.clear()
+        self._show(line)
+
+    def _prompt(self, text: str) -> None:
+        self._show(text.rstrip())
+        self.prompted, self.waiting = True, False
+        self._echoes.clear()
+
+    def quiet(self) -> None:
+        """Nothing came for a while: what stands unfinished is shown as it is."""
+        text = self._part.strip("\r")
+        if text and not any(e.startswith(text) for e in self._echoes):
+            self._part = ""
+            self._show(text)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a part of a line is held back."""
+        return bool(self._part)
+
+
+def run(settings: Settings) -> int:
+    """``modemtls terminal``."""
+    from modemtls.at.port import open_port
+
+    port = open_port(settings.port, baudrate=settings.baudrate)
+    try:
+        with _readable(port) as source:
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                _on_terminal(port, source)
+                return 0
+            return _on_pipe(port, source, settings.number("timeout", ANSWER_WAIT))
+    finally:
+        port.close()
+
+
+@contextlib.contextmanager
+def _readable(port: Port) -> Iterator[int]:
+    """Give a descriptor that becomes readable when the port has something; a port without one gets a thread."""
+    try:
+        number = port.fileno()
+    except OSError:
+        number = None
+    if number is not None:
+        yield number
+        return
+    out, into = os.pipe()
+
+    def copy() -> None:
+        with contextlib.suppress(OSError):
+            while data := port.read(4096):
+                os.write(into, data)
+        os.close(into)
+
+    thread = threading.Thread(target=copy, daemon=True)
+    thread.start()
+    try:
+        yield out
+    finally:
+        port.close()
+        thread.join(1)
+        os.close(out)
+
+
+def _received(port: Port, source: int) -> bytes:
+    if port.fileno() == source:
+        return port.read(4096)
+    data = os.read(source, 4096)
+    if not data:
+        from modemtls.errors import PortLostError
+
+        raise PortLostError(f"{port.name}: the port went away")
+    return data
+
+
+# -- on a pipe -----------------------------------------------------------------------------------------------------
+
+
+def _on_pipe(port: Port, source: int, limit: float) -> int:
+    def show(line: str) -> None:
+        print(printable(line), flush=True)
+
+    screen = Screen(show)
+    lines: list[str] = []
+    part = b""
+    ended = False
+    deadline = 0.0
+    spoken = time.monotonic()
+    with selectors.SelectSelector() as waiter:
+        waiter.register(source, selectors.EVENT_READ)
+        waiter.register(sys.stdin, selectors.EVENT_READ)
+        while True:
+            now = time.monotonic()
+            if not screen.waiting and lines:
+                line = lines.pop(0)
+                show(line)
+                screen.sent(line)
+                port.write(line.encode() + b"\r")
+                deadline = now + limit
+            if ended and not screen.waiting and not lines and now - spoken >= QUIET:
+                return 0
+            if screen.waiting and now > deadline:
+                status(f"no answer within {limit:g} s")
+                return 1
+            wait = QUIET if ended or screen.unfinished else None
+            if screen.waiting:
+                wait = min(deadline - now, wait or limit)
+            ready = [key.fileobj for key, _ in waiter.select(wait)]
+            if source in ready:
+                screen.feed(_received(port, source))
+                spoken = time.monotonic()
+            elif screen.unfinished and time.monotonic() - spoken >= QUIET:
+                screen.quiet()
+            if sys.stdin in ready:
+                data = os.read(sys.stdin.fileno(), 4096)
+                if not data:
+                    ended = True
+                    waiter.unregister(sys.stdin)
+                    spoken = max(spoken, time.monotonic())
+                    data = b"\n" if part else b""
+                *whole, part = (part + data).split(b"\n")
+                lines += [w.decode("utf-8", "replace").strip("\r") for w in whole if w.strip()]
+
+
+# -- on a terminal -------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _keys_as_typed(number: int) -> Iterator[None]:
+    """Give every key at once and unechoed; the terminal is put back as it was, whatever happens."""
+    import termios
+
+    before = termios.tcgetattr(number)
+    mode = termios.tcgetattr(number)
+    mode[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
+    mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(number, termios.TCSADRAIN, mode)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(number, termios.TCSADRAIN, before)
+
+
+def _on_terminal(port: Port, source: int) -> None:
+    editor = Editor("at> ", shutil.get_terminal_size().columns)
+
+    def show(line: str) -> None:
+        sys.stdout.write(f"{editor.hide()}{printable(line)}\n")
+
+    screen = Screen(show)
+    print(f"{port.name}: type AT commands; Ctrl-D or Ctrl-] ends", flush=True)
+    with _keys_as_typed(sys.stdin.fileno()), selectors.SelectSelector() as waiter:
+        waiter.register(source, selectors.EVENT_READ)
+        waiter.register(sys.stdin, selectors.EVENT_READ)
+        try:
+            while True:
+                editor.prompt = "data> " if screen.prompted else "at> "
+                editor.columns = shutil.get_terminal_size().columns
+                sys.stdout.write(editor.draw())
+                sys.stdout.flush()
+                ready = [key.fileobj for key, _ in waiter.select(QUIET if screen.unfinished else None)]
+                if source in ready:
+                    screen.feed(_received(port, source))
+                if sys.stdin in ready:
+                    for pressed in editor.feed(os.read(sys.stdin.fileno(), 4096)):
+                        if not _pressed(pressed.key, pressed.text, editor, screen, port):
+                            return
+                elif not ready:
+                    screen.quiet()
+        finally:
+            sys.stdout.write(editor.hide())
+            sys.stdout.flush()
+
+
+def _pressed(key: Key, text: str, editor: Editor, screen: Screen, port: Port) -> bool:
+    """Act upon one key; False ends the console."""
+    if key is Key.END:
+        return False
+    if key is Key.INTERRUPT:
+        if not text:
+            raise KeyboardInterrupt
+        sys.stdout.write(f"{editor.hide()}{editor.prompt}{text}^C\n")
+        return True
+    if key is Key.CANCEL:
+        port.write(b"\x1b")
+        return True
+    sys.stdout.write(f"{editor.hide()}{editor.prompt}{text}{'^Z' if key is Key.FINISH else ''}\n")
+    if key is Key.FINISH:
+        screen.sent(text)
+        port.write(text.encode() + b"\x1a")
+    elif text or screen.prompted:
+        screen.sent(text)
+        port.write(text.encode() + b"\r")
+    return True
