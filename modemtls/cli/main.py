@@ -63,6 +63,7 @@ def _run(argv: Sequence[str]) -> int:
     from modemtls.cli.settings import Settings
 
     settings = Settings(command, options)
+    settings.check()
     module, _, function = command.run.partition(":")
     run: Callable[[Settings], int] = getattr(importlib.import_module(f"modemtls.cli.{module}"), function)
     with _ended_politely():

@@ -21,8 +21,9 @@ def printable(text: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """Tell an exception in one line without control characters."""
-    if isinstance(error, OSError) and error.strerror and error.filename and type(error).__module__ == "builtins":
-        return printable(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    if isinstance(error, OSError) and error.strerror and type(error).__module__ == "builtins":
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return printable(where + error.strerror)
     text = " ".join(str(error).split())
     return printable(text) or type(error).__name__
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Settings"]
 
 LONGEST_SECRET = 1024
-DEFAULT_TIMEOUT = 180.0
-DEFAULT_BAUDRATE = 115200
 
 
 class Settings:
@@ -38,6 +36,12 @@ class Settings:
     def refuse(self, message: str) -> NoReturn:
         """Wrong usage: one line, exit code 2."""
         refuse(message, self.command.words)
+
+    def check(self) -> None:
+        """Look at everything that this command may use, wherever it comes from; wrong usage ends here."""
+        for name, item in self._known.items():
+            if item in self.command.arguments or any(flag in self.command.uses for flag in item.flags):
+                self.get(name)
 
     # -- values ----------------------------------------------------------------------------------------------------
 
@@ -73,14 +77,15 @@ class Settings:
         value = self.get(name)
         return None if value is None else str(value)
 
-    def number(self, name: str, otherwise: float) -> float:
+    def number(self, name: str) -> float | None:
         """Return a value that is a number."""
         value = self.get(name)
-        return float(value) if isinstance(value, int | float) else otherwise
+        return float(value) if isinstance(value, int | float) else None
 
-    def whole(self, name: str, otherwise: int) -> int:
+    def whole(self, name: str) -> int | None:
         """Return a value that is a whole number."""
-        return int(self.number(name, otherwise))
+        value = self.get(name)
+        return value if isinstance(value, int) else None
 
     def flag(self, name: str) -> bool:
         """Return whether a switch is on."""
@@ -109,16 +114,6 @@ class Settings:
     def modem_port(self) -> str | None:
         """The modem's port, if one was given."""
         return self.text("port")
-
-    @property
-    def timeout(self) -> float:
-        """Longest wait in seconds."""
-        return self.number("timeout", DEFAULT_TIMEOUT)
-
-    @property
-    def baudrate(self) -> int:
-        """Speed of the port."""
-        return self.whole("baudrate", DEFAULT_BAUDRATE)
 
     @property
     def password(self) -> str | None:

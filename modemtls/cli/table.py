@@ -99,8 +99,9 @@ GLOBALS: tuple[Argument, ...] = (
         kind="positive",
         metavar="BAUD",
         env="MODEMTLS_BAUDRATE",
-        default="115200",
+        default="115200, and on a silent port a few others",
     ),
+    Argument(("--rtscts",), "hardware flow control on the serial port", kind="flag"),
     Argument(
         ("--profile",),
         "profile by name or file, instead of asking the modem what it is",
@@ -109,17 +110,22 @@ GLOBALS: tuple[Argument, ...] = (
     ),
     Argument(
         ("--timeout",),
-        "longest wait for the network and for the peer",
+        "longest wait for the modem to come up, for a connection, and for a silent peer",
         kind="seconds",
         metavar="SECONDS",
         env="MODEMTLS_TIMEOUT",
-        default="180",
+        default="the modem's own limits",
+    ),
+    Argument(("--pdp",), "PDP context to use", kind="positive", metavar="N", default="the modem's usual one"),
+    Argument(
+        ("--take-over",),
+        "allow closing and changing what others have set up in the modem",
+        kind="flag",
     ),
     Argument(("-v", "--verbose"), "show the AT dialogue on stderr as it happens, secrets blacked out", kind="flag"),
 )
 
-MODEM = ("--port", "--apn", "--user", "--password-file", "--pin-file", "--baudrate", "--profile", "--timeout")
-SPOKEN = (*MODEM, "--verbose")
+SPOKEN = tuple(next(f for f in a.flags if f.startswith("--")) for a in GLOBALS)
 
 JSON = Argument(("--json",), "print JSON for programs", kind="flag")
 
@@ -292,7 +298,7 @@ COMMANDS: tuple[Command, ...] = (
         "recall lines. Ctrl-D on an empty line or Ctrl-] ends. At a prompt (>) the line goes out as data, Ctrl-Z "
         "finishes it, Esc Esc cancels. On a pipe it sends one line after the other, each when the one before is "
         "answered, and exits 1 if one of them was not answered in time (--timeout, else 10 s).",
-        uses=("--port", "--baudrate", "--timeout"),
+        uses=("--port", "--baudrate", "--rtscts", "--timeout"),
         examples=("modemtls -p /dev/ttyUSB2 terminal", "echo ATI | modemtls -p /dev/ttyUSB2 terminal"),
     ),
     Command(
@@ -304,7 +310,7 @@ COMMANDS: tuple[Command, ...] = (
         "$MODEMTLS_PORT, and writes what passes to FILE, secrets redacted. Without a COMMAND it prints the "
         "path of the pseudo terminal and runs until Ctrl-C.",
         arguments=(Argument(("FILE",), "transcript to write", complete="file"),),
-        uses=("--port", "--baudrate", "--profile"),
+        uses=("--port", "--baudrate", "--rtscts", "--profile"),
         tail="COMMAND",
         examples=("modemtls -p /dev/ttyUSB2 record session.at -- modemtls info",),
     ),

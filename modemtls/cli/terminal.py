@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Screen", "run"]
 
+USUAL_BAUDRATE = 115200
+"""bit/s; a console does not try others: what it sends is what was typed."""
 ANSWER_WAIT = 10.0
 """Seconds that a piped line may go unanswered, if --timeout is not given."""
 QUIET = 0.1
@@ -114,13 +116,15 @@ def run(settings: Settings) -> int:
     """``modemtls terminal``."""
     from modemtls.at.port import open_port
 
-    port = open_port(settings.port, baudrate=settings.baudrate)
+    port = open_port(
+        settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
+    )
     try:
         with _readable(port) as source:
             if sys.stdin.isatty() and sys.stdout.isatty():
                 _on_terminal(port, source)
                 return 0
-            return _on_pipe(port, source, settings.number("timeout", ANSWER_WAIT))
+            return _on_pipe(port, source, settings.number("timeout") or ANSWER_WAIT)
     finally:
         port.close()
 

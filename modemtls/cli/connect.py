@@ -1,0 +1,100 @@
+"""``modemtls connect``: stdin to the peer, the peer to stdout, status to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from modemtls.cli.output import status, write_bytes
+from modemtls.cli.session import opened, tls_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modemtls.cli.settings import Settings
+
+__all__ = ["Stream", "run", "stream"]
+
+PIECE = 16384
+LINGER = 5.0
+"""Seconds of --linger if it is not given."""
+
+
+class Stream(Protocol):
+    """What is needed of the socket."""
+
+    def fileno(self) -> int: ...  # noqa: D102
+    def setblocking(self, flag: bool, /) -> None: ...  # noqa: D102
+    def recv(self, size: int, /) -> bytes: ...  # noqa: D102
+    def send(self, data: bytes, /) -> int: ...  # noqa: D102
+    def shutdown(self, how: int, /) -> None: ...  # noqa: D102
+
+
+def run(settings: Settings) -> int:
+    """``modemtls connect HOST PORT``."""
+    host, port = settings.required("host"), settings.whole("peer_port") or 0
+    _ = settings.port
+    tls = None
+    if settings.flag("plain"):
+        for name in ("cafile", "cert", "key", "sni", "alpn", "min_version", "no_verify", "no_check_hostname"):
+            if getattr(settings.options, name, None):
+                settings.refuse(f"--plain means no TLS: --{name.replace('_', '-')} has no place beside it")
+    else:
+        tls = tls_from(settings)
+    linger = settings.number("linger")
+    with opened(settings) as modem:
+        sock = modem.connect((host, port), tls=tls, timeout=settings.number("timeout"))
+        try:
+            status(f"connected to {host} port {port}{'' if tls else ', without TLS'}")
+            why = stream(sock, sys.stdin.fileno(), write_bytes, LINGER if linger is None else linger)
+            status(why)
+        finally:
+            sock.close()
+    return 0
+
+
+def stream(sock: Stream, source: int, write: Callable[[bytes], object], linger: float) -> str:
+    """Pass bytes both ways until one side ends; return why it ended.
+
+    ``source`` is a descriptor to read from, ``linger`` the time in seconds to go on receiving without data after its
+    end. Errors of the connection are raised; whatever arrived before them has been written.
+    """
+    sock.setblocking(False)
+    waiting = b""
+    reading, flushed = True, False
+    quiet_since = time.monotonic()
+    while True:
+        left = None
+        if flushed:
+            left = quiet_since + linger - time.monotonic()
+            if left <= 0:
+                return f"closed: nothing came for {linger:g} s"
+        readers = [sock.fileno(), source] if reading and not waiting else [sock.fileno()]
+        # select() and not epoll: stdin may be a plain file, which epoll refuses.
+        can_read, can_write, _ = select.select(readers, [sock.fileno()] if waiting else [], [], left)
+        if sock.fileno() in can_read:
+            with contextlib.suppress(BlockingIOError):
+                data = sock.recv(PIECE)
+                if not data and waiting:
+                    raise ConnectionResetError(f"the peer closed before {len(waiting)} bytes were sent")
+                if not data:
+                    return "closed by the peer"
+                write(data)
+                quiet_since = time.monotonic()
+        if can_write:
+            with contextlib.suppress(BlockingIOError):
+                waiting = waiting[sock.send(waiting) :]
+        if source in can_read:
+            waiting = os.read(source, PIECE)
+            reading = bool(waiting)
+        if not reading and not waiting and not flushed:
+            sock.setblocking(True)
+            sock.shutdown(socket.SHUT_WR)
+            sock.setblocking(False)
+            flushed = True
+            quiet_since = time.monotonic()

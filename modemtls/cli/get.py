@@ -1,0 +1,178 @@
+"""``modemtls get``: one HTTP(S) GET through the modem, with the standard library's HTTP client."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modemtls.cli.output import Progress, human, printable, status
+from modemtls.cli.session import opened, tls_from
+
+if TYPE_CHECKING:
+    import http.client
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from modemtls.cli.settings import Settings
+
+__all__ = ["GetError", "Target", "fetch", "run", "target"]
+
+PIECE = 16384
+
+
+class GetError(OSError):
+    """The page could not be had; the text says why in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A taken-apart address. ``path`` with its query, ready for the request line."""
+
+    secure: bool
+    host: str
+    port: int
+    path: str
+
+
+def target(url: str) -> Target:
+    """Take an http:// or https:// address apart; raises ``ValueError`` with one line."""
+    import urllib.parse
+
+    if any(ord(c) <= 32 or ord(c) == 127 for c in url):
+        raise ValueError("the address holds a blank or a control character; write it as %20 and the like")
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError(f"{url!r} begins neither with http:// nor with https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("no user name or password in the address: it would be seen by everybody on this machine")
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"{parts.netloc.rpartition(':')[2]!r} is not a port (1 to 65535)")
+    if not parts.hostname:
+        raise ValueError(f"{url!r} names no host")
+    secure = parts.scheme == "https"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = urllib.parse.quote(path, safe="%/?:@!$&'()*+,;=~-._")
+    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+    return Target(secure, host, port or (443 if secure else 80), path)
+
+
+def run(settings: Settings) -> int:
+    """``modemtls get URL``."""
+    try:
+        where = target(settings.required("url"))
+    except ValueError as error:
+        settings.refuse(str(error))
+    _ = settings.port
+    tls = tls_from(settings) if where.secure else None
+    if not where.secure:
+        for name in ("cafile", "cert", "key", "sni", "alpn", "min_version", "no_verify", "no_check_hostname"):
+            if getattr(settings.options, name, None):
+                settings.refuse(f"--{name.replace('_', '-')} has no place in an http:// address")
+    with _sink(settings.text("output")) as write:
+        with opened(settings) as modem:
+            sock = modem.connect((where.host, where.port), tls=tls, timeout=settings.number("timeout"))
+            try:
+                done, complete = fetch(sock, where, write)
+            finally:
+                sock.close()
+        if not complete:
+            status("the server did not say how long the page is: whether this is all of it is not known")
+        if settings.text("output") is not None:
+            status(f"{human(done)} in {settings.text('output')}")
+    return 0
+
+
+def fetch(sock: socket.socket, where: Target, write: Callable[[bytes], object]) -> tuple[int, bool]:
+    """Send the request and pass the body to ``write``; return its length and whether that was announced.
+
+    Raises :class:`GetError` for a status that is no success, a body shorter than announced, and what is no HTTP.
+    """
+    import http.client
+
+    usual = where.port == (443 if where.secure else 80)
+    client = http.client.HTTPConnection(where.host, where.port)
+    client.sock = sock
+    # HTTP/1.1 wants a Host header without the port if that is the scheme's own (RFC 9110, 7.2).
+    host = f"[{where.host}]" if ":" in where.host else where.host
+    client.putrequest("GET", where.path, skip_host=True, skip_accept_encoding=True)
+    client.putheader("Host", host if usual else f"{host}:{where.port}")
+    client.putheader("User-Agent", "modemtls")
+    client.putheader("Accept", "*/*")
+    client.putheader("Connection", "close")
+    client.endheaders()
+    try:
+        answer = client.getresponse()
+        _judge(answer)
+        return _body(answer, write)
+    except http.client.IncompleteRead as error:
+        raise GetError(f"the connection ended {error.expected or 'some'} bytes before the end of the page") from None
+    except http.client.HTTPException as error:
+        what = printable(str(error)) or "it closed the connection without an answer"
+        raise GetError(f"{where.host} port {where.port} does not answer in HTTP: {what}") from None
+
+
+def _judge(answer: http.client.HTTPResponse) -> None:
+    if 200 <= answer.status < 300:
+        return
+    reason = printable(f"{answer.status} {answer.reason}").strip()
+    if 300 <= answer.status < 400 and (to := answer.getheader("Location")):
+        raise GetError(f"the server answered {reason}: the page is at {printable(to)} (not followed; ask for it there)")
+    raise GetError(f"the server answered {reason}")
+
+
+def _body(answer: http.client.HTTPResponse, write: Callable[[bytes], object]) -> tuple[int, bool]:
+    total = answer.length
+    done = 0
+    bar = Progress(total)
+    try:
+        # read1(): what is there, at most a piece, so that the bar moves on a slow line.
+        while data := answer.read1(PIECE if total is None else min(PIECE, total - done)):
+            write(data)
+            done += len(data)
+            bar(done)
+    finally:
+        bar.close()
+    if total is not None and done < total:
+        raise GetError(f"the connection ended after {done} of the {total} bytes announced")
+    return done, total is not None or answer.chunked
+
+
+@contextlib.contextmanager
+def _sink(name: str | None) -> Iterator[Callable[[bytes], object]]:
+    """Where the body goes. A file gets its name when it is complete; nothing is left of an unfinished one."""
+    if name is None or name == "-":
+        yield sys.stdout.buffer.write
+        sys.stdout.buffer.flush()
+        return
+    path = Path(name)
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with path.open("wb") as out:  # a device, a pipe
+            yield out.write
+        return
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(13, "Permission denied", name)
+    folder = path.parent
+    try:
+        number, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, name) from None
+    try:
+        with os.fdopen(number, "wb") as out:
+            yield out.write
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()

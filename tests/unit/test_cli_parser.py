@@ -1,0 +1,313 @@
+"""The command line as it is typed: what is understood, what is refused, and how."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from modemtls.cli import parser
+from modemtls.cli.completion import bash, fish, zsh
+from modemtls.cli.main import main
+from modemtls.cli.settings import Settings
+from modemtls.cli.table import COMMANDS, GLOBALS
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [n for n in os.environ if n.startswith("MODEMTLS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def settings(*argv: str, **environment: str) -> Settings:
+    command, options = parser.parse(argv)
+    assert command is not None
+    return Settings(command, options, {"XDG_CONFIG_HOME": "/nowhere", **environment})
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that a usage error gives."""
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    return err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("-p", "/dev/a", "--apn", "x", "info"),
+        ("info", "-p", "/dev/a", "--apn", "x"),
+        ("--port=/dev/a", "info", "--apn=x"),
+    ],
+)
+def test_global_options_stand_before_or_behind_the_command(argv: tuple[str, ...]) -> None:
+    found = settings(*argv)
+    assert (found.command.name, found.port, found.text("apn")) == ("info", "/dev/a", "x")
+
+
+def test_the_option_behind_the_command_wins() -> None:
+    assert settings("-p", "/dev/a", "info", "-p", "/dev/b").port == "/dev/b"
+
+
+def test_a_port_called_like_a_command_is_a_port() -> None:
+    found = settings("-p", "demo", "connect", "info", "443")
+    assert (found.command.name, found.port, found.text("host"), found.get("peer_port")) == (
+        "connect",
+        "demo",
+        "info",
+        443,
+    )
+
+
+def test_the_peers_port_and_the_modems_port_are_two_things() -> None:
+    found = settings("connect", "host", "8883", "-p", "/dev/a")
+    assert (found.port, found.get("peer_port")) == ("/dev/a", 8883)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "abc", "-1", "+5", "4 3", "١", ""])
+def test_what_is_no_port_is_refused_by_its_name(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "PORT" in refused(capsys, "-p", "x", "connect", "h", port)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("conect", "h", "1"), "did you mean 'connect'?"),
+        (("profile", "chek"), "did you mean 'check'?"),
+        (("profile",), "check, show, schema"),
+        (("info", "--jsno"), "--jsno"),
+        (("get", "--json", "http://x/"), "modemtls get: "),
+        (("connect", "h", "1", "--min-version", "9"), "1.2"),
+        (("-p",), "--port"),
+        (("--baudrate", "0", "info"), "'0'"),
+        (("info", "--timeout", "nan"), "'nan'"),
+        (("info", "--timeout", "0"), "'0'"),
+        (("connect", "h", "1", "--linger", "-2"), "--linger"),
+        (("-p", "", "info"), "--port"),
+        (("info", "--", "x"), "x"),
+        (("connect", "h", "1", "--cafile", "c"), "$MODEMTLS_PORT"),
+        (("-p", "x", "connect", "h", "1"), "--cafile"),
+        (("-p", "x", "connect", "h", "1", "--plain", "--no-verify"), "--no-verify"),
+        (("-p", "x", "get", "ftp://h/"), "ftp"),
+        (("-p", "x", "get", "https://h:99999/"), "99999"),
+        (("-p", "x", "get", "https://user:secret@h/"), "password"),
+        (("-p", "x", "get", "https://h/a b"), "%20"),
+        (("-p", "x", "get", "http://h/", "--no-verify"), "--no-verify"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    argv: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(capsys, *argv)
+
+
+def test_an_address_refused_for_its_password_does_not_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "hunter2" not in refused(capsys, "-p", "x", "get", "https://user:hunter2@h/")
+
+
+def test_the_bare_program_shows_the_help_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert "modemtls demo" in err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_every_command_has_a_help_that_names_all_it_takes(command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.words, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: modemtls {command.name}")
+    for item in command.arguments:
+        for flag in item.flags:
+            assert flag in text
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_help_wins_over_what_else_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["connect", "--nonsense", "-h"]) == 0
+    assert "usage: modemtls connect HOST PORT" in capsys.readouterr().out
+
+
+def test_commands_of_later_work_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out + "".join(parser.help_text(c.words) for c in COMMANDS)
+    for absent in ("profile new", "profile test", "--dtls", "--psk", "--engine"):
+        assert absent not in text
+
+
+def test_what_follows_the_dashes_is_the_command_of_record() -> None:
+    found = settings("record", "f.at", "-p", "x", "--", "modemtls", "--help", "-p", "y")
+    assert found.options.tail == ["modemtls", "--help", "-p", "y"]
+    assert found.port == "x"
+
+
+# -- where values come from ----------------------------------------------------------------------------------------
+
+
+def test_option_then_environment_then_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('port = "/dev/file"\napn = "file"\nbaudrate = 9600\n"pin-file" = "/pin"\n')
+    found = settings("info", "-p", "/dev/option", MODEMTLS_CONFIG=str(config), MODEMTLS_APN="environment")
+    assert found.port == "/dev/option"
+    assert found.text("apn") == "environment"
+    assert found.whole("baudrate") == 9600
+    assert found.text("pin_file") == "/pin"
+    assert found.text("profile") is None
+
+
+def test_the_usual_place_of_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "modemtls"
+    folder.mkdir()
+    (folder / "config.toml").write_text('port = "/dev/file"\n')
+    assert settings("info", XDG_CONFIG_HOME=str(tmp_path)).port == "/dev/file"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 'x'", "did you mean port?"),
+        ("password = 'x'", "unknown key"),
+        ("port = [", "config.toml"),
+        ("port = true", "text or a number"),
+        ("baudrate = 'fast'", "baudrate: 'fast'"),
+    ],
+)
+def test_a_wrong_file_is_wrong_usage(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text + "\n")
+    monkeypatch.setenv("MODEMTLS_CONFIG", str(config))
+    line = refused(capsys, "terminal")
+    assert said in line
+    assert "config.toml" in line
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.environ["MODEMTLS_CONFIG"] = str(tmp_path / "absent.toml")
+    try:
+        assert main(["terminal"]) == 1
+    finally:
+        del os.environ["MODEMTLS_CONFIG"]
+    assert "absent.toml" in capsys.readouterr().err
+
+
+def test_a_wrong_value_in_the_environment_names_the_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEMTLS_BAUDRATE", "fast")
+    assert "$MODEMTLS_BAUDRATE: 'fast'" in refused(capsys, "-p", "/nowhere", "terminal")
+
+
+def test_secrets_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    pin.write_text("1234\n")
+    assert settings("info", "--pin-file", str(pin), MODEMTLS_PIN="9999").pin == "1234"
+    assert settings("info", MODEMTLS_PIN="9999", MODEMTLS_PIN_FILE=str(pin)).pin == "9999"
+    assert settings("info", MODEMTLS_PIN_FILE=str(pin)).pin == "1234"
+    assert settings("info").pin is None
+    assert settings("info", MODEMTLS_PASSWORD="pass word").password == "pass word"
+
+
+@pytest.mark.parametrize("content", ["", "\n", "1234\n5678\n", "1" * 2000])
+def test_a_secret_file_holds_exactly_one_line(content: str, tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    pin.write_text(content)
+    with pytest.raises(OSError, match="pin") as caught:
+        _ = settings("info", "--pin-file", str(pin)).pin
+    assert "1234" not in str(caught.value)
+
+
+def test_no_option_takes_key_material_itself() -> None:
+    for item in (*GLOBALS, *(a for c in COMMANDS for a in c.arguments)):
+        if any(word in item.dest for word in ("password", "pin", "key", "cert", "cafile")) and item.dest != "version":
+            assert item.complete == "file", item.flags
+
+
+# -- completion ----------------------------------------------------------------------------------------------------
+
+
+def completed(*words: str) -> set[str]:
+    """What bash offers for the last word."""
+    script = bash() + (
+        "\nCOMP_WORDS=(" + " ".join(f"'{w}'" for w in words) + ")\n"
+        'COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _modemtls; printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=10)
+    assert not done.stderr
+    return set(done.stdout.split())
+
+
+def test_bash_offers_what_the_table_has() -> None:
+    assert completed("modemtls", "c") == {"connect", "credentials", "completion"}
+    assert completed("modemtls", "-p", "connect", "profi") == {"profile", "profiles"}
+    assert completed("modemtls", "profile", "s") == {"show", "schema"}
+    assert completed("modemtls", "--apn", "x", "connect", "h", "443", "--no") == {"--no-check-hostname", "--no-verify"}
+    assert completed("modemtls", "connect", "--min-version", "") == {"1.0", "1.1", "1.2", "1.3"}
+    assert completed("modemtls", "completion", "") == {"bash", "zsh", "fish"}
+
+
+def test_bash_offers_files_where_files_are_wanted(tmp_path: Path) -> None:
+    (tmp_path / "ca one.pem").touch()
+    (tmp_path / "other").touch()
+    assert " ".join(sorted(completed("modemtls", "get", "u", "--cafile", f"{tmp_path}/o"))) == f"{tmp_path}/other"
+    assert completed("modemtls", "profile", "check", "a", f"{tmp_path}/o") == {f"{tmp_path}/other"}
+
+
+@pytest.mark.parametrize(("shell", "script"), [("bash", bash), ("zsh", zsh), ("fish", fish)])
+def test_completion_scripts_parse(shell: str, script, tmp_path: Path) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"needs the program {shell}, which is not installed")
+    path = tmp_path / "script"
+    path.write_text(script())
+    done = subprocess.run([program, "-n", str(path)], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("script", [bash, zsh, fish])
+def test_completion_scripts_know_every_command_and_option(script) -> None:
+    text = script()
+    for command in COMMANDS:
+        assert command.words[-1] in text
+        for item in command.arguments:
+            for flag in item.flags:
+                if flag.startswith("--"):
+                    assert flag[2:] in text
+
+
+# -- start-up ------------------------------------------------------------------------------------------------------
+
+
+def test_help_starts_fast() -> None:
+    """The aim is under 6 empty interpreters; the alarm is set where only a heavy import can ring it."""
+
+    def cost(*arguments: str) -> float:
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    assert cost("-m", "modemtls.cli.main", "--help") < 10 * cost("-c", "pass")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom modemtls.cli.main import main\nmain(['--help'])\n"
+        "heavy = {'ssl', 'yaml', 'serial', 'http.client', 'tomllib', 'asyncio', 'logging'} & set(sys.modules)\n"
+        "sys.exit(','.join(sorted(heavy)) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
