@@ -5,30 +5,53 @@ A context is written and read back once per configuration and boot epoch, and is
 
 from __future__ import annotations
 
+import errno
+import logging
+import threading
 from typing import TYPE_CHECKING
 
+from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
+from modemtls.modem.interfaces import Turn
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
+    from modemtls.modem.interfaces import Host
     from modemtls.modem.settings import TlsSettings
 
 __all__ = ["ContextLease", "ContextPool"]
+
+logger = logging.getLogger(__name__)
 
 
 class ContextLease:
     """The right to open sockets with one configured context; a context manager.
 
-    ``number`` is the context, ``epoch`` the boot epoch it was configured in. Keep it until the socket is closed.
+    ``number`` is the context, ``epoch`` the boot epoch it was configured in. An open socket holds a share of its own.
     """
 
-    number: int
-    epoch: int
-    settings: TlsSettings
+    __slots__ = ("_context", "_pool", "_released", "epoch", "number", "settings")
+
+    def __init__(self, pool: ContextPool, context: _Context, epoch: int, settings: TlsSettings) -> None:
+        self._pool = pool
+        self._context = context
+        self._released = False
+        self.number = context.number
+        self.epoch = epoch
+        self.settings = settings
+
+    def __repr__(self) -> str:
+        return f"<ContextLease {self.number} epoch {self.epoch}>"
+
+    def share(self) -> ContextLease:
+        """Give another lease of the same context; each is released on its own."""
+        return self._pool._share(self)  # noqa: SLF001 - one class in two parts
 
     def release(self) -> None:
         """Give the context back; more than once is harmless."""
-        raise NotImplementedError
+        self._pool._release(self)  # noqa: SLF001
 
     def __enter__(self) -> Self:
         return self
@@ -39,18 +62,124 @@ class ContextLease:
         self.release()
 
 
+class _Context:
+    """What is known of one context. ``settings`` None: not configured by the driver in ``epoch``, or half."""
+
+    __slots__ = ("epoch", "number", "settings", "used", "users")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.settings: TlsSettings | None = None
+        self.epoch = -1
+        self.users = 0
+        self.used = 0
+
+
 class ContextPool:
-    """All TLS contexts of one modem."""
+    """All TLS contexts of one modem.
+
+    ``foreign`` asks the modem for the contexts of TLS sockets that are not the driver's: number of each such socket to
+    its context, None where the modem does not tell it.
+    """
+
+    def __init__(
+        self, host: Host, numbers: Sequence[int], *, foreign: Callable[[float | None], Mapping[int, int | None]]
+    ) -> None:
+        self._host = host
+        # From the top: other software in or beside the modem tends to use the first ones.
+        self._contexts = [_Context(number) for number in reversed(numbers)]
+        self._foreign = foreign
+        self._turn = Turn("TLS context")
+        self._lock = threading.Lock()  # over users, held for a few instructions only
+        self._tick = 0
 
     def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> ContextLease:
         """Give a context that is configured exactly as ``settings`` say.
 
         No command is sent when one is, in this epoch. Otherwise the least recently used idle context is configured
         and read back. Raises :class:`ModemError` (``EBUSY``) when every context is in use with another configuration,
-        and what the modem answers when it refuses a setting or reads back something else.
+        :class:`CommandError` when the modem refuses a setting or reads back something else, and
+        :class:`ModemRestartedError` when it restarts meanwhile.
         """
-        raise NotImplementedError
+        with self._turn.take(self._host.now, deadline):
+            epoch = self._host.epoch
+            for context in self._contexts:
+                if context.settings == settings and context.epoch == epoch:
+                    return self._grant(context, epoch, settings)
+            context = self._choose(epoch, deadline)
+            with self._lock:
+                context.settings = None  # until every setting is known to be in place
+                context.epoch = epoch
+                context.users = 0  # those of a former epoch are gone with their sockets
+            bindings = settings.bindings(context.number)
+            try:
+                self._host.run("tls_configure", bindings, deadline=deadline)
+                if self._host.has("tls_verify"):
+                    self._host.run("tls_verify", bindings, deadline=deadline)
+            except CommandError as error:
+                error.message = f"TLS context {context.number}: {error.message}"
+                raise
+            if self._host.epoch != epoch:
+                raise ModemRestartedError("the modem restarted while a TLS context was being configured")
+            context.settings = settings
+            logger.info("TLS context %d configured and read back", context.number)
+            return self._grant(context, epoch, settings)
 
     def names_in_use(self) -> frozenset[str]:
         """Name the credentials that leased contexts refer to."""
-        raise NotImplementedError
+        epoch = self._host.epoch
+        with self._lock:
+            return frozenset(
+                name
+                for context in self._contexts
+                if context.settings is not None and context.epoch == epoch and context.users
+                for name in context.settings.names
+            )
+
+    def _choose(self, epoch: int, deadline: float | None) -> _Context:
+        if not self._contexts:
+            raise ConfigurationError("the modem's profile has no TLS contexts")
+        idle = [context for context in self._contexts if not context.users or context.epoch != epoch]
+        if not idle:
+            raise ModemError(
+                f"all {len(self._contexts)} TLS contexts of the modem are in use, each with another configuration: "
+                "close a connection, or use the settings of an open one",
+                number=errno.EBUSY,
+            )
+        foreign = self._foreign(deadline)
+        if None in foreign.values():
+            raise ModemError(
+                "another program has TLS sockets open in the modem, and the modem does not tell which of its contexts "
+                "they use: close them there, or use take_over=True",
+                number=errno.EBUSY,
+            )
+        idle = [context for context in idle if context.number not in foreign.values()]
+        if not idle:
+            raise ModemError(
+                "every free TLS context of the modem is used by a socket that another program opened: close it there, "
+                "or use take_over=True",
+                number=errno.EBUSY,
+            )
+        return min(idle, key=lambda context: (context.epoch == epoch, context.used))
+
+    def _grant(self, context: _Context, epoch: int, settings: TlsSettings) -> ContextLease:
+        lease = ContextLease(self, context, epoch, settings)
+        with self._lock:
+            if context.epoch != epoch:
+                raise ModemRestartedError("the modem restarted: its TLS settings are gone")
+            self._tick += 1
+            context.used = self._tick
+            context.users += 1
+        return lease
+
+    def _share(self, lease: ContextLease) -> ContextLease:
+        return self._grant(lease._context, lease.epoch, lease.settings)  # noqa: SLF001
+
+    def _release(self, lease: ContextLease) -> None:
+        context = lease._context  # noqa: SLF001
+        with self._lock:
+            if lease._released:  # noqa: SLF001
+                return
+            lease._released = True  # noqa: SLF001
+            if context.epoch == lease.epoch:
+                context.users -= 1

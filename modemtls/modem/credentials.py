@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
+import logging
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+from modemtls.at.grammar import Outcome
+from modemtls.errors import CommandError, CredentialError, NotSupportedError
+from modemtls.modem.interfaces import Turn
+from modemtls.modem.pem import normalise
 
-__all__ = ["PREFIX", "CredentialKind", "CredentialStore", "Holding", "StoredCredential"]
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Callable, Iterator
+
+    from modemtls.modem.interfaces import Host
+
+__all__ = ["PREFIX", "CredentialKind", "CredentialStore", "Holding", "StoredCredential", "content_name"]
+
+logger = logging.getLogger(__name__)
 
 CredentialKind: TypeAlias = Literal["ca", "cert", "key"]
 
 PREFIX = "mtls-"
 """Every file of the driver's starts so; nothing else is ever overwritten or removed."""
+
+_DIGITS = 20  # 80 bits of the SHA-256: nobody but the driver writes these names, so chance is all there is to fear
+_OWN = re.compile(rf"{PREFIX}[0-9a-f]{{{_DIGITS}}}\Z")
+
+
+def content_name(pem: bytes) -> str:
+    """Give the name under which ``pem`` is kept: the same text always has the same name."""
+    return PREFIX + hashlib.sha256(pem).hexdigest()[:_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +52,35 @@ class StoredCredential:
 class Holding:
     """Credentials that must stay while a connection is being prepared; from :meth:`CredentialStore.hold`."""
 
+    __slots__ = ("_names", "_store")
+
+    def __init__(self, store: CredentialStore) -> None:
+        self._store = store
+        self._names: list[str] = []
+
     def ensure(self, kind: CredentialKind, data: bytes, *, deadline: float | None = None) -> str:
         """Do as :meth:`CredentialStore.ensure`, and keep the file until the holding ends."""
-        raise NotImplementedError
+        return self._store._ensure(kind, data, deadline, self._names)  # noqa: SLF001 - one class in two parts
 
 
 class CredentialStore:
-    """What the driver has put into the modem."""
+    """What the driver has put into the modem.
+
+    Presence is told by name and size, as these modems list no checksum; the checksum is verified at upload, and a
+    file whose upload was refused, cut or interrupted is removed and never used.
+    """
+
+    def __init__(
+        self, host: Host, *, ready: Callable[[float | None], None], names_in_use: Callable[[], frozenset[str]]
+    ) -> None:
+        self._host = host
+        self._ready = ready
+        self._names_in_use = names_in_use
+        self._turn = Turn("credentials")
+        self._epoch: int | None = None
+        self._files: dict[str, int] = {}  # the driver's own, least recently used first
+        self._doubtful: set[str] = set()
+        self._held: Counter[str] = Counter()
 
     def ensure(self, kind: CredentialKind, data: bytes, *, deadline: float | None = None) -> str:
         """Make sure that ``data`` (PEM) is in the modem and give its name there.
@@ -43,26 +88,144 @@ class CredentialStore:
         Nothing is sent when it is known to be there in this epoch. Raises :class:`CredentialError` for what is no PEM
         of that kind, an encrypted key, and for want of space.
         """
-        raise NotImplementedError
+        return self._ensure(kind, data, deadline, None)
 
-    def hold(self) -> AbstractContextManager[Holding]:
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[Holding]:
         """Keep every credential ensured within the ``with`` block from being evicted by another thread.
 
         Take the context lease inside the block: from then on the lease keeps them.
         """
-        raise NotImplementedError
+        holding = Holding(self)
+        try:
+            yield holding
+        finally:
+            self._held.subtract(holding._names)  # noqa: SLF001
 
-    def list(self, *, deadline: float | None = None) -> list[StoredCredential]:
+    def list(self, *, deadline: float | None = None) -> builtins.list[StoredCredential]:
         """List the driver's own files in the modem; foreign ones are not listed."""
-        raise NotImplementedError
+        self._require()
+        with self._turn.take(self._host.now, deadline):
+            self._ready(deadline)
+            self._refresh(deadline)
+            used = self._in_use()
+            return [StoredCredential(name, size, name in used) for name, size in sorted(self._files.items())]
 
     def remove(self, name: str, *, deadline: float | None = None) -> bool:
         """Remove one of the driver's files; False if it was not there.
 
         Raises :class:`CredentialError` for a name that is not the driver's, and for one in use.
         """
-        raise NotImplementedError
+        if _OWN.match(name) is None:
+            raise CredentialError(f"credentials: {name!r} is not a name that the driver gives; it is left alone")
+        self._require()
+        with self._turn.take(self._host.now, deadline):
+            if name in self._in_use():
+                raise CredentialError(f"credentials: {name} is in use by an open connection", number=errno.EBUSY)
+            self._ready(deadline)
+            return self._delete(name, deadline)
 
-    def purge(self, *, deadline: float | None = None) -> Iterator[str]:
+    def purge(self, *, deadline: float | None = None) -> builtins.list[str]:
         """Remove all of the driver's files that are not in use, and give their names."""
-        raise NotImplementedError
+        self._require()
+        with self._turn.take(self._host.now, deadline):
+            self._ready(deadline)
+            self._refresh(deadline)
+            used = self._in_use()
+            return [name for name in sorted(self._files) if name not in used and self._delete(name, deadline)]
+
+    def _require(self) -> None:
+        if not self._host.has("credential_write"):
+            raise NotSupportedError("this modem stores no certificates or keys", capability="credentials")
+
+    def _in_use(self) -> frozenset[str]:
+        return self._names_in_use() | {name for name, count in self._held.items() if count > 0}
+
+    def _ensure(
+        self, kind: CredentialKind, data: bytes, deadline: float | None, keep: builtins.list[str] | None
+    ) -> str:
+        pem = normalise(kind, data)
+        name = content_name(pem)
+        self._require()
+        with self._turn.take(self._host.now, deadline):
+            self._ready(deadline)
+            if self._epoch != self._host.epoch:
+                self._refresh(deadline)
+            if keep is not None:
+                keep.append(name)
+                self._held[name] += 1
+            if name in self._files and (name in self._doubtful or self._files[name] != len(pem)):
+                logger.info("credentials: %s in the modem is incomplete or doubtful and is replaced", name)
+                self._delete(name, deadline)
+            if name not in self._files:
+                self._upload(kind, name, pem, deadline)
+            self._files[name] = self._files.pop(name)  # most recently used
+        return name
+
+    def _refresh(self, deadline: float | None) -> None:
+        epoch = self._host.epoch
+        listed = {
+            str(row["name"]): int(row["size"])
+            for row in self._host.run("credential_list", deadline=deadline).rows
+            if _OWN.match(str(row["name"]))
+        }
+        known = {name: listed[name] for name in self._files if name in listed}
+        # What this process has not used counts as older than what it has.
+        self._files = {name: size for name, size in listed.items() if name not in known} | known
+        self._epoch = epoch
+
+    def _upload(self, kind: CredentialKind, name: str, pem: bytes, deadline: float | None) -> None:
+        self._make_room(len(pem), deadline)
+        again = True
+        while True:
+            self._doubtful.add(name)  # until the modem's checksum has been compared
+            try:
+                self._host.run(
+                    "credential_write", {"name": name, "data": pem, "size": len(pem), "kind": kind}, deadline=deadline
+                )
+            except CommandError as error:
+                self._files[name] = 0
+                self._delete(name, deadline)
+                if error.kind == "no_space":
+                    if self._evict(deadline):
+                        continue
+                    raise CredentialError(
+                        f"credentials: no space in the modem for a {kind} of {len(pem)} bytes, and none of the "
+                        f"driver's own files can be removed ({error})",
+                        number=errno.ENOSPC,
+                    ) from error
+                if not again:
+                    raise CredentialError(f"credentials: the modem did not store the {kind}: {error}") from error
+                again = False
+                logger.info("credentials: upload of %s failed (%s); once more", name, error)
+            except BaseException:
+                self._files[name] = 0  # whatever is there now is not it
+                raise
+            else:
+                self._files[name] = len(pem)
+                self._doubtful.discard(name)
+                logger.info("credentials: stored a %s of %d bytes as %s", kind, len(pem), name)
+                return
+
+    def _make_room(self, size: int, deadline: float | None) -> None:
+        if not self._host.has("credential_space"):
+            return
+        while True:
+            free = self._host.run("credential_space", deadline=deadline).values.get("free")
+            if free is None or int(free) >= size or not self._evict(deadline):
+                return  # the modem has the last word
+
+    def _evict(self, deadline: float | None) -> bool:
+        used = self._in_use()
+        for name in self._files:
+            if name not in used:
+                logger.info("credentials: removing %s to make room", name)
+                self._delete(name, deadline)
+                return True
+        return False
+
+    def _delete(self, name: str, deadline: float | None) -> bool:
+        outcome = self._host.run("credential_delete", {"name": name}, deadline=deadline).outcome
+        self._files.pop(name, None)
+        self._doubtful.discard(name)
+        return outcome is not Outcome.ABSENT

@@ -8,14 +8,18 @@ the use that it can belong to.
 from __future__ import annotations
 
 import copy
+import errno
 import logging
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from modemtls.errors import ModemError, ModemRestartedError, PdpError, SocketClosedError
 
-    from modemtls.errors import ModemError
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from modemtls.modem.contexts import ContextLease
     from modemtls.modem.settings import Family, Receive
 
 __all__ = ["PUSH_LIMIT", "Slot", "SlotState", "SlotTable"]
@@ -32,21 +36,24 @@ given up rather than cut."""
 class Slot:
     """One use of one of the modem's socket numbers.
 
-    ``data_pending``: the modem holds data, or may (pull mode): true from a data URC until :meth:`drained`.
-    ``closed``: why the far side ended the connection, or None; data may still be there to be read.
-    ``lost``: why nothing can be read or sent any more (restart, bearer lost, overflow), or None.
-    ``listener``: called in the reading thread after each change; it must only set state or wake someone.
+    ``data_pending``: the modem holds data, or may (pull mode): true from a data URC until :meth:`drained`, and once
+    more when the far side has closed. ``closed``: why the far side ended the connection, or None; data may still be
+    there to be read. ``lost``: why nothing can be read or sent any more (restart, bearer lost, overflow), or None; what
+    was pushed before can still be taken. ``listener``: called in the reading thread after each change; it must only set
+    state or wake someone. ``lease``: the TLS context, given back when the socket is closed in the modem.
     """
 
     __slots__ = (
         "_data_count",
         "_pushed",
-        "_pushed_size",
+        "_pushed_in",
+        "_pushed_out",
         "closed",
         "data_pending",
         "epoch",
         "family",
         "generation",
+        "lease",
         "listener",
         "lost",
         "number",
@@ -56,7 +63,14 @@ class Slot:
     )
 
     def __init__(
-        self, family: Family, number: int, *, epoch: int, generation: int, pdp: int | None, receive: Receive
+        self,
+        family: Family,
+        number: int,
+        *,
+        epoch: int,
+        generation: int = 0,
+        pdp: int | None = None,
+        receive: Receive = "pull",
     ) -> None:
         self.family: Family = family
         self.number = number
@@ -65,13 +79,15 @@ class Slot:
         self.pdp = pdp
         self.receive: Receive = receive
         self.state: SlotState = "opening"
-        self.data_pending = False
-        self.closed: str | None = None
-        self.lost: ModemError | None = None
+        self.lease: ContextLease | None = None
         self.listener: Callable[[], None] | None = None
-        self._data_count = 0
+        self.lost: ModemError | None = None
         self._pushed: deque[bytes] = deque()
-        self._pushed_size = 0
+        # Two counters, each with one writer (reading thread, taker), instead of a lock.
+        self._pushed_in = 0
+        self._pushed_out = 0
+        self._data_count = 0
+        self.forget()
 
     def __repr__(self) -> str:
         return f"<Slot {self.family} {self.number} {self.state} epoch {self.epoch} use {self.generation}>"
@@ -79,12 +95,12 @@ class Slot:
     @property
     def pushed(self) -> int:
         """Bytes received in push mode that :meth:`take` has not given yet."""
-        return self._pushed_size
+        return self._pushed_in - self._pushed_out
 
     @property
     def readable(self) -> bool:
         """Whether a read would find data, an end or an error without waiting."""
-        return self.data_pending or self._pushed_size > 0 or self.closed is not None or self.lost is not None
+        return self.data_pending or self.pushed > 0 or self.closed is not None or self.lost is not None
 
     def check(self) -> None:
         """Raise why the socket is unusable, if it is. Call before every command for it."""
@@ -98,13 +114,18 @@ class Slot:
     def drained(self, mark: int) -> None:
         """Note that the modem said that nothing was left, in answer to a question asked after ``mark`` was taken.
 
-        A data URC that came in between keeps the socket undrained: one read too many instead of data never read.
+        A URC that came in between keeps the socket undrained: one read too many instead of data never read.
         """
         if self._data_count == mark:
             self.data_pending = False
+            if self._data_count != mark:  # it came between the two lines above
+                self.data_pending = True
 
     def take(self, size: int) -> bytes:
-        """Give up to ``size`` bytes of what was received in push mode; ``b""`` when there is none."""
+        """Give up to ``size`` bytes of what was received in push mode; ``b""`` when there is none.
+
+        For one thread at a time.
+        """
         pieces: list[bytes] = []
         left = size
         while left > 0 and self._pushed:
@@ -115,13 +136,251 @@ class Slot:
             pieces.append(piece)
             left -= len(piece)
         taken = b"".join(pieces)
-        self._pushed_size -= len(taken)
+        self._pushed_out += len(taken)
         return taken
+
+    # What the table calls, in the reading thread.
+
+    def forget(self) -> None:
+        """Forget everything that was reported so far: it was about a former use of the number."""
+        self.data_pending = False
+        self.closed: str | None = None
+        self._pushed.clear()
+        self._pushed_out = self._pushed_in
+
+    def note_data(self, payload: bytes | None) -> None:
+        """Note a data URC, with its payload in push mode."""
+        if payload is None:
+            self._data_count += 1
+            self.data_pending = True
+        elif self.pushed + len(payload) > PUSH_LIMIT:
+            self.note_lost(
+                SocketClosedError(
+                    f"more than {PUSH_LIMIT} bytes that the modem pushed were not read in time: data is lost"
+                )
+            )
+        elif self.lost is None:
+            self._pushed.append(payload)
+            self._pushed_in += len(payload)
+
+    def note_closed(self, why: str) -> None:
+        """Note that the far side has closed; a last read tells whether anything came with it."""
+        if self.closed is None:
+            self.closed = why
+            if self.receive == "pull":
+                self._data_count += 1
+                self.data_pending = True
+
+    def note_lost(self, error: ModemError) -> None:
+        """Note that the socket is beyond use; the first reason stays."""
+        if self.lost is None:
+            self.lost = error
+
+    def tell(self) -> None:
+        """Call the listener."""
+        listener = self.listener
+        if listener is not None:
+            listener()
 
 
 class SlotTable:
-    """All sockets of one modem; filled and emptied by :class:`~modemtls.modem.attached.AttachedModem`."""
+    """All socket numbers of one modem: which are used by whom.
 
-    def open(self, family: Family | None = None) -> list[Slot]:
+    ``shared``: TLS and TCP sockets take their numbers from one set. ``stray(family, number)`` is called in the reading
+    thread when the modem reports a connection that nobody waits for any more; it must only set state. Allocation and the
+    URC entry points may be called from any thread. Nothing here sends a command.
+    """
+
+    def __init__(
+        self,
+        numbers: Mapping[Family, Sequence[int]],
+        *,
+        now: Callable[[], float],
+        shared: bool = False,
+        stray: Callable[[Family, int], None] | None = None,
+    ) -> None:
+        self._numbers: dict[Family, tuple[int, ...]] = {family: tuple(each) for family, each in numbers.items()}
+        self._pools: dict[Family, str] = {family: "all" if shared else family for family in self._numbers}
+        self._now = now
+        self._stray = stray
+        self._lock = threading.Lock()  # held for a few instructions, never across I/O or a callback
+        self._slots: dict[tuple[str, int], Slot] = {}
+        self._free: dict[str, deque[int]] = {}
+        self._foreign: dict[str, dict[int, Family]] = {}
+        self._resting: dict[tuple[str, int], float] = {}
+        self._generation = 0
+        self._epoch = -1
+        self._reset()
+
+    def _reset(self) -> None:
+        self._slots = {}
+        self._free = {pool: deque() for pool in self._pools.values()}
+        for family, pool in self._pools.items():
+            self._free[pool].extend(n for n in self._numbers[family] if n not in self._free[pool])
+        self._foreign = {pool: {} for pool in self._free}
+        self._resting = {}
+
+    def begin_epoch(self, epoch: int, why: str) -> None:
+        """Fail every socket of the epochs before; all numbers are free again."""
+        with self._lock:
+            if epoch == self._epoch:
+                return
+            self._epoch = epoch
+            gone = [slot for slot in self._slots.values() if slot.epoch != epoch]
+            self._reset()
+        for slot in gone:
+            slot.note_lost(ModemRestartedError(f"the modem restarted ({why}): the connection is gone"))
+            self._finish(slot)
+            slot.tell()
+
+    def numbers(self, family: Family) -> tuple[int, ...]:
+        """Give the numbers that the modem has for ``family``."""
+        return self._numbers.get(family, ())
+
+    def slots(self, family: Family | None = None) -> list[Slot]:
         """List the driver's sockets that are not gone."""
-        raise NotImplementedError
+        with self._lock:
+            return [slot for slot in self._slots.values() if family is None or slot.family == family]
+
+    def set_foreign(self, family: Family, numbers: Iterable[int]) -> None:
+        """Note which numbers the modem lists as used; those that are not the driver's are left alone."""
+        pool = self._pools[family]
+        with self._lock:
+            others = {n: of for n, of in self._foreign[pool].items() if of != family}
+            listed = {n: family for n in numbers if (pool, n) not in self._slots}
+            self._foreign[pool] = others | listed
+
+    def foreign(self, family: Family) -> frozenset[int]:
+        """Give the numbers in use by someone else."""
+        pool = self._pools[family]
+        with self._lock:
+            return frozenset(n for n, of in self._foreign[pool].items() if of == family)
+
+    def reserve(self, family: Family, *, epoch: int, pdp: int | None = None, receive: Receive = "pull") -> Slot:
+        """Take the number that has been free for longest.
+
+        Raises :class:`ModemError` (``EMFILE``) when there is none, :class:`ModemRestartedError` when ``epoch`` is over.
+        """
+        with self._lock:
+            if epoch != self._epoch:
+                raise ModemRestartedError("the modem restarted while a connection was being prepared")
+            number = self._pick(family)
+            return self._take(family, number, pdp=pdp, receive=receive)
+
+    def seize(self, family: Family, number: int) -> Slot | None:
+        """Take a certain number in order to close it, if nobody has it."""
+        with self._lock:
+            if number not in self._free.get(self._pools.get(family, ""), ()):
+                return None
+            slot = self._take(family, number, pdp=None, receive="pull")
+            slot.state = "closing"
+            return slot
+
+    def _pick(self, family: Family) -> int:
+        pool = self._pools.get(family)
+        own = self.numbers(family)
+        if pool is None or not own:
+            raise ModemError(f"the modem's profile has no {family} sockets", number=errno.EMFILE)
+        foreign = self._foreign[pool]
+        free = [n for n in self._free[pool] if n in own and n not in foreign]
+        if not free:
+            others = f", {len(foreign)} of them by another program (take_over=True closes those)" if foreign else ""
+            raise ModemError(
+                f"all {len(own)} {family} sockets of the modem are in use{others}: close a connection first",
+                number=errno.EMFILE,
+            )
+        now = self._now()
+        rested = [n for n in free if self._resting.get((pool, n), now) <= now]
+        return (rested or free)[0]
+
+    def _take(self, family: Family, number: int, *, pdp: int | None, receive: Receive) -> Slot:
+        pool = self._pools[family]
+        self._free[pool].remove(number)
+        self._resting.pop((pool, number), None)
+        self._generation += 1
+        slot = Slot(family, number, epoch=self._epoch, generation=self._generation, pdp=pdp, receive=receive)
+        self._slots[pool, number] = slot
+        return slot
+
+    def rebind(self, slot: Slot, number: int) -> None:
+        """Note that the modem chose another number than was reserved."""
+        with self._lock:
+            pool = self._pools[slot.family]
+            if number == slot.number or not self._drop(slot):
+                return
+            if number in self._free[pool]:
+                self._free[pool].remove(number)
+            slot.number = number
+            self._slots[pool, number] = slot
+
+    def give_to_others(self, slot: Slot) -> None:
+        """Note that a reserved number turned out to be used by someone else."""
+        with self._lock:
+            if self._drop(slot):
+                self._foreign[self._pools[slot.family]][slot.number] = slot.family
+        self._finish(slot)
+
+    def free(self, slot: Slot, *, rest: float = 0.0) -> None:
+        """Free a number that is closed in the modem; idempotent.
+
+        ``rest``: seconds for which a late report of this use may still come; others are preferred until then.
+        """
+        with self._lock:
+            if self._drop(slot) and rest > 0:
+                self._resting[self._pools[slot.family], slot.number] = self._now() + rest
+        self._finish(slot)
+
+    def _drop(self, slot: Slot) -> bool:
+        pool = self._pools[slot.family]
+        if self._slots.get((pool, slot.number)) is not slot:
+            return False
+        del self._slots[pool, slot.number]
+        self._free[pool].append(slot.number)
+        return True
+
+    def _finish(self, slot: Slot) -> None:
+        slot.state = "gone"
+        if slot.lease is not None:
+            slot.lease.release()
+
+    # URCs, in the reading thread.
+
+    def on_data(self, family: Family | None, number: int, payload: bytes | None) -> None:
+        """Take note of a data URC; with ``payload`` in push mode."""
+        for slot in self._find(family, number):
+            slot.note_data(payload)
+            slot.tell()
+
+    def on_closed(self, family: Family | None, number: int, why: str = "the far side closed the connection") -> None:
+        """Take note that the far side, or the network, has closed."""
+        for slot in self._find(family, number):
+            slot.note_closed(why)
+            slot.tell()
+
+    def on_opened(self, family: Family | None, number: int, error: int) -> None:
+        """Take note of the result of an open: what was reported for the number before it was about a former use."""
+        found = self._find(family, number)
+        for slot in found:
+            if slot.state == "opening":
+                slot.forget()
+        if found or error or self._stray is None:
+            return
+        for each in self._numbers if family is None else (family,):
+            if number in self.numbers(each) and number not in self.foreign(each):
+                self._stray(each, number)
+
+    def on_network_lost(self, pdp: int | None) -> None:
+        """Take note that the bearer of a PDP context is gone, and all sockets on it."""
+        for slot in self.slots():
+            if pdp is None or slot.pdp is None or slot.pdp == pdp:
+                which = "the PDP context" if slot.pdp is None else f"PDP context {slot.pdp}"
+                slot.note_lost(PdpError(f"the network ended {which}: the connection is gone"))
+                slot.tell()
+
+    def _find(self, family: Family | None, number: int) -> list[Slot]:
+        with self._lock:
+            pools = dict.fromkeys(self._pools[each] for each in (self._numbers if family is None else (family,)))
+            found = [self._slots[pool, number] for pool in pools if (pool, number) in self._slots]
+        if not found:
+            logger.debug("URC for socket %d, which is not the driver's", number)
+        return found

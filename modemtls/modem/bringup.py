@@ -1,0 +1,408 @@
+"""From a modem that answers to one that has a bearer: SIM, radio, registration, PDP context.
+
+Each step asks before it changes anything, tells ``progress`` what it waits for, and fails with an error that begins
+with the step's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+from modemtls.errors import (
+    CommandError,
+    ModemRestartedError,
+    ModemTimeoutError,
+    NetworkError,
+    PdpError,
+    PinError,
+    RegistrationError,
+    SimError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from modemtls.errors import ModemError
+    from modemtls.modem.interfaces import Host
+    from modemtls.modem.settings import Progress, Settings
+
+__all__ = ["Bringup", "PinMemory", "RegistrationTimeoutError"]
+
+logger = logging.getLogger(__name__)
+
+_SIM_START: Final = 20.0  # s; a SIM that is still starting is asked again for so long
+_SIM_AFTER_PIN: Final = 30.0  # s; reading the SIM's files after the PIN takes this long at worst
+_ASK_AGAIN: Final = 2.0  # s; between two questions where nothing announces a change
+_ASK_ANYWAY: Final = 10.0  # s; the same where changes are announced, for those that get lost
+_DENIED: Final = 15.0  # s; a network's refusal is believed when it stands so long: another network may take the modem
+
+
+class RegistrationTimeoutError(RegistrationError, ModemTimeoutError):
+    """No network took the modem in time."""
+
+    default_errno = errno.ETIMEDOUT
+
+
+class PinMemory:
+    """Which PINs this process has sent to which SIM, so that none is risked twice. Keeps hashes only."""
+
+    def __init__(self) -> None:
+        self._salt = os.urandom(16)
+        self._risked: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def may_send(self, sim: str, pin: str) -> bool:
+        """Whether ``pin`` may be sent; noted as risked until :meth:`accepted` says otherwise."""
+        digest = self._digest(sim, pin)
+        with self._lock:
+            if digest in self._risked:
+                return False
+            self._risked.add(digest)
+            return True
+
+    def accepted(self, sim: str, pin: str) -> None:
+        """Note that the SIM took the PIN, which also resets its counter of failures."""
+        with self._lock:
+            self._risked.discard(self._digest(sim, pin))
+
+    def _digest(self, sim: str, pin: str) -> bytes:
+        return hashlib.sha256(self._salt + f"{sim}\0{pin}".encode()).digest()
+
+
+_PINS = PinMemory()
+
+
+class Bringup:
+    """The steps, and what they found out. Used by one thread at a time, but for the ``note_…`` methods.
+
+    ``wait(ready, deadline)`` waits as ``Channel.wait`` does.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        settings: Settings,
+        *,
+        wait: Callable[[Callable[[], bool], float | None], bool],
+        pdp_contexts: Sequence[int],
+        progress: Progress | None = None,
+        pins: PinMemory = _PINS,
+    ) -> None:
+        self._host = host
+        self._settings = settings
+        self._wait = wait
+        self._pdp_contexts = list(pdp_contexts) or [1]
+        self._tell = progress or (lambda step, detail: None)  # noqa: ARG005
+        self._pins = pins
+        self._events = 0
+        self._notified_epoch: int | None = None
+        self._lost: set[int] = set()
+        self._written: dict[int, int] = {}  # PDP context -> hash of what the driver configured
+        self.pdp: int | None = None
+        """The PDP context in use, once :meth:`bearer` has returned."""
+
+    # What URCs say, in the reading thread.
+
+    def note_change(self) -> None:
+        """Note that the SIM or the registration changed: whoever waits asks again."""
+        self._events += 1
+
+    def note_lost(self, pdp: int | None) -> None:
+        """Note that the network ended a PDP context (None: all)."""
+        self._events += 1
+        self._lost.update(self._pdp_contexts if pdp is None else (pdp,))
+
+    # The steps.
+
+    def sim(self, deadline: float | None) -> None:
+        """Have a SIM that is ready, unlocking it if need be.
+
+        Raises :class:`SimError`: no SIM, PUK, a SIM that does not start; :class:`PinError`: a PIN is needed, was
+        refused, or must not be risked again.
+        """
+        if not self._host.has("sim_state"):
+            return
+        with self._step("SIM", SimError, deadline):
+            self._say("SIM", "asking")
+            state = self._sim_state(deadline, _SIM_START)
+            if state == "pin":
+                self._unlock(deadline)
+                state = self._sim_state(deadline, _SIM_AFTER_PIN, leaving="pin")
+            if state == "ready":
+                return
+            raise SimError(
+                {
+                    "absent": "SIM: none is inserted",
+                    "puk": "SIM: blocked after too many wrong PINs; it needs its PUK, which the driver never sends",
+                    "pin": "SIM: still asks for its PIN after the PIN was accepted",
+                    "busy": "SIM: it does not finish starting",
+                }.get(state, f"SIM: not usable (the modem says {state!r})")
+            )
+
+    def _sim_state(self, deadline: float | None, patience: float, leaving: str = "") -> str:
+        end = self._host.now() + patience
+        while True:
+            seen = self._events
+            try:
+                state = str(self._host.run("sim_state", deadline=deadline).values.get("state", "other"))
+            except CommandError as error:
+                states = {"sim_absent": "absent", "sim_locked": "pin", "puk": "puk", "busy": "busy"}
+                if error.kind not in states:
+                    raise
+                state = states[error.kind]
+            if state not in {"busy", "other", leaving} or self._host.now() >= end:
+                return state
+            self._pause(seen, end, deadline, _ASK_AGAIN)
+
+    def _unlock(self, deadline: float | None) -> None:
+        pin = self._settings.pin
+        if pin is None:
+            raise PinError("SIM: it is locked; give its PIN with pin=")
+        sim = self._sim_identity(deadline)
+        if not self._pins.may_send(sim, pin):
+            raise PinError(
+                "SIM: this PIN was refused before (or its fate is unknown), and is not sent again: a SIM is blocked "
+                "after three wrong ones"
+            )
+        self._say("SIM", "unlocking")
+        try:
+            self._host.run("sim_unlock", {"pin": pin}, deadline=deadline)
+        except CommandError as error:
+            if error.kind == "puk":
+                raise PinError("SIM: the PIN was refused, and the SIM is now blocked; it needs its PUK") from error
+            raise PinError(f"SIM: the PIN was refused, and is not sent again ({error.text or error})") from error
+        self._pins.accepted(sim, pin)
+
+    def _sim_identity(self, deadline: float | None) -> str:
+        """Give the ICCID, else something that stands for this modem's SIM."""
+        values: Mapping[str, object] = {}
+        if self._host.has("info"):
+            with contextlib.suppress(CommandError):
+                values = self._host.run("info", deadline=deadline).values
+        return str(values.get("iccid") or f"in {values.get('imei') or 'some modem'}")
+
+    def radio(self, deadline: float | None) -> None:
+        """Have the radio on (27.007, 8.2: +CFUN level 1)."""
+        if not (self._host.has("radio_state") and self._host.has("radio_on")):
+            return
+        with self._step("radio", NetworkError, deadline):
+            level = self._host.run("radio_state", deadline=deadline).values.get("level")
+            if level != 1:
+                logger.info("radio: functionality level %s, switching on", level)
+                self._say("radio", "switching on")
+                self._host.run("radio_on", deadline=deadline)
+
+    def registration(self, deadline: float | None) -> None:
+        """Be registered in a network.
+
+        Raises :class:`RegistrationError`: denied, or roaming where that is not allowed;
+        :class:`RegistrationTimeoutError` when neither happens in time.
+        """
+        if not self._host.has("registration"):
+            return
+        with self._step("registration", RegistrationError, deadline):
+            self._registration(deadline)
+
+    def _registration(self, deadline: float | None) -> None:
+        begun = self._host.now()
+        end = begun + self._settings.registration_timeout
+        if deadline is not None:
+            end = min(end, deadline)
+        announced = self._host.has("registration_notify")
+        if announced and self._notified_epoch != self._host.epoch:
+            self._host.run("registration_notify", deadline=deadline)
+            self._notified_epoch = self._host.epoch
+        denied_since: float | None = None
+        while True:
+            seen = self._events
+            rows = self._host.run("registration", deadline=deadline).rows
+            stats = {str(row.get("stat", "unknown")) for row in rows}
+            technology = next((str(row["technology"]) for row in rows if row.get("technology") is not None), "")
+            if "home" in stats or ("roaming" in stats and self._settings.roaming):
+                where = "at home" if "home" in stats else "roaming"
+                self._say("registration", f"registered, {where}" + (f" ({technology})" if technology else ""))
+                return
+            if "roaming" in stats:
+                raise RegistrationError(
+                    "registration: the modem is roaming in a visited network, which roaming=False forbids"
+                )
+            now = self._host.now()
+            if "denied" in stats and "searching" not in stats:
+                denied_since = now if denied_since is None else denied_since
+                if now - denied_since >= _DENIED or now >= end:
+                    raise RegistrationError(
+                        "registration: denied by the network (the SIM is not accepted there: subscription, roaming "
+                        "agreement, or a locked device)"
+                    )
+            else:
+                denied_since = None
+            doing = next((s for s in ("searching", "denied", "idle", "unknown") if s in stats), "unknown")
+            if now >= end:
+                raise RegistrationTimeoutError(
+                    f"registration: no network after {now - begun:.0f} s (the modem is "
+                    f"{_DOING.get(doing, doing)}): antenna, coverage, bands?"
+                )
+            self._say("registration", _DOING.get(doing, doing))
+            limit = end if denied_since is None else min(end, denied_since + _DENIED)
+            self._pause(seen, limit, deadline, _ASK_ANYWAY if announced else _ASK_AGAIN)
+
+    def bearer(self, deadline: float | None) -> int:
+        """Have an active PDP context that fits, and give its number. Raises :class:`PdpError`."""
+        with self._step("PDP context", PdpError, deadline):
+            self.pdp = self._bearer(deadline)
+            self._lost.discard(self.pdp)
+            return self.pdp
+
+    def _bearer(self, deadline: float | None) -> int:
+        active = self._active(deadline)
+        number, configure = self._choose(active, deadline)
+        if number in active and (configure or number in self._lost):
+            # Taken over on request, or dead already: the modem has to be told before it can be activated again.
+            self._say("PDP context", f"deactivating {number}")
+            with contextlib.suppress(CommandError):
+                self._host.run("pdp_deactivate", {"pdp": number}, deadline=deadline)
+            active.discard(number)
+        if configure:
+            self._configure(number, deadline)
+        if number not in active:
+            self._activate(number, deadline)
+        else:
+            logger.info("PDP context %d: active already, shared", number)
+        return number
+
+    def _active(self, deadline: float | None) -> set[int]:
+        if not self._host.has("pdp_list"):
+            return set()
+        rows = self._host.run("pdp_list", deadline=deadline).rows
+        return {int(row["pdp"]) for row in rows if row.get("state") in {None, 1, "1", "active"}}
+
+    def _choose(self, active: set[int], deadline: float | None) -> tuple[int, bool]:
+        """Give the context to use, and whether it has to be configured first."""
+        settings = self._settings
+        preferred = settings.pdp or self._pdp_contexts[0]
+        if settings.apn is None:
+            if settings.pdp is None and preferred not in active and active:
+                preferred = min(active)
+            return preferred, False
+        if not self._host.has("pdp_read"):
+            if preferred in active and self._written.get(preferred) != self._fingerprint():
+                self._refuse_unless_taking_over(preferred, "the modem does not tell its APN")
+            return preferred, self._written.get(preferred) != self._fingerprint()
+        found = self._read(preferred, deadline)
+        if self._fits(preferred, found):
+            return preferred, False
+        if preferred not in active or preferred in self._lost:
+            return preferred, True
+        if settings.pdp is None and not settings.take_over:
+            for number in sorted(active - {preferred} - self._lost):
+                if self._fits(number, self._read(number, deadline)):
+                    return number, False
+            spare = next((n for n in self._pdp_contexts if n not in active), None)
+            if spare is not None:
+                return spare, not self._fits(spare, self._read(spare, deadline))
+        self._refuse_unless_taking_over(preferred, f"it is active with the APN {found.get('apn')!r}")
+        return preferred, True
+
+    def _refuse_unless_taking_over(self, number: int, why: str) -> None:
+        if not self._settings.take_over:
+            raise PdpError(
+                f"PDP context {number}: {why}, not {self._settings.apn!r}, and is not the driver's: "
+                "give another pdp=, no apn= to share it, or take_over=True"
+            )
+
+    def _read(self, number: int, deadline: float | None) -> Mapping[str, object]:
+        return self._host.run("pdp_read", {"pdp": number}, deadline=deadline).values
+
+    def _fits(self, number: int, found: Mapping[str, object]) -> bool:
+        """Whether a context is configured as asked, as far as the modem tells; what it does not tell is not compared."""
+        wanted = self._settings
+        if str(found.get("apn", "")).lower() != (wanted.apn or "").lower():  # 23.003, 9.1: an APN has no case
+            return False
+        if (wanted.user is not None or wanted.password is not None or wanted.auth is not None) and self._written.get(
+            number
+        ) == self._fingerprint():
+            return True
+        for name, value in (("user", wanted.user), ("password", wanted.password)):
+            if value is not None and found.get(name) != value:
+                return False
+        return wanted.auth is None or found.get("auth") in {wanted.auth, None}
+
+    def _fingerprint(self) -> int:
+        wanted = self._settings
+        return hash((wanted.apn, wanted.user, wanted.password, wanted.auth, wanted.family))
+
+    def _configure(self, number: int, deadline: float | None) -> None:
+        wanted = self._settings
+        auth = wanted.auth or ("any" if wanted.user is not None else "none")
+        logger.info("PDP context %d: writing APN %r (kept by the modem)", number, wanted.apn)
+        self._say("PDP context", f"configuring {number}")
+        self._host.run(
+            "pdp_configure",
+            {
+                "pdp": number,
+                "apn": wanted.apn or "",
+                "user": wanted.user,
+                "password": wanted.password,
+                "auth": auth,
+                "family": wanted.family,
+            },
+            deadline=deadline,
+        )
+        self._written[number] = self._fingerprint()
+
+    def _activate(self, number: int, deadline: float | None) -> None:
+        self._say("PDP context", f"activating {number}")
+        try:
+            self._host.run("pdp_activate", {"pdp": number}, deadline=deadline)
+        except CommandError as error:
+            # Some modems refuse to activate what the network has activated meanwhile.
+            if number in self._active(deadline):
+                return
+            raise PdpError(
+                f"PDP context {number}: not activated: {error} (APN {self._settings.apn or 'as stored in the modem'!r}:"
+                " right for this SIM?)"
+            ) from error
+        logger.info("PDP context %d: activated", number)
+
+    # What the steps share.
+
+    def _say(self, step: str, detail: str) -> None:
+        logger.info("%s: %s", step, detail)
+        self._tell(step, detail)
+
+    def _pause(self, seen: int, end: float, deadline: float | None, longest: float) -> None:
+        """Wait until a URC, the end of the epoch, or for ``longest`` seconds; not beyond ``end``."""
+        epoch = self._host.epoch
+        until = min(end, self._host.now() + longest)
+        self._wait(lambda: self._events != seen or self._host.epoch != epoch, until)
+        if self._host.epoch != epoch:
+            raise ModemRestartedError("the modem restarted while it was being brought up")
+        if deadline is not None and self._host.now() >= deadline and deadline < end:
+            raise ModemTimeoutError("the time ran out")
+
+    @contextlib.contextmanager
+    def _step(self, name: str, kind: type[ModemError], deadline: float | None) -> Iterator[None]:
+        """Let errors say which step failed."""
+        try:
+            yield
+        except CommandError as error:
+            raise kind(f"{name}: {error}") from error
+        except ModemTimeoutError as error:
+            if str(error).startswith(name):
+                raise
+            late = deadline is not None and self._host.now() >= deadline
+            raise ModemTimeoutError(f"{name}: {'not done when the time ran out' if late else error}") from error
+
+
+_DOING: Final = {
+    "searching": "searching for a network",
+    "denied": "denied by a network, trying on",
+    "idle": "not searching",
+    "unknown": "out of coverage or in an unknown state",
+}

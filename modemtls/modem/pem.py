@@ -1,0 +1,151 @@
+"""PEM text as modems want it: only the blocks asked for, LF line ends, 64 columns (RFC 7468, section 2).
+
+The content of a key never appears in an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from modemtls.errors import CredentialError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modemtls.modem.credentials import CredentialKind
+
+__all__ = ["MAX_SIZE", "check_pair", "normalise"]
+
+MAX_SIZE = 1 << 20
+"""Bytes of text that are looked at; a bundle of every public CA has a quarter of this."""
+
+_COLUMNS = 64  # RFC 7468, section 2: generators wrap base64 at 64 characters
+_CERTIFICATE_LABELS = frozenset({"CERTIFICATE"})  # RFC 7468, section 5
+_KEY_LABELS = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})  # RFC 7468, 10; RFC 8017, A.1.2; RFC 5915
+_ENCRYPTED_LABEL = "ENCRYPTED PRIVATE KEY"  # RFC 7468, section 11
+_NOUN = {"ca": "CA certificate", "cert": "client certificate", "key": "private key"}
+
+
+def normalise(kind: CredentialKind, data: bytes) -> bytes:
+    """Give the blocks of ``data`` that ``kind`` is made of, in canonical form.
+
+    Text around the blocks, and blocks of other kinds (a key beside its certificate), are left out. Raises
+    :class:`CredentialError` for text without such a block, damaged base64, a cut block, more than one key, an encrypted
+    key, and for certificates that cannot be parsed.
+    """
+    noun = _NOUN[kind]
+    if len(data) > MAX_SIZE:
+        raise CredentialError(f"{noun}: {len(data)} bytes are more than any certificate or key ({MAX_SIZE})")
+    wanted = _KEY_LABELS if kind == "key" else _CERTIFICATE_LABELS
+    found: list[bytes] = []
+    others: list[str] = []
+    for label, encrypted, body in _blocks(noun, data):
+        if kind == "key" and (encrypted or label == _ENCRYPTED_LABEL):
+            raise CredentialError(
+                f"{noun}: the key is encrypted, and modems cannot ask for its password; decrypt it first (openssl pkey)"
+            )
+        if label in wanted:
+            found.append(_render(label, body))
+        else:
+            others.append(label)
+    if not found:
+        raise CredentialError(f"{noun}: {_why_none(kind, data, others)}")
+    if kind == "key" and len(found) > 1:
+        raise CredentialError(f"{noun}: {len(found)} keys in one text; give the one that belongs to the certificate")
+    pem = b"".join(found)
+    if kind != "key":
+        _check_certificates(noun, pem)
+    return pem
+
+
+def _blocks(noun: str, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
+    """Yield label, whether encrypted by a header (RFC 1421, 4.6.1.1), and DER of each block."""
+    label: str | None = None
+    encrypted = False
+    body: list[bytes] = []
+    for raw in data.removeprefix(b"\xef\xbb\xbf").splitlines():
+        line = raw.strip()
+        if line.startswith(b"-----BEGIN ") and line.endswith(b"-----"):
+            if label is not None:
+                raise CredentialError(f"{noun}: a PEM block begins before the one before it has ended")
+            label, encrypted, body = line[11:-5].decode("ascii", "replace"), False, []
+        elif label is None:
+            continue
+        elif line.startswith(b"-----END "):
+            if line != b"-----END " + label.encode("ascii", "replace") + b"-----":
+                raise CredentialError(f"{noun}: the PEM block {label} does not end as {label}")
+            try:
+                der = base64.b64decode(b"".join(body), validate=True)
+            except binascii.Error:
+                raise CredentialError(f"{noun}: the PEM block {label} is not base64") from None
+            if not der:
+                raise CredentialError(f"{noun}: the PEM block {label} is empty")
+            yield label, encrypted, der
+            label = None
+        elif b":" in line:
+            encrypted = encrypted or (line.startswith(b"Proc-Type:") and b"ENCRYPTED" in line)
+        elif not (encrypted and line.startswith(b"-")):
+            body.append(line)
+    if label is not None:
+        raise CredentialError(f"{noun}: the PEM block {label} has no end")
+
+
+def _render(label: str, der: bytes) -> bytes:
+    text = base64.b64encode(der)
+    lines = [text[at : at + _COLUMNS] for at in range(0, len(text), _COLUMNS)]
+    return b"\n".join([f"-----BEGIN {label}-----".encode(), *lines, f"-----END {label}-----".encode(), b""])
+
+
+def _why_none(kind: CredentialKind, data: bytes, others: list[str]) -> str:
+    if others:
+        return f"no such block in the PEM text (it holds {', '.join(sorted(set(others)))})"
+    if not data.strip():
+        return "the text is empty"
+    if data[:1] == b"\x30" and len(data) > 1 and data[1] >= 0x80:  # X.690, 8.1: SEQUENCE with a long length
+        command = "openssl pkey" if kind == "key" else "openssl x509"
+        return f"this is DER, not PEM; convert it first ({command} -inform DER)"
+    return "this is not PEM text (no -----BEGIN line)"
+
+
+def _check_certificates(noun: str, pem: bytes) -> None:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
+    except ssl.SSLError:
+        raise CredentialError(f"{noun}: the PEM block does not hold a certificate") from None
+
+
+def check_pair(certificate: bytes, key: bytes) -> None:
+    """Raise :class:`CredentialError` if ``key`` does not belong to the first certificate of ``certificate``.
+
+    Both as :func:`normalise` gives them. The key goes through memory only. Does nothing where the system offers no
+    file in memory (it then shows in the handshake).
+    """
+    import ssl
+
+    try:
+        handle = os.memfd_create("credential", os.MFD_CLOEXEC)
+    except OSError:
+        return
+    try:
+        with contextlib.suppress(OSError):
+            os.fchmod(handle, 0o600)
+        view = memoryview(certificate + key)
+        while view:
+            view = view[os.write(handle, view) :]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_ciphers("ALL:@SECLEVEL=0")  # whether they fit is the question, not whether they are strong
+        context.load_cert_chain(f"/proc/self/fd/{handle}", password=lambda: b"")
+    except FileNotFoundError:
+        return
+    except ssl.SSLError as error:
+        if "MISMATCH" in (error.reason or ""):
+            raise CredentialError("private key: it does not belong to the client certificate") from None
+        raise CredentialError("private key: it cannot be read as one") from None
+    finally:
+        os.close(handle)
