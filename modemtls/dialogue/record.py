@@ -1,0 +1,209 @@
+"""Write a live dialogue down as a transcript, secrets redacted.
+
+:class:`Recorder` is a :class:`modemtls.at.trace.Trace`: give it to a channel. :func:`pass_through` stands between a
+program of somebody else and the modem.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import time
+import tty
+from typing import TYPE_CHECKING, TextIO
+
+from modemtls.dialogue.redact import Redactor
+from modemtls.errors import PortLostError
+from modemtls.transcript import Data, Direction, Header, Pause, Redacted, join, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from modemtls.at.port import Port
+    from modemtls.at.trace import TraceRecord
+    from modemtls.dialogue.redact import Piece
+    from modemtls.transcript import Chunk, Entry
+
+__all__ = ["Recorder", "pass_through"]
+
+PAUSE = 0.05  # seconds of silence that are worth a line
+LINE = 400  # bytes in one line of the file, about
+
+
+class Recorder:
+    """Writes a transcript as it happens. The file is complete after every call, up to an unfinished line."""
+
+    def __init__(
+        self, file: TextIO, *, source: str, profile: str | None = None, redactor: Redactor | None = None
+    ) -> None:
+        self._file = file
+        self._redactor = redactor or Redactor()
+        self._last: float | None = None
+        head: list[Entry] = [Header("source", " ".join(source.split()) or "recorded")]
+        if profile:
+            head.append(Header("profile", profile))
+        head.append(Header("evidence", "device"))
+        self._write(head)
+
+    def __call__(self, record: TraceRecord, /) -> None:
+        """Take what a channel traced; what the channel blacked out stays so."""
+        if record.direction == "note":
+            return
+        direction = Direction.OUT if record.direction == "out" else Direction.IN
+        at = 0
+        for offset, length, passed in record.redacted:
+            self._take(self._redactor.feed(record.time, direction, record.data[at:offset]))
+            self._take(self._redactor.flush())
+            self._say(record.time, direction, (Redacted(passed),))
+            at = offset + length
+        self.feed(record.time, direction, record.data[at:])
+
+    def feed(self, when: float, direction: Direction, data: bytes) -> None:
+        """Take bytes as they passed; ``when`` in seconds of any clock that does not run backwards."""
+        self._take(self._redactor.feed(when, direction, data))
+
+    def close(self) -> None:
+        """Write what was held back. The file stays open: it is the caller's."""
+        self._take(self._redactor.flush())
+        self._file.flush()
+
+    def _take(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            self._say(piece.time, piece.direction, piece.chunks)
+
+    def _say(self, when: float, direction: Direction, chunks: tuple[Chunk, ...]) -> None:
+        entries: list[Entry] = []
+        if self._last is not None and when - self._last >= PAUSE:
+            entries.append(Pause(round(when - self._last, 3)))
+        self._last = when
+        entries += [Data(direction, line) for line in _lines(chunks)]
+        self._write(entries)
+
+    def _write(self, entries: list[Entry]) -> None:
+        self._file.write(write(entries))
+        self._file.flush()
+
+
+def _lines(chunks: tuple[Chunk, ...]) -> list[tuple[Chunk, ...]]:
+    """Cut into lines of bearable length, at line feeds where there are any."""
+    out: list[tuple[Chunk, ...]] = []
+    line: list[Chunk] = []
+    length = 0
+    for chunk in chunks:
+        if isinstance(chunk, Redacted):
+            line.append(chunk)
+            continue
+        for piece in chunk.splitlines(keepends=True):
+            for at in range(0, len(piece), LINE):
+                part = piece[at : at + LINE]
+                if length and length + len(part) > LINE:
+                    out.append(join(line))
+                    line, length = [], 0
+                line.append(part)
+                length += len(part)
+    if line:
+        out.append(join(line))
+    return [line for line in out if line]
+
+
+def pass_through(
+    port: Port,
+    recorder: Recorder,
+    command: Sequence[str],
+    *,
+    opened: Callable[[str], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Offer the modem as a pseudo terminal, and record what passes in both directions.
+
+    With ``command`` it is run with the terminal's path in ``$MODEMTLS_PORT``, and its exit code is returned; without
+    one, ``opened`` is called with the path, and the modem is offered until Ctrl-C (then 0). The port is not closed.
+
+    Raises PortLostError if the modem goes away, OSError if the command cannot be run.
+    """
+    master, slave = os.openpty()
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+        path = os.ttyname(slave)
+        if opened:
+            opened(path)
+        if command:
+            child = subprocess.Popen(list(command), env={**os.environ, "MODEMTLS_PORT": path})  # noqa: S603
+        return _pump(port, master, recorder, child, clock)
+    finally:
+        recorder.close()
+        if child and child.poll() is None:
+            child.terminate()
+            child.wait()
+        os.close(slave)
+        os.close(master)
+
+
+def _pump(
+    port: Port, master: int, recorder: Recorder, child: subprocess.Popen[bytes] | None, clock: Callable[[], float]
+) -> int:
+    waiting = {Direction.OUT: bytearray(), Direction.IN: bytearray()}  # bytes that the other side has not taken yet
+    modem = port.fileno()
+    with selectors.DefaultSelector() as selector, _child_ends(selector, child):
+        selector.register(master, selectors.EVENT_READ)
+        if modem is not None:
+            selector.register(modem, selectors.EVENT_READ)
+        while True:
+            selector.modify(master, selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting[Direction.IN] else 0))
+            try:
+                # A port without a descriptor (RFC 2217) can only be asked.
+                ready = {key.fd for key, _ in selector.select(None if modem is not None else 0.02)}
+            except KeyboardInterrupt:
+                if child is None:
+                    return 0
+                ready = set()  # the terminal gives Ctrl-C to the child as well: it decides
+            if modem is None or modem in ready:
+                _from_modem(port, recorder, waiting[Direction.IN], clock)
+            if master in ready or waiting[Direction.IN]:
+                _program(master, recorder, waiting, clock)
+            if waiting[Direction.OUT]:
+                port.write(bytes(waiting[Direction.OUT]))
+                waiting[Direction.OUT].clear()
+            if child is not None and child.poll() is not None and master not in ready:
+                return child.returncode
+
+
+def _from_modem(port: Port, recorder: Recorder, waiting: bytearray, clock: Callable[[], float]) -> None:
+    data = port.read()
+    if data:
+        recorder.feed(clock(), Direction.IN, data)
+        waiting += data
+
+
+def _program(master: int, recorder: Recorder, waiting: dict[Direction, bytearray], clock: Callable[[], float]) -> None:
+    try:
+        data = os.read(master, 65536)
+    except BlockingIOError:
+        data = b""
+    except OSError:  # EIO: nobody has the terminal open; ours stays open, so this is the end
+        raise PortLostError("the pseudo terminal went away") from None
+    if data:
+        recorder.feed(clock(), Direction.OUT, data)
+        waiting[Direction.OUT] += data
+    if waiting[Direction.IN]:
+        with contextlib.suppress(BlockingIOError):
+            sent = os.write(master, waiting[Direction.IN])
+            del waiting[Direction.IN][:sent]
+
+
+@contextlib.contextmanager
+def _child_ends(selector: selectors.BaseSelector, child: subprocess.Popen[bytes] | None) -> Iterator[None]:
+    """Wake the selector when the child ends."""
+    if child is None:
+        yield
+        return
+    descriptor = os.pidfd_open(child.pid)
+    selector.register(descriptor, selectors.EVENT_READ)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

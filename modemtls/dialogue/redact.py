@@ -1,0 +1,212 @@
+"""Keep secrets out of what is written down, whoever spoke them.
+
+A dialogue that somebody else holds is seen byte by byte and in both directions: a PIN typed character by character
+comes back as echo in between. So nothing is passed on before the line it belongs to is complete; the order of what
+both sides said is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from modemtls.transcript import Chunk, Direction, Redacted, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["STANDARD", "PayloadRule", "Piece", "Redactor"]
+
+# Parameters of 3GPP TS 27.007 that are secrets: 8.3 +CPIN, 7.4 +CLCK (third), 7.5 +CPWD (all but the facility),
+# 10.1.31 +CGAUTH (fourth). A group is what is blacked out. Lines are matched without their end.
+_STANDARD_27007 = (
+    rb"(?i)\+CPIN=(.+)",
+    rb"(?i)\+CLCK=[^,]*,[^,]*,([^,]*)",
+    rb"(?i)\+CPWD=[^,]*,(.+)",
+    rb"(?i)\+CGAUTH=[^,]*,[^,]*,[^,]*,(.+)",
+    rb"(?i)\+CGAUTH: [^,]*,[^,]*,[^,]*,(.+)",
+)
+# A parameter in quotes that says by its name that a secret follows, in a command or in its answer.
+_TELLING = (
+    rb'(?i)"(?:[a-z_/]*_)?(?:psk|pwd|passwd|password|passphrase|secret|userpass|aliauth|token)"[,=](.+)',
+    rb"(?i)\+[A-Z]*(?:PASSWD|PASSWORD|PSK)[=:] ?(.+)",
+)
+STANDARD: Final = tuple(re.compile(pattern, re.DOTALL) for pattern in (*_STANDARD_27007, *_TELLING))
+
+_KEY_BEGIN: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_END: Final = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")
+# DER of PKCS #1, PKCS #8 and SEC 1 private keys: a SEQUENCE that begins with the INTEGER 0 or 1. Certificates begin
+# with another SEQUENCE.
+_KEY_DER: Final = re.compile(rb"\x30(?:\x82(..)|\x81(.)|([\x10-\x7f]))\x02\x01[\x00\x01][\x02\x04\x30]", re.DOTALL)
+MAX_KEY: Final = 16384  # bytes after which an unfinished key is taken for something else
+MAX_LINE: Final = 4096  # bytes after which an unfinished line is passed on
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadRule:
+    """After a command that matches, so many bytes of the host are a secret.
+
+    ``size`` is the group with the number of bytes; without it the payload lasts until ``end``.
+    """
+
+    command: re.Pattern[bytes]
+    size: str = ""
+    end: bytes = b"\x1a"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one side said in one go, secrets out."""
+
+    time: float
+    direction: Direction
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(slots=True)
+class _Side:
+    """One direction's stream: ``start`` counts the bytes decided so far, ``pending`` those that are not."""
+
+    pending: bytearray = field(default_factory=bytearray)
+    start: int = 0
+    spans: deque[tuple[int, int]] = field(default_factory=deque)  # secret ranges, in bytes of the stream
+    key: int = 0  # bytes of a PEM key seen so far, 0 outside one
+    payload: int = 0  # bytes of a secret payload still to come; -1 until its end mark
+    end: bytes = b""
+
+
+class Redactor:
+    """Takes a dialogue piece by piece, gives it back without secrets."""
+
+    def __init__(
+        self,
+        patterns: Sequence[re.Pattern[bytes]] = STANDARD,
+        payloads: Sequence[PayloadRule] = (),
+        *,
+        extra: bool = True,
+    ) -> None:
+        self._patterns = (*patterns, *STANDARD) if extra and patterns is not STANDARD else tuple(patterns)
+        self._payloads = tuple(payloads)
+        self._sides = {direction: _Side() for direction in Direction}
+        self._queue: deque[tuple[float, Direction, int, bytes]] = deque()
+        self._total = dict.fromkeys(Direction, 0)
+
+    def feed(self, time: float, direction: Direction, data: bytes) -> list[Piece]:
+        """Take what one side said; return what may be written by now."""
+        if data:
+            self._queue.append((time, direction, self._total[direction], data))
+            self._total[direction] += len(data)
+            self._sides[direction].pending += data
+            self._decide(direction, final=False)
+        return list(self._ready())
+
+    def flush(self) -> list[Piece]:
+        """Return the rest: the dialogue is over."""
+        for direction in Direction:
+            self._decide(direction, final=True)
+        return list(self._ready())
+
+    def _decide(self, direction: Direction, *, final: bool) -> None:
+        side = self._sides[direction]
+        while side.pending:
+            if side.payload:
+                if not self._secret_payload(side):
+                    return
+                continue
+            der = _KEY_DER.match(side.pending) if direction is Direction.OUT else None
+            if der:
+                length = int.from_bytes(next(g for g in der.groups() if g is not None), "big")
+                side.payload = length + 2 + (2 if der[1] else 1 if der[2] else 0)
+                continue
+            match = re.search(rb"[\r\n\x1a]+", side.pending)
+            if match:
+                self._line(direction, side, match.start(), match.end())
+            elif final or len(side.pending) > MAX_LINE:
+                self._line(direction, side, len(side.pending), len(side.pending))
+            else:
+                return
+
+    @staticmethod
+    def _secret_payload(side: _Side) -> bool:
+        """Black out what has come of a secret payload; False if all that was there is gone."""
+        size = min(len(side.pending), side.payload) if side.payload > 0 else len(side.pending)
+        if side.payload < 0:
+            at = side.pending.find(side.end)
+            if at >= 0:
+                size, side.payload = at, 0
+        else:
+            side.payload -= size
+        if size:
+            side.spans.append((side.start, side.start + size))
+            side.start += size
+            del side.pending[:size]
+        return bool(side.pending)
+
+    def _line(self, direction: Direction, side: _Side, text_end: int, end: int) -> None:
+        line = bytes(side.pending[:text_end])
+        spans = self._key_spans(side, line) or self._pattern_spans(line)
+        for low, high in spans:
+            side.spans.append((side.start + low, side.start + high))
+        side.start += end
+        del side.pending[:end]
+        if direction is Direction.OUT:
+            for rule in self._payloads:
+                found = rule.command.fullmatch(line.strip(b"\r\n"))
+                if found:
+                    side.payload = int(found[rule.size]) if rule.size else -1
+                    side.end = rule.end
+
+    @staticmethod
+    def _key_spans(side: _Side, line: bytes) -> list[tuple[int, int]]:
+        low = 0
+        if not side.key:
+            begin = _KEY_BEGIN.search(line)
+            if not begin:
+                return []
+            low = begin.start()
+        finish = _KEY_END.search(line, low)
+        high = finish.end() if finish else len(line)
+        side.key = 0 if finish or side.key > MAX_KEY else side.key + len(line) + 1
+        return [(low, high)] if high > low else [(low, low)]
+
+    def _pattern_spans(self, line: bytes) -> list[tuple[int, int]]:
+        spans = sorted(
+            match.span(group)
+            for pattern in self._patterns
+            for match in pattern.finditer(line)
+            for group in range(1, pattern.groups + 1)
+            if match.span(group)[1] > match.span(group)[0]
+        )
+        merged: list[tuple[int, int]] = []
+        for low, high in spans:
+            if merged and low <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+            else:
+                merged.append((low, high))
+        return merged
+
+    def _ready(self) -> Iterator[Piece]:
+        while self._queue:
+            time, direction, offset, data = self._queue[0]
+            side = self._sides[direction]
+            if offset + len(data) > side.start:
+                return
+            self._queue.popleft()
+            yield Piece(time, direction, join(_cut(data, offset, side.spans)))
+            while side.spans and side.spans[0][1] <= offset + len(data):
+                side.spans.popleft()
+
+
+def _cut(data: bytes, offset: int, spans: Iterable[tuple[int, int]]) -> Iterator[Chunk]:
+    at = offset
+    end = offset + len(data)
+    for low, high in spans:
+        low, high = max(low, at), min(high, end)  # noqa: PLW2901 - clipped to this piece
+        if low >= high:
+            continue
+        yield data[at - offset : low - offset]
+        yield Redacted(high - low)
+        at = high
+    yield data[at - offset :]
