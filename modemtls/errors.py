@@ -45,10 +45,12 @@ __all__ = [
 class ModemError(OSError):
     """Anything that went wrong between the caller and the far end of the modem.
 
-    ``errno`` is set where a POSIX number says the same.
+    ``errno`` is set where a POSIX number says the same. ``bytes_accepted`` is set by a send that failed half-way: so
+    many bytes the modem had taken for certain.
     """
 
     default_errno: int | None = None
+    bytes_accepted: int | None = None
 
     def __init__(self, message: str, *, number: int | None = None) -> None:
         number = self.default_errno if number is None else number

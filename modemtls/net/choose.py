@@ -54,9 +54,13 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The expression that was found; fields as :class:`~modemtls.modem.settings.TlsSettings` has them."""
+    """The expression that was found; fields as :class:`~modemtls.modem.settings.TlsSettings` has them.
+
+    ``versions``: what ``version`` allows.
+    """
 
     version: Token
+    versions: frozenset[TlsVersion]
     suites: tuple[Token, ...]
     sni: bool | str
     check_hostname: bool
@@ -91,8 +95,10 @@ def choose(configuration: SslConfiguration, abilities: Abilities, host: str | No
             capability="client_certificate",
             choices=("leave cert and key out",),
         )
+    version = _version(configuration, abilities)
     return Choice(
-        version=_version(configuration, abilities),
+        version=version.token,
+        versions=version.versions,
         suites=_suites(configuration, abilities),
         sni=_sni(configuration, abilities, host),
         check_hostname=_hostname(security, configuration, abilities, host),
@@ -101,7 +107,7 @@ def choose(configuration: SslConfiguration, abilities: Abilities, host: str | No
     )
 
 
-def _version(configuration: SslConfiguration, abilities: Abilities) -> Token:
+def _version(configuration: SslConfiguration, abilities: Abilities) -> VersionChoice:
     lowest, highest = configuration.version, configuration.max_version
     fitting = [
         choice
@@ -120,7 +126,7 @@ def _version(configuration: SslConfiguration, abilities: Abilities) -> Token:
             choices=[f'min_version="{v.value}"' for v in way_out],
         )
     # The most versions; among as many, the latest.
-    return max(fitting, key=lambda choice: (len(choice.versions), max(v.age for v in choice.versions))).token
+    return max(fitting, key=lambda choice: (len(choice.versions), max(v.age for v in choice.versions)))
 
 
 def _suites(configuration: SslConfiguration, abilities: Abilities) -> tuple[Token, ...]:

@@ -104,17 +104,18 @@ class Socket(ABC):
     def send(self, data: bytes | bytearray | memoryview, *, timeout: float | Unset | None = UNSET) -> None:
         """Send all of ``data`` or raise.
 
-        The error of a send that failed half-way carries ``bytes_accepted``. What happened to the rest may be in
-        doubt, so nothing is ever sent twice on its own, and later sends on this connection are refused.
+        The error of a send that failed half-way carries ``bytes_accepted``: what the engine took for certain. Nothing
+        is ever sent twice on its own. If what happened to the next piece is in doubt (a time-out or an interruption
+        while it was being handed over), later sends on this connection are refused.
         """
 
     @abstractmethod
-    def receive(self, size: int, *, timeout: float | Unset | None = UNSET) -> bytes:
+    def receive(self, size: int, *, timeout: float | Unset | None = UNSET, peek: bool = False) -> bytes:
         """Return what is there, up to ``size`` bytes; ``b""`` is the peer's end of stream.
 
         Waits for at most ``timeout`` (default: ``Option.RECV_TIMEOUT``) for the first byte, else raises
         :class:`~modemtls.errors.ModemTimeoutError`. Bytes beyond ``size`` stay for the next call. Data that
-        arrived before an error is returned before the error is raised.
+        arrived before an error is returned before the error is raised. ``peek`` leaves the data there.
         """
 
     @abstractmethod
@@ -169,9 +170,9 @@ class Socket(ABC):
 
     @abstractmethod
     def watch(self, callback: Callable[[], None] | None) -> None:
-        """Have ``callback`` called, from any thread, whenever :meth:`ready` or :meth:`work` may have changed.
+        """Have ``callback`` called, from any thread, whenever :attr:`ready` may have changed or there is work to do.
 
-        It must be quick and must not call back into the socket.
+        Work is what :meth:`read_ahead` does. The callback must be quick; of this socket it may ask :attr:`ready` only.
         """
 
     @property
@@ -184,11 +185,27 @@ class Socket(ABC):
         """Like :meth:`receive`, but from memory alone; ``None`` if there is nothing yet."""
 
     @abstractmethod
+    def offer(self, piece: bytes) -> int:
+        """Hand over one piece, at most :attr:`send_limit` bytes, without waiting for room; return how much was taken.
+
+        0 means that the engine has no room now, or that another thread is sending.
+        """
+
+    @abstractmethod
     def read_ahead(self, window: int) -> bool:
         """Fetch one piece from the engine, if it may have one and less than ``window`` bytes are in memory.
 
         Returns whether it did. Never waits for the peer, nor for another thread that is receiving.
         """
+
+    @property
+    @abstractmethod
+    def poll_period(self) -> float | None:
+        """Seconds between questions where the engine gives no notice of data; None where it does."""
+
+    @abstractmethod
+    def poll_again(self) -> None:
+        """Make the next :meth:`read_ahead` ask the engine, whether it gave notice or not."""
 
     @property
     @abstractmethod

@@ -1,0 +1,97 @@
+"""What a modem's profile, with what was probed, says about its sockets: read into the terms of this layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from modemtls.errors import ConfigurationError, NotSupportedError
+from modemtls.net.choose import Abilities, VersionChoice
+from modemtls.net.contract import TlsVersion
+from modemtls.net.link import Manners
+
+if TYPE_CHECKING:
+    from modemtls.modem.attached import AttachedModem
+    from modemtls.modem.settings import Family, Receive
+
+__all__ = ["abilities_of", "manners_of"]
+
+#: Seconds; what is asked for when neither the caller nor the modem's range says otherwise. A handshake over a slow
+#: radio takes tens of seconds; RFC 6298 (2.4) alone allows a retransmission a minute.
+_USUAL_HANDSHAKE = 60
+
+
+def abilities_of(modem: AttachedModem) -> Abilities:
+    """Return what ``modem`` can express about TLS."""
+    able = modem.capabilities
+    tables = modem.profile.tables
+    suites = tables.get("suites")
+    suites = suites if isinstance(suites, Mapping) else {}
+    codes = suites.get("codes", {})
+    return Abilities(
+        modem=modem.profile.name,
+        versions=tuple(_versions(tables.get("tls_versions", ()))),
+        suites={_number(code): token for code, token in codes.items()},
+        suite_mode="list" if able.get("suites") == "list" else "one",
+        all_suites=suites.get("all"),
+        sni=_sni(modem),
+        hostname_check=bool(able.get("hostname_check")),
+        date_check=bool(able.get("date_check")),
+        client_certificate=bool(able.get("client_certificates")),
+        handshake_timeout=_handshake(modem),
+    )
+
+
+def _versions(rows: object) -> list[VersionChoice]:
+    assert isinstance(rows, Sequence)
+    return [
+        VersionChoice(token=row["token"], versions=frozenset(TlsVersion.of(v) for v in row["versions"])) for row in rows
+    ]
+
+
+def _number(code: object) -> int:
+    return code if isinstance(code, int) else int(str(code), 16)
+
+
+def _sni(modem: AttachedModem) -> Literal["no", "host", "name"]:
+    if not modem.capabilities.get("sni"):
+        return "no"
+    return "name" if modem.profile.uses("tls_configure", "sni_name") else "host"
+
+
+def _handshake(modem: AttachedModem) -> tuple[int, int, int]:
+    lowest = _limit(modem, "handshake_timeout_min", 1)
+    highest = _limit(modem, "handshake_timeout_max", max(lowest, _USUAL_HANDSHAKE))
+    return lowest, highest, min(max(lowest, _USUAL_HANDSHAKE), highest)
+
+
+def _limit(modem: AttachedModem, name: str, otherwise: int) -> int:
+    value = modem.limits.get(name)
+    return value if isinstance(value, int) else otherwise
+
+
+def manners_of(modem: AttachedModem, family: Family, receive: Receive) -> Manners:
+    """Return how sockets of ``family`` behave; :class:`NotSupportedError` if the modem has none, or not that way."""
+    able = modem.capabilities
+    what = "TLS" if family == "tls" else "plain TCP"
+    if not able.get(family):
+        raise NotSupportedError(f"{modem.profile.name} has no {what} sockets", capability=family)
+    if not able.get(receive):
+        other = "push" if receive == "pull" else "buffered"
+        raise NotSupportedError(
+            f"{modem.profile.name} cannot receive that way", capability=receive, choices=(f'receive="{other}"',)
+        )
+    behaviour = modem.profile.behaviour
+    send = _limit(modem, "tcp_send" if family == "tcp" else "send", _limit(modem, "send", 0))
+    size = _limit(modem, "tcp_receive" if family == "tcp" else "receive", _limit(modem, "receive", 0))
+    if send <= 0 or (size <= 0 and receive == "pull"):
+        raise ConfigurationError(f"profile {modem.profile.name}: limits send and receive are missing")
+    poll = behaviour.get("poll")
+    return Manners(
+        send=send,
+        receive=size,
+        short_is_empty=behaviour.get("drained") == "short",
+        poll=float(poll) if isinstance(poll, int | float) and receive == "pull" else None,
+        kept=behaviour.get("remote_close", "held") == "held",
+        clean_end=bool(able.get("close_reason")) and family == "tls",
+    )

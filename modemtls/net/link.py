@@ -1,0 +1,410 @@
+"""One connection in the modem: pieces out, pieces in, in order; nothing lost, nothing twice.
+
+A socket is *undrained* from the modem's data notice until a read comes back empty (or short, where the profile says
+that this means the same). Reads go on while it is undrained and somebody has room for the data; otherwise nothing is
+asked. Where the modem gives no notice, a declared period applies, while somebody waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from modemtls.at.channel import LineBusyError
+from modemtls.at.grammar import Outcome
+from modemtls.errors import CommandError, ModemError, ModemTimeoutError, SocketClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modemtls.modem.attached import AttachedModem
+    from modemtls.modem.runner import Result
+    from modemtls.modem.slots import Slot
+
+__all__ = ["Link", "Manners"]
+
+#: Seconds before a piece that the modem had no room for is offered again: first, and at most.
+BUSY_PAUSE: Final = (0.05, 1.0)
+
+#: Bytes taken at a time out of what the modem pushed.
+_PUSH_PIECE: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """What the profile says about this kind of socket.
+
+    ``send`` and ``receive``: largest pieces, bytes. ``short_is_empty``: a read that gives less than was asked left
+    nothing behind. ``poll``: no data notices; ask that often, seconds. ``kept``: data can still be read after the
+    peer closed. ``clean_end``: the modem tells the peer's own end of stream from a cut connection.
+    """
+
+    send: int
+    receive: int
+    short_is_empty: bool = False
+    poll: float | None = None
+    kept: bool = True
+    clean_end: bool = False
+
+
+class Link:
+    """The driver's end of one open socket in the modem.
+
+    ``deadline`` arguments are of the modem's clock; None waits for ever. ``changed`` is called, from any thread, after
+    anything that may matter to somebody who waits; it must be quick and must not call back.
+    """
+
+    def __init__(
+        self, modem: AttachedModem, slot: Slot, manners: Manners, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self.slot = slot
+        self.manners = manners
+        self.changed = changed
+        self.sent = 0
+        self.received = 0
+        self._modem = modem
+        self._channel = modem.channel
+        self._sending = threading.Lock()
+        self._receiving = threading.Lock()
+        self._buffers = threading.Lock()
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._broken: ModemError | None = None  # why nothing more can be received
+        self._unsendable: ModemError | None = None  # why nothing more can be sent
+        self._ended = False  # the modem said that nothing will follow
+        self._asked_after_close = not manners.kept
+        self._poll_due = manners.poll is not None
+        self._drained_at = 0  # the slot's mark when the modem last had nothing left
+        self.closing = False
+        slot.listener = self._notified
+
+    # -- what is known, from memory -----------------------------------------------------------------------------
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not given to anybody yet."""
+        return self._buffered + self.slot.pushed
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`take` gives data, the end or an error now."""
+        return self.buffered > 0 or self._failure() is not None or self._at_end()
+
+    @property
+    def unread(self) -> bool:
+        """Whether the modem has, or may have, something that only asking it will tell."""
+        return self._is_unread()
+
+    def _is_unread(self) -> bool:
+        slot = self.slot
+        if slot.receive == "push" or self._ended or self._failure() is not None:
+            return False
+        if slot.data_pending or self._poll_due:
+            return True
+        return slot.closed is not None and not self._asked_after_close
+
+    def take(self, size: int, *, peek: bool = False) -> bytes | None:
+        """Give up to ``size`` bytes of what is in memory, ``b""`` at the end, or None; raise the failure after it."""
+        with self._buffers:
+            while self.slot.pushed:
+                self._append(self.slot.take(_PUSH_PIECE))
+            if self._buffered:
+                return self._peek(size) if peek else self._pop(size)
+        failure = self._failure()
+        if failure is not None:
+            raise _again(failure)
+        return b"" if self._at_end() else None
+
+    def _peek(self, size: int) -> bytes:
+        return b"".join(self._pieces)[:size]
+
+    def _pop(self, size: int) -> bytes:
+        pieces = self._pieces
+        first = pieces[0]
+        if size < len(first):
+            pieces[0] = first[size:]
+            self._buffered -= size
+            return first[:size]
+        pieces.popleft()
+        taken, count = [first], len(first)
+        while pieces and count < size:
+            piece = pieces.popleft()
+            if count + len(piece) > size:
+                pieces.appendleft(piece[size - count :])
+                piece = piece[: size - count]
+            taken.append(piece)
+            count += len(piece)
+        self._buffered -= count
+        return first if len(taken) == 1 else b"".join(taken)
+
+    def _append(self, piece: bytes) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self._buffered += len(piece)
+            self.received += len(piece)
+
+    def _failure(self) -> ModemError | None:
+        return self._broken or self.slot.lost
+
+    def _at_end(self) -> bool:
+        if self._ended:
+            return True
+        return self.slot.closed is not None and not self.unread and self.slot.pushed == 0
+
+    def _notified(self) -> None:
+        self.changed()
+
+    @property
+    def end_authenticated(self) -> bool | None:
+        """Whether the end is the peer's own for certain; None as long as there is none."""
+        if self._failure() is not None or not self._at_end():
+            return None
+        return self.manners.clean_end
+
+    # -- receiving ----------------------------------------------------------------------------------------------
+
+    def receive(self, size: int, deadline: float | None, *, poll: bool = False, peek: bool = False) -> bytes:
+        """Wait for data, the end or an error; ``poll`` asks exactly once what there is instead of waiting."""
+        data = self.take(size, peek=peek)
+        while data is None:
+            with self._exclusive(self._receiving, deadline):
+                self._await_data(deadline, poll=poll)
+                data = self.take(size, peek=peek)
+            if self.closing:
+                return data or b""
+        return data
+
+    def _await_data(self, deadline: float | None, *, poll: bool) -> None:
+        if poll and not self._stirred():
+            self._channel.wait(self._stirred, self._modem.now())
+        while self._quiet():
+            if self.unread:
+                # A poll is bounded by the modem's own limits for one command.
+                self._fetch(None if poll else deadline)
+                if not poll:
+                    continue
+            elif not poll and self._wait(deadline):
+                continue
+            if self._quiet():
+                raise ModemTimeoutError("nothing was received in time")
+
+    def _quiet(self) -> bool:
+        return not self.ready and not self.closing
+
+    def _wait(self, deadline: float | None) -> bool:
+        period = self.manners.poll
+        if period is None:
+            return self._channel.wait(self._stirred, deadline)
+        due = self._modem.now() + period
+        if deadline is not None and deadline <= due:
+            return self._channel.wait(self._stirred, deadline)
+        if not self._channel.wait(self._stirred, due):
+            self._poll_due = True
+        return True
+
+    def _stirred(self) -> bool:
+        return self.closing or self.ready or self.unread
+
+    def read_ahead(self, window: int) -> bool:
+        """Fetch one piece if the modem may have one and there is room; not while somebody else is receiving."""
+        if self.buffered >= window or not self.unread or self.closing:
+            return False
+        if not self._receiving.acquire(blocking=False):
+            return False
+        try:
+            if not self._is_unread():  # another thread may have come first
+                return False
+            self._fetch(None)
+            return True
+        finally:
+            self._receiving.release()
+
+    def poll_again(self) -> None:
+        """Ask the modem even though it has not said anything, because a period has passed."""
+        self._poll_due = self.manners.poll is not None
+
+    def _fetch(self, deadline: float | None) -> None:
+        """Ask the modem for one piece. Whatever becomes of the caller, the piece gets into the buffer."""
+        slot = self.slot
+        mark = slot.mark()
+        after_close = slot.closed is not None
+
+        def arrived(result: Result | BaseException) -> None:
+            self._arrived(result, mark, after_close=after_close)
+            self.changed()
+
+        try:
+            result = self._modem.run(
+                slot, "receive", {"size": self.manners.receive}, deadline=deadline, on_orphan=arrived
+            )
+        except ModemTimeoutError as error:
+            if deadline is not None and self._modem.now() >= deadline:
+                raise  # the caller's own time; if the question was out, its answer goes to `arrived`
+            self._arrived(error, mark, after_close=after_close)
+        except ModemError as error:
+            self._arrived(error, mark, after_close=after_close)
+        else:
+            arrived(result)
+
+    def _arrived(self, result: Result | BaseException, mark: int, *, after_close: bool) -> None:
+        slot = self.slot
+        if isinstance(result, BaseException):
+            self._receive_failed(result, after_close=after_close)
+            return
+        with self._buffers:
+            self._append(result.payload)
+        self._poll_due = False
+        count = len(result.payload)
+        empty = result.outcome is Outcome.EMPTY or (result.outcome is Outcome.OK and count == 0)
+        if result.outcome in {Outcome.EOF, Outcome.CLOSED}:
+            self._ended = True
+            self._drained(mark)
+        elif empty or (self.manners.short_is_empty and count < self.manners.receive):
+            self._drained(mark)
+            if after_close:
+                self._asked_after_close = True
+        elif self.manners.poll is not None:
+            self._poll_due = True
+
+    def _drained(self, mark: int) -> None:
+        self._drained_at = mark
+        self.slot.drained(mark)
+
+    def _receive_failed(self, error: BaseException, *, after_close: bool) -> None:
+        slot = self.slot
+        if slot.lost is not None:
+            return  # that is the reason, and it is known already
+        # The close counts as one notice, so that it is followed by a last read.
+        announced = slot.data_pending and slot.mark() > self._drained_at + (slot.closed is not None)
+        if isinstance(error, CommandError) and (after_close or slot.closed is not None) and not announced:
+            self._ended = True  # closed, nothing had been announced, nothing can be read: this is the end
+            return
+        if isinstance(error, CommandError) and error.kind in {"closed", "no_such_socket"}:
+            lost = " and data it had announced is lost" if announced else ""
+            self._broken = SocketClosedError(f"the modem closed the connection{lost}: {error}")
+        elif isinstance(error, ModemError):
+            # The modem may have handed out data that never got here: the stream would have a gap.
+            self._broken = error
+        else:
+            self._broken = SocketClosedError("receiving was interrupted, and data may be missing")
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def send(self, data: memoryview, deadline: float | None) -> None:
+        """Send all of ``data`` or raise; the error says how much was certainly accepted."""
+        total = len(data)
+        accepted = 0
+        with self._exclusive(self._sending, deadline):
+            limit = self.manners.send
+            try:
+                while accepted < total:
+                    piece = bytes(data[accepted : accepted + limit])
+                    accepted += self._send_piece(piece, deadline)
+            except ModemError as error:
+                error.bytes_accepted = accepted
+                if accepted:
+                    more = f"{accepted} of {total} bytes had been accepted; nothing is repeated"
+                    error.message = f"{error.message} ({more})"
+                raise
+
+    def offer(self, piece: bytes) -> int:
+        """Hand over one piece without waiting for room; return how much the modem took, 0 if it has none now."""
+        if not self._sending.acquire(blocking=False):
+            return 0
+        try:
+            self.check_sendable()
+            piece = piece[: self.manners.send]
+            outcome, taken = self._offer(piece, None)
+            return self._taken(outcome, taken, len(piece))
+        finally:
+            self._sending.release()
+
+    def check_sendable(self) -> None:
+        """Raise why nothing can be sent any more, if so."""
+        if self._unsendable is not None:
+            raise _again(self._unsendable)
+        if self.slot.lost is not None:
+            raise _again(self.slot.lost)
+        if self.slot.closed is not None or self._ended:
+            raise SocketClosedError(f"the connection is closed: {self.slot.closed or 'the peer ended it'}")
+
+    def _send_piece(self, piece: bytes, deadline: float | None) -> int:
+        pause, longest = BUSY_PAUSE
+        while True:
+            self.check_sendable()
+            if self.closing:
+                raise SocketClosedError("the socket was closed while it was sending")
+            outcome, taken = self._offer(piece, deadline)
+            count = self._taken(outcome, taken, len(piece))
+            if count:
+                return count
+            self._let_it_drain(pause, deadline)
+            pause = min(2 * pause, longest)
+
+    def _taken(self, outcome: Outcome, taken: int, offered: int) -> int:
+        if outcome is Outcome.OK:
+            taken = offered
+        elif outcome is Outcome.BUSY:
+            taken = 0
+        elif outcome is not Outcome.PARTIAL or not 0 <= taken <= offered:
+            raise SocketClosedError(f"the modem took no more data: {self.slot.closed or 'the connection is closed'}")
+        self.sent += taken
+        return taken
+
+    def _let_it_drain(self, pause: float, deadline: float | None) -> None:
+        """Give the modem time to send what it has; other threads may use the line meanwhile."""
+        until = self._modem.now() + pause
+        if deadline is not None and deadline <= until:
+            self._channel.wait(self._stuck, deadline)
+            if not self._stuck():
+                raise ModemTimeoutError("the modem had no room for more data in time")
+            return
+        self._channel.wait(self._stuck, until)
+
+    def _stuck(self) -> bool:
+        return self.closing or self.slot.closed is not None or self.slot.lost is not None
+
+    def _offer(self, piece: bytes, deadline: float | None) -> tuple[Outcome, int]:
+        """Hand one piece to the modem. Unless its answer is known, nothing may follow: it could leave a gap."""
+        try:
+            result = self._modem.run(self.slot, "send", {"data": piece, "size": len(piece)}, deadline=deadline)
+        except LineBusyError:
+            raise  # nothing was sent
+        except BaseException as error:
+            why = str(error) or type(error).__name__
+            self._unsendable = SocketClosedError(f"an earlier send did not complete, so none can follow: {why}")
+            self.changed()
+            raise
+        taken = result.values.get("sent")
+        return result.outcome, taken if isinstance(taken, int) else 0
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def close(self, deadline: float | None = None) -> None:
+        """Close the socket in the modem; whoever waits on it is released first."""
+        self.closing = True
+        self.slot.listener = None
+        with contextlib.suppress(ModemError):  # a channel that is gone has nobody to wake
+            self._channel.notify()
+        self._modem.close_socket(self.slot, deadline=deadline)
+
+    @contextlib.contextmanager
+    def _exclusive(self, lock: threading.Lock, deadline: float | None) -> Iterator[None]:
+        left = -1.0 if deadline is None else max(0.0, deadline - self._modem.now())
+        if not lock.acquire(timeout=left):
+            raise ModemTimeoutError("another thread was still using the socket when the time ran out")
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _again(error: ModemError) -> ModemError:
+    """Return an error to raise once more, without the tracebacks of the times before."""
+    fresh = copy.copy(error)
+    fresh.__traceback__ = None
+    return fresh

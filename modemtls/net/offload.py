@@ -1,0 +1,399 @@
+"""The contract fulfilled by a modem: its own TLS, or plain TCP through it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from modemtls.errors import ConfigurationError, ModemError, ModemRestartedError
+from modemtls.net.abilities import abilities_of, manners_of
+from modemtls.net.address import check_host, check_port
+from modemtls.net.choose import choose, is_address
+from modemtls.net.contract import (
+    DEFAULT_RECEIVE_TIMEOUT,
+    DEFAULT_SEND_TIMEOUT,
+    UNSET,
+    AddressFamily,
+    Option,
+    Socket,
+    State,
+    Stored,
+    Unset,
+)
+from modemtls.net.link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modemtls.modem.attached import AttachedModem
+    from modemtls.modem.contexts import ContextLease
+    from modemtls.modem.credentials import CredentialKind, Holding
+    from modemtls.modem.settings import Receive
+    from modemtls.modem.slots import Slot
+    from modemtls.net.contract import Credential, SslConfiguration, TlsVersion
+
+__all__ = ["OffloadSocket", "ReceiveMode", "create_ssl_socket", "create_tcp_socket"]
+
+logger = logging.getLogger(__name__)
+
+#: ``buffered``: the modem keeps data until it is asked. ``push``: it prints data as soon as that arrives.
+ReceiveMode = Literal["buffered", "push"]
+
+_MODES: Final[dict[str, Receive]] = {"buffered": "pull", "push": "push"}
+
+#: How often a connection is begun again when the modem restarts in the middle of it. No data has been sent by then.
+_RESTARTS: Final = 2
+
+
+def create_ssl_socket(
+    modem: AttachedModem, configuration: SslConfiguration, *, receive: ReceiveMode = "buffered"
+) -> OffloadSocket:
+    """Return a closed TLS socket of ``modem``; nothing goes over the network.
+
+    Raises :class:`NotSupportedError` for what the modem cannot do, :class:`CredentialError` for certificates and keys
+    that are none, :class:`ConfigurationError`.
+    """
+    modem.ensure_ready()
+    return OffloadSocket(modem, configuration, receive=receive)
+
+
+def create_tcp_socket(modem: AttachedModem, *, receive: ReceiveMode = "buffered") -> OffloadSocket:
+    """Return a closed plain TCP socket of ``modem``."""
+    return OffloadSocket(modem, None, receive=receive)
+
+
+class OffloadSocket(Socket):
+    """A stream socket whose other half is in a modem.
+
+    ``encrypted`` tells TLS from plain TCP.
+    """
+
+    def __init__(
+        self, modem: AttachedModem, configuration: SslConfiguration | None, *, receive: ReceiveMode = "buffered"
+    ) -> None:
+        if receive not in _MODES:
+            raise ConfigurationError(f'receive: "buffered" or "push", not {receive!r}')
+        self.encrypted = configuration is not None
+        self._modem = modem
+        self._configuration = configuration
+        self._receive_mode: Receive = _MODES[receive]
+        self._manners = manners_of(modem, "tcp" if configuration is None else "tls", self._receive_mode)
+        self._material: dict[CredentialKind, bytes | Stored] = {}
+        if configuration is not None:
+            choose(configuration, abilities_of(modem))
+            self._material = _load(configuration)
+        self._life = threading.RLock()
+        self._state = State.CLOSED
+        self._link: Link | None = None
+        self._lease: ContextLease | None = None
+        self._host = ""
+        self._port = ""
+        self._receive_timeout: float | None = DEFAULT_RECEIVE_TIMEOUT
+        self._sent_before = 0
+        self._received_before = 0
+        self._callback: Callable[[], None] | None = None
+        self._gone = False
+        self._versions: frozenset[TlsVersion] = frozenset()
+
+    def __repr__(self) -> str:
+        kind = "TLS" if self.encrypted else "TCP"
+        where = f" {self._host}:{self._port}" if self._host else ""
+        return f"<{kind} socket through {self._modem.name}{where}, {self._state.value}>"
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def connect(self, host: str, port: str, *, timeout: float | None = None) -> None:
+        """Resolve, connect and finish the handshake; see :meth:`Socket.connect`."""
+        number = check_port(port)
+        limit = self._modem.limits.get("host")
+        name = check_host(host, limit if isinstance(limit, int) else None)
+        deadline = self._deadline(timeout)
+        with self._life:
+            if self._gone:
+                raise ModemError("the socket was cleaned up", number=errno.EBADF)
+            if self._state is not State.CLOSED:
+                raise ModemError("the socket is connected already; close it first", number=errno.EISCONN)
+            slot, lease = self._open(name, number, deadline)
+            self._lease = lease
+            self._link = Link(self._modem, slot, self._manners, self._changed)
+            self._host, self._port = str(host), str(port)
+            self._state = State.CONNECTED
+
+    def _open(self, host: str, port: int, deadline: float | None) -> tuple[Slot, ContextLease | None]:
+        for left in reversed(range(_RESTARTS + 1)):
+            try:
+                self._modem.ensure_up(deadline=deadline)
+                if self._configuration is None:
+                    slot = self._modem.open_tcp(host, port, receive=self._receive_mode, deadline=deadline)
+                    return slot, None
+                return self._open_tls(host, port, self._configuration, deadline)
+            except ModemRestartedError:
+                if not left:
+                    raise
+                logger.info("the modem restarted while connecting; beginning again")
+        raise AssertionError("unreachable")
+
+    def _open_tls(
+        self, host: str, port: int, configuration: SslConfiguration, deadline: float | None
+    ) -> tuple[Slot, ContextLease]:
+        lease = self._lease_context(host, configuration, deadline)
+        try:
+            return self._modem.open_tls(host, port, lease, receive=self._receive_mode, deadline=deadline), lease
+        except BaseException:
+            lease.release()
+            raise
+
+    def _lease_context(self, host: str, configuration: SslConfiguration, deadline: float | None) -> ContextLease:
+        from modemtls.modem.settings import TlsSettings
+
+        choice = choose(configuration, abilities_of(self._modem), host)
+        self._versions = choice.versions
+        security = configuration.security
+        with self._modem.credentials.hold() as holding:
+            names = {kind: _name(holding, kind, data, deadline) for kind, data in self._material.items()}
+            if security.verify and not names.get("ca"):  # a modem without a CA accepts anybody
+                raise ConfigurationError("no CA to verify the peer with")
+            settings = TlsSettings(
+                version=choice.version,
+                suites=choice.suites,
+                ca=names.get("ca"),
+                cert=names.get("cert"),
+                key=names.get("key"),
+                verify=security.verify,
+                client_auth="cert" in names,
+                sni=choice.sni,
+                check_hostname=choice.check_hostname,
+                check_dates=choice.check_dates,
+                handshake_timeout=choice.handshake_timeout,
+            )
+            return self._modem.contexts.lease(settings, deadline=deadline)
+
+    def shutdown(self) -> None:
+        """End both directions; see :meth:`Socket.shutdown`. There is no half-close in a modem."""
+        with self._life:
+            if self._state is not State.CONNECTED:
+                raise ModemError("the socket is not connected", number=errno.EBADF)
+            self._state = State.SHUTDOWN
+            self._drop(None)
+        self._changed()
+
+    def close(self, *, timeout: float | None = None) -> None:
+        """Drop the connection; see :meth:`Socket.close`."""
+        with self._life:
+            link = self._link
+            was, self._state = self._state, State.CLOSED
+            self._host = self._port = ""
+            try:
+                if was is State.CONNECTED:
+                    self._drop(self._deadline(timeout))
+            finally:
+                if link is not None:
+                    self._sent_before += link.sent
+                    self._received_before += link.received
+                self._link = None
+        self._changed()
+
+    def _drop(self, deadline: float | None) -> None:
+        assert self._link is not None
+        try:
+            self._link.close(deadline)
+        except ModemError as error:
+            logger.debug("closing %r: %s", self, error)  # the number is freed in the background
+        finally:
+            lease, self._lease = self._lease, None
+            if lease is not None:
+                lease.release()
+
+    def cleanup(self) -> None:
+        """Close, for good."""
+        self._gone = True
+        self.close()
+        self._material = {}
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes | bytearray | memoryview, *, timeout: float | Unset | None = UNSET) -> None:
+        """Send all of ``data`` or raise; see :meth:`Socket.send`."""
+        link = self._link
+        if link is None:
+            raise ModemError("the socket is not connected", number=errno.EBADF)
+        if self._state is State.SHUTDOWN:
+            raise ModemError("the socket was shut down", number=errno.EPIPE)
+        view = memoryview(data).cast("B")
+        if view:
+            link.send(view, self._deadline(DEFAULT_SEND_TIMEOUT if isinstance(timeout, Unset) else timeout))
+
+    def receive(self, size: int, *, timeout: float | Unset | None = UNSET, peek: bool = False) -> bytes:
+        """Return what is there, up to ``size`` bytes; see :meth:`Socket.receive`."""
+        link = self._link
+        if link is None:
+            raise ModemError("the socket is not connected", number=errno.EBADF)
+        if size <= 0:
+            if size < 0:
+                raise ConfigurationError(f"cannot receive {size} bytes")
+            return b""
+        if self._state is State.SHUTDOWN:
+            return link.take(size, peek=peek) or b""
+        wait = self._receive_timeout if isinstance(timeout, Unset) else timeout
+        if wait is not None and wait <= 0:
+            return link.receive(size, self._modem.now(), poll=True, peek=peek)
+        data = link.receive(size, self._deadline(wait), peek=peek)
+        if not data and link.closing and self._state is State.CLOSED:
+            raise ModemError("the socket was closed while it was receiving", number=errno.EBADF)
+        return data
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        return None if timeout is None else self._modem.now() + timeout
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def get_opt(self, option: Option) -> object:
+        """Return an option; see :class:`Option`."""
+        link = self._link
+        match option:
+            case Option.STATE:
+                return self._state
+            case Option.RECV_TIMEOUT:
+                return self._receive_timeout
+            case Option.BYTES_SENT:
+                return self._sent_before + (link.sent if link else 0)
+            case Option.BYTES_RECEIVED:
+                return self._received_before + (link.received if link else 0)
+            case Option.HAS_BUFFERED_DATA:
+                return link is not None and (link.ready or (link.unread and self._state is State.CONNECTED))
+            case Option.INNER_MTU:
+                return 0
+            case Option.ADDR_FAMILY:
+                return self._address_family()
+            case Option.SESSION_RESUMED | Option.CONNECTION_ID_RESUMED if self.encrypted:
+                return False  # nothing tells, and false is the truthful answer then
+        raise ModemError(f"{option.name} cannot be read from this socket", number=errno.EINVAL)
+
+    def _address_family(self) -> AddressFamily:
+        """Return the family if the host was an address; which one the modem took for a name it does not tell."""
+        if self._state is State.CLOSED or not is_address(self._host):
+            return AddressFamily.UNSPEC
+        return AddressFamily.IPV6 if ":" in self._host else AddressFamily.IPV4
+
+    def set_opt(self, option: Option, value: object) -> None:
+        """Set an option; only ``RECV_TIMEOUT`` can be."""
+        if option is not Option.RECV_TIMEOUT:
+            raise ModemError(f"{option.name} cannot be set", number=errno.EINVAL)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
+            raise ModemError(f"a time-out is seconds or None, not {value!r}", number=errno.EINVAL)
+        self._receive_timeout = value
+
+    @property
+    def state(self) -> State:
+        """The same as ``Option.STATE``."""
+        return self._state
+
+    @property
+    def remote_hostname(self) -> str:
+        """The host as given to connect."""
+        if self._state is State.CLOSED:
+            raise ModemError("the socket is closed", number=errno.EBADF)
+        return self._host
+
+    @property
+    def remote_port(self) -> str:
+        """The port as given to connect."""
+        if self._state is State.CLOSED:
+            raise ModemError("the socket is closed", number=errno.EBADF)
+        return self._port
+
+    @property
+    def version(self) -> TlsVersion | None:
+        """The protocol version, where the modem was set to exactly one; it does not tell otherwise."""
+        return next(iter(self._versions)) if len(self._versions) == 1 and self._state is State.CONNECTED else None
+
+    @property
+    def end_authenticated(self) -> bool | None:
+        """Whether the end of stream is the peer's own for certain; None before the end."""
+        link = self._link
+        return None if link is None else link.end_authenticated
+
+    # -- for adapters -------------------------------------------------------------------------------------------
+
+    def watch(self, callback: Callable[[], None] | None) -> None:
+        """Call ``callback`` after every change; see :meth:`Socket.watch`."""
+        self._callback = callback
+
+    def _changed(self) -> None:
+        callback = self._callback
+        if callback is not None:
+            callback()
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`take` gives something now."""
+        link = self._link
+        return link is None or self._state is State.SHUTDOWN or link.ready
+
+    def take(self, size: int, *, peek: bool = False) -> bytes | None:
+        """Give data, the end or an error from memory, or None."""
+        link = self._link
+        if link is None:
+            raise ModemError("the socket is not connected", number=errno.EBADF)
+        data = link.take(size, peek=peek)
+        return b"" if data is None and self._state is State.SHUTDOWN else data
+
+    def offer(self, piece: bytes) -> int:
+        """Hand over one piece without waiting for room."""
+        link = self._link
+        if link is None:
+            raise ModemError("the socket is not connected", number=errno.EBADF)
+        if self._state is State.SHUTDOWN:
+            raise ModemError("the socket was shut down", number=errno.EPIPE)
+        return link.offer(piece)
+
+    def read_ahead(self, window: int) -> bool:
+        """Fetch one piece, if there may be one and there is room."""
+        link = self._link
+        return link is not None and self._state is State.CONNECTED and link.read_ahead(window)
+
+    @property
+    def poll_period(self) -> float | None:
+        """Seconds between questions where the modem gives no notice of data; None where it does."""
+        return self._manners.poll
+
+    def poll_again(self) -> None:
+        """Make the next :meth:`read_ahead` ask the modem whether it said anything or not."""
+        link = self._link
+        if link is not None:
+            link.poll_again()
+
+    @property
+    def send_limit(self) -> int:
+        """The largest piece that the modem takes at once."""
+        return self._manners.send
+
+
+def _load(configuration: SslConfiguration) -> dict[CredentialKind, bytes | Stored]:
+    """Read and check the certificates and the key, so that what is none fails now and not while connecting."""
+    from modemtls.modem.pem import check_pair, normalise
+
+    security = configuration.security
+    given: dict[CredentialKind, Credential | None] = {"cert": security.client_cert, "key": security.client_key}
+    if security.verify:
+        given["ca"] = security.trusted
+    material: dict[CredentialKind, bytes | Stored] = {}
+    for kind, credential in given.items():
+        if isinstance(credential, Stored):
+            material[kind] = credential
+        elif isinstance(credential, bytes):
+            material[kind] = normalise(kind, credential)
+        elif credential is not None:
+            material[kind] = normalise(kind, Path(credential).read_bytes())
+    certificate, key = material.get("cert"), material.get("key")
+    if isinstance(certificate, bytes) and isinstance(key, bytes):
+        check_pair(certificate, key)
+    return material
+
+
+def _name(holding: Holding, kind: CredentialKind, data: bytes | Stored, deadline: float | None) -> str:
+    return data.name if isinstance(data, Stored) else holding.ensure(kind, data, deadline=deadline)
