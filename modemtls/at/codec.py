@@ -1,0 +1,326 @@
+"""Bytes from the modem in, events out. No I/O, no clock, no thread.
+
+The events depend on the bytes and on what is expected (:meth:`Codec.begin`), never on how the bytes were cut.
+Buffers are bounded, time is linear in the bytes.
+
+A line ends with CR LF, a CR that no LF follows, or LF; blank lines and NULs between lines are skipped. At the start
+of a line these are tried in order: payload echo, prompt, echo, payloads on their header's line, then, once the line is
+complete: final results of the exchange in flight, its lines that begin with literal text, what somebody watches for,
+unsolicited results, its lines that do not begin with literal text. A line of an exchange that has come as often as it
+may does not compete any more. What a payload contains is never looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from modemtls.at import events as ev
+from modemtls.at.matcher import Frame, Matcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modemtls.at.exchange import Exchange
+    from modemtls.at.grammar import Grammar, LinePattern, PromptRule
+
+__all__ = ["Codec"]
+
+_CR: Final = 0x0D
+_LF: Final = 0x0A
+_BLANK: Final = b"\r\n\0"
+# The longest header in front of a payload on the same line. Only this much of a line is tried as one, so that a long
+# line that comes byte by byte costs linear time.
+_MAX_HEADER: Final = 512
+# Where raw bytes are kept, a run of blanks becomes an event of its own at this length: buffers stay bounded.
+_MAX_BLANKS: Final = 256
+
+
+class Codec:
+    """One direction of one AT line: what the modem sends."""
+
+    def __init__(self, grammar: Grammar, *, keep_raw: bool = False) -> None:
+        self._keep_raw = keep_raw
+        self._matcher = Matcher(grammar)
+        self._max_line = grammar.max_line
+        self._buffer = bytearray()
+        self._scanned = 0  # bytes of the buffer's start that are known to hold no line end
+        self._swallow = b""  # what may directly follow a prompt
+        self._overflowing = False
+        self._sent_payload = b""  # the payload whose echo may come
+        self._try_payload_echo = False
+
+    # -- what is expected ------------------------------------------------------------------------------------------
+
+    def set_grammar(self, grammar: Grammar) -> None:
+        """Change what may come at any time. A payload that is being received is finished by the old one."""
+        self._matcher.set_grammar(grammar)
+        self._max_line = grammar.max_line
+
+    def begin(self, ex: Exchange) -> None:
+        """Expect the answer to an exchange, from the next byte on."""
+        self._matcher.begin(ex)
+        self._sent_payload = b""
+
+    def payload_sent(self, payload: bytes) -> None:
+        """Tell that the payload is being sent: where the command was echoed it may come back as well."""
+        flight = self._matcher.flight
+        if flight is not None and flight.echoed and payload:
+            self._sent_payload = payload
+            self._try_payload_echo = True
+
+    def end(self) -> None:
+        """Expect nothing any more (a final result does so by itself)."""
+        self._matcher.end()
+        self._sent_payload = b""
+
+    @property
+    def late_prompt(self) -> PromptRule | None:
+        """The prompt of an earlier exchange that may still come; it is recognised whatever is in flight."""
+        return self._matcher.late_prompt
+
+    @late_prompt.setter
+    def late_prompt(self, prompt: PromptRule | None) -> None:
+        self._matcher.late_prompt = prompt
+
+    def watch(self, pattern: LinePattern, bound: Mapping[str, object]) -> ev.WatchKey:
+        """Recognise lines of this pattern, beside the grammar's, until :meth:`unwatch`.
+
+        Raises KeyError for a bound name without a value.
+        """
+        return self._matcher.watch(pattern, bound)
+
+    def unwatch(self, key: ev.WatchKey) -> None:
+        """Forget a watch."""
+        self._matcher.unwatch(key)
+
+    # -- payloads that stop ----------------------------------------------------------------------------------------
+
+    @property
+    def in_payload(self) -> bool:
+        """Whether a payload has begun to arrive and is not complete."""
+        return self._matcher.frame is not None
+
+    @property
+    def pending(self) -> bytes:
+        """What has arrived and has not become an event yet, a payload's part included (for a transcript's end)."""
+        frame = self._matcher.frame
+        head = b"" if frame is None else frame.raw + bytes(frame.data)
+        return head + bytes(self._buffer)
+
+    def abandon(self) -> list[ev.Event]:
+        """Give up a payload that stopped arriving."""
+        frame = self._matcher.frame
+        if frame is None:
+            return []
+        self._matcher.frame = None
+        data = bytes(frame.data)
+        raw = frame.raw + data if self._keep_raw else b""
+        return [ev.Broken(data, frame.size, frame.index >= 0, raw)]
+
+    # -- bytes -----------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> list[ev.Event]:
+        """Take bytes and return the events that they complete."""
+        out: list[ev.Event] = []
+        kept = self._buffer
+        buffer: bytes | bytearray = data
+        if kept:
+            kept += data
+            buffer = kept
+        done = 0  # everything before has become events
+        while (end := self._step(buffer, done, out)) >= 0:
+            done = end
+        if buffer is kept:
+            del kept[:done]
+        elif done < len(data):
+            kept += data[done:]
+        return out
+
+    def _step(self, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> int:
+        """Make one event of what begins at ``start``; return where it ends, or -1 if more bytes are needed."""
+        matcher = self._matcher
+        if matcher.frame is not None:
+            return self._payload(matcher.frame, buffer, start, out)
+        size = len(buffer)
+        if start >= size:
+            return -1
+        if self._overflowing:
+            return self._overflow(buffer, start, out)
+        if self._sent_payload and self._try_payload_echo:
+            end = self._payload_echo(buffer, start, out)
+            if end != 0:
+                return end
+        at = start
+        if self._swallow and buffer[at] in self._swallow:
+            at += 1
+            if at == size:
+                return -1
+        while buffer[at] in _BLANK:
+            at += 1
+            if self._keep_raw and at - start == _MAX_BLANKS:
+                self._made()
+                out.append(ev.Unknown(b"", bytes(buffer[start:at])))
+                return at
+            if at == size:
+                if self._keep_raw:
+                    return -1
+                self._swallow = b""
+                return size
+        if matcher.flight is not None or matcher.late_prompt is not None:
+            end = self._expected(buffer, start, at, out)
+            if end != 0:
+                return end
+        if matcher.has_inline:
+            limit = at + _MAX_HEADER
+            if self._scanned <= limit - start:
+                opened = matcher.inline(buffer, at, limit)
+                if opened is not None:
+                    end, frame = opened
+                    frame.raw = self._raw(buffer, start, end)
+                    matcher.frame = frame
+                    self._made()
+                    return end
+        return self._line(buffer, start, at, out)
+
+    def _raw(self, buffer: bytes | bytearray, start: int, end: int) -> bytes:
+        return bytes(buffer[start:end]) if self._keep_raw else b""
+
+    def _made(self) -> None:
+        """Forget what only concerned the event that has just been made."""
+        self._scanned = 0
+        self._swallow = b""
+        self._try_payload_echo = True
+
+    def _expected(self, buffer: bytes | bytearray, start: int, at: int, out: list[ev.Event]) -> int:
+        """Try prompt and echo at ``at``. Return the end, -1 if more bytes are needed, 0 if it is neither."""
+        flight = self._matcher.flight
+        for late in (False, True):
+            prompt = self.late_prompt if late else flight.prompt if flight is not None else None
+            if prompt is None or prompt.pattern is not None:
+                continue
+            text = prompt.text
+            end = at + len(text)
+            if buffer.startswith(text, at):
+                self._made()
+                self._swallow = prompt.swallow
+                self._matcher.prompted(late=late)
+                out.append(ev.Prompt(late, self._raw(buffer, start, end)))
+                return end
+            if end > len(buffer) and text.startswith(bytes(buffer[at:])):
+                return -1
+        if flight is None or flight.echoed or not flight.echo or buffer[at] != flight.echo[0]:
+            return 0
+        echo = flight.echo
+        end = at + len(echo)
+        if buffer.startswith(echo, at):
+            if end == len(buffer):
+                return -1
+            if buffer[end] == _CR:
+                flight.echoed = True
+                self._made()
+                out.append(ev.Echo(self._raw(buffer, start, end + 1)))
+                return end + 1
+        elif end > len(buffer) and echo.startswith(bytes(buffer[at:])):
+            return -1
+        return 0
+
+    def _payload_echo(self, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> int:
+        """Try the echo of the payload. Return as :meth:`_expected` does."""
+        sent = self._sent_payload
+        for at in (start, start + 1) if self._swallow and buffer[start] in self._swallow else (start,):
+            end = at + len(sent)
+            if buffer.startswith(sent, at):
+                self._made()
+                self._sent_payload = b""
+                out.append(ev.PayloadEcho(self._raw(buffer, start, end)))
+                return end
+            if end > len(buffer) and sent.startswith(bytes(buffer[at:])):
+                return -1
+        self._try_payload_echo = False  # until the next event: something else may have come first
+        return 0
+
+    def _payload(self, frame: Frame, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> int:
+        """Take bytes of a payload."""
+        if frame.need:
+            taken = buffer[start : start + frame.need]
+            if not taken:
+                return -1
+            frame.data += taken
+            frame.need -= len(taken)
+            return start + len(taken)
+        end = start + len(frame.tail)
+        if frame.tail:
+            behind = bytes(buffer[start:end])
+            if len(behind) < len(frame.tail) and frame.tail.startswith(behind):
+                return -1
+            if behind != frame.tail:
+                end = start
+        self._matcher.frame = None
+        self._made()
+        raw = frame.raw + bytes(frame.data) + bytes(buffer[start:end]) if self._keep_raw else b""
+        out.append(frame.event(raw))
+        return end
+
+    def _line(self, buffer: bytes | bytearray, start: int, at: int, out: list[ev.Event]) -> int:
+        """Find the end of the line and make an event of it."""
+        size = len(buffer)
+        search = max(at, start + self._scanned)
+        limit = at + self._max_line + 1
+        cr = buffer.find(b"\r", search, limit)
+        lf = buffer.find(b"\n", search, cr if cr >= 0 else limit)
+        stop = lf if lf >= 0 else cr
+        if stop < 0:
+            if size < limit:
+                self._scanned = size - start
+                return -1
+            self._made()
+            self._overflowing = True
+            out.append(ev.Overflow(self._max_line, self._raw(buffer, start, limit - 1)))
+            return limit - 1
+        end = stop + 1
+        whole = False
+        if lf < 0:
+            if end == size:
+                self._scanned = stop - start
+                return -1
+            if buffer[end] == _LF:
+                end += 1
+                whole = True
+        text = bytes(buffer[at:stop])
+        raw = self._raw(buffer, start, end)
+        self._made()
+        if not self._matcher.line(text, raw, out, whole=whole):
+            if b"\0" in text:
+                self._split(text, raw, out, whole=whole)
+            else:
+                out.append(ev.Unknown(text, raw))
+        if self._matcher.flight is None:
+            self._sent_payload = b""
+        return end
+
+    def _split(self, text: bytes, raw: bytes, out: list[ev.Event], *, whole: bool) -> None:
+        """Take a line apart at NULs, which a modem emits when it restarts in the middle of one."""
+        pieces = [piece for piece in text.split(b"\0") if piece]
+        last = len(pieces) - 1
+        for number, piece in enumerate(pieces):
+            cut = raw.index(piece) + len(piece) if raw and number < last else len(raw)
+            if not self._matcher.line(piece, raw[:cut], out, whole=whole and number == last):
+                out.append(ev.Unknown(piece, raw[:cut]))
+            raw = raw[cut:]
+
+    def _overflow(self, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> int:
+        """Drop the rest of a line that is too long, in pieces of the longest line."""
+        limit = start + self._max_line
+        cr = buffer.find(b"\r", start, limit)
+        lf = buffer.find(b"\n", start, cr if cr >= 0 else limit)
+        end = lf if lf >= 0 else cr
+        if end >= 0:
+            self._overflowing = False
+        elif len(buffer) >= limit:
+            end = limit
+        else:
+            return -1
+        if end > start:
+            self._made()
+            out.append(ev.Overflow(end - start, self._raw(buffer, start, end)))
+        return end

@@ -1,0 +1,132 @@
+"""Grammar and exchanges in the form in which the codec looks lines up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from modemtls.at.grammar import Outcome
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Mapping
+
+    from modemtls.at.exchange import Exchange, Expected
+    from modemtls.at.grammar import FinalRule, Grammar, LinePattern, PromptRule, UrcRule, Value
+
+__all__ = ["Flight", "UrcTable", "flight_tables"]
+
+# Values of a line without placeholders. Never written to.
+NO_VALUES: Final[dict[str, Value]] = {}
+
+LineEntry = tuple[int, bytes, "re.Pattern[bytes]", "LinePattern", bool]  # index, head, regex, pattern, once
+FinalEntry = tuple[bytes, "re.Pattern[bytes]", "FinalRule"]
+
+
+class Tables:
+    """What an exchange's answer may consist of; shared by exchanges that expect the same."""
+
+    __slots__ = ("finals", "inline", "literal_finals", "plain", "prefixed", "required")
+
+    def __init__(self, lines: tuple[Expected, ...], finals: tuple[FinalRule, ...]) -> None:
+        self.literal_finals: dict[bytes, FinalRule] = {}
+        self.finals: list[FinalEntry] = []
+        for rule in finals:
+            literal = rule.pattern.literal
+            if literal is None:
+                self.finals.append((rule.pattern.head, rule.pattern.regex(), rule))
+            else:
+                self.literal_finals.setdefault(literal, rule)
+        self.prefixed: list[LineEntry] = []
+        self.plain: list[LineEntry] = []
+        self.inline: list[LineEntry] = []
+        self.required: list[int] = []
+        for index, expected in enumerate(lines):
+            pattern = expected.pattern
+            entry = (index, pattern.head, pattern.regex(expected.bound), pattern, expected.repeat != "many")
+            if pattern.payload is not None and pattern.payload.inline:
+                self.inline.append(entry)
+            elif pattern.head:
+                self.prefixed.append(entry)
+            else:
+                self.plain.append(entry)
+            if expected.repeat == "one":
+                self.required.append(index)
+
+
+class Flight:
+    """One exchange in flight, as the codec sees it."""
+
+    __slots__ = ("echo", "echoed", "prompt", "prompted", "seen", "tables")
+
+    def __init__(self, tables: Tables, echo: bytes, prompt: PromptRule | None) -> None:
+        self.tables = tables
+        self.echo = echo
+        self.echoed = False
+        self.prompt = prompt
+        self.prompted = False
+        self.seen: set[int] = set()
+
+    def missing(self, rule: FinalRule) -> tuple[int, ...]:
+        """Return what a final result comes too early for (see :class:`modemtls.at.events.Final`)."""
+        if rule.outcome is not Outcome.OK:
+            return ()
+        absent = [index for index in self.tables.required if index not in self.seen]
+        if self.prompt is not None:
+            absent.append(-1)
+        return tuple(absent)
+
+
+_cache: dict[tuple[int, int], tuple[object, object, Tables]] = {}
+_CACHE_LIMIT: Final = 512
+
+
+def flight_tables(ex: Exchange) -> Tables:
+    """Return the tables for an exchange, cached by the identity of what it expects (never of what it sends)."""
+    key = (id(ex.lines), id(ex.finals))
+    found = _cache.get(key)
+    if found is None:
+        if len(_cache) >= _CACHE_LIMIT:
+            _cache.clear()
+        # Holding both tuples keeps their identities from being given to others.
+        found = _cache[key] = (ex.lines, ex.finals, Tables(ex.lines, ex.finals))
+    return found[2]
+
+
+_KEY: Final = 4
+
+
+class UrcTable:
+    """Unsolicited results by their first bytes."""
+
+    __slots__ = ("by_head", "inline", "literal", "other")
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.literal: dict[bytes, UrcRule] = {}
+        self.by_head: dict[bytes, list[tuple[bytes, re.Pattern[bytes], UrcRule]]] = {}
+        self.other: list[tuple[bytes, re.Pattern[bytes], UrcRule]] = []
+        self.inline: list[tuple[bytes, re.Pattern[bytes], UrcRule]] = []
+        for rule in grammar.urcs:
+            pattern = rule.pattern
+            entry = (pattern.head, pattern.regex(), rule)
+            if pattern.literal is not None:
+                self.literal.setdefault(pattern.literal, rule)
+            elif pattern.payload is not None and pattern.payload.inline:
+                self.inline.append(entry)
+                continue
+            if len(pattern.head) >= _KEY:
+                self.by_head.setdefault(pattern.head[:_KEY], []).append(entry)
+            else:
+                self.other.append(entry)
+
+    def find(self, text: bytes) -> tuple[UrcRule, Mapping[str, Value]] | None:
+        """Return the rule for a whole line and the values it captures."""
+        literal = self.literal.get(text)
+        if literal is not None:
+            return literal, NO_VALUES
+        for entries in (self.by_head.get(text[:_KEY], ()), self.other):
+            for head, regex, rule in entries:
+                if text.startswith(head):
+                    found = regex.fullmatch(text)
+                    if found is not None:
+                        return rule, rule.pattern.values(found)
+        return None
