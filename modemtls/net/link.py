@@ -251,7 +251,6 @@ class Link:
             arrived(result)
 
     def _arrived(self, result: Result | BaseException, mark: int, *, after_close: bool) -> None:
-        slot = self.slot
         if isinstance(result, BaseException):
             self._receive_failed(result, after_close=after_close)
             return

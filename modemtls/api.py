@@ -1,0 +1,312 @@
+"""The public face: open a modem, connect through it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
+
+from modemtls.errors import ConfigurationError, ModemError, NotSupportedError
+from modemtls.modem.attached import attach
+from modemtls.modem.settings import Settings
+from modemtls.net.address import check_host, check_port
+from modemtls.net.contract import Certificates, SslConfiguration, Stored, TlsVersion
+from modemtls.net.offload import ReceiveMode, create_ssl_socket, create_tcp_socket
+from modemtls.sockets.pump import Pump
+from modemtls.sockets.stream import ModemSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from modemtls.at.trace import Trace
+    from modemtls.modem.attached import AttachedModem
+    from modemtls.modem.credentials import CredentialStore
+    from modemtls.modem.settings import Auth, PdpFamily
+    from modemtls.net.contract import Credential
+
+__all__ = ["Modem", "Stored", "TLSConfig", "open"]
+
+#: A certificate or key: PEM text or bytes, the path of a file with it, or the name of what the modem already holds.
+Material: TypeAlias = "str | bytes | os.PathLike[str] | Stored"
+
+#: Seconds that :meth:`Modem.close` gives to what non-blocking sockets had accepted before they were closed.
+LINGER: Final = 10.0
+
+_GLOBAL_DEFAULT_TIMEOUT: Final = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSConfig:
+    """How to secure a connection. Unless told otherwise: chain and host name verified, TLS 1.2 or later.
+
+    ``ca``: the CA certificates to trust. Needed unless ``verify=False``.
+    ``cert`` and ``key``: this side's certificate (leaf first) and private key, unencrypted; both or neither. A key in
+    the same text as the certificate need not be given again.
+    ``check_hostname=False``: verify the chain, but not whose certificate it is.
+    ``verify=False``: verify nothing; the peer can be anybody. That includes the host name, which proves nothing in a
+    certificate that anybody may have made: with ``verify=False``, ``check_hostname`` is False unless given, and an
+    error if given as True.
+    ``check_dates=False``: do not compare the certificate's dates with the modem's clock.
+    ``min_version``, ``max_version``: ``"1.2"`` and the like.
+    ``suites``: IANA numbers such as ``0xC02F``; None for all that the modem has.
+    ``sni``: the server name to send, and to check the certificate for; None for the host connected to.
+    ``alpn``: application protocols to offer.
+    ``handshake_timeout``: seconds, as near as the modem can be set to it.
+    """
+
+    ca: Material | None = None
+    cert: Material | None = None
+    key: Material | None = field(default=None, repr=False)
+    verify: bool = True
+    check_hostname: bool | None = None
+    check_dates: bool = True
+    min_version: str = "1.2"
+    max_version: str | None = None
+    suites: Sequence[int] | None = None
+    sni: str | None = None
+    alpn: Sequence[str] = ()
+    handshake_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.verify and self.ca is None:
+            raise ConfigurationError(
+                "TLSConfig: no CA to verify the peer with; give ca= (a PEM file, PEM text, or Stored(name) for one "
+                "that is in the modem), or verify=False to connect to anybody"
+            )
+        if not self.verify and self.check_hostname:
+            raise ConfigurationError(
+                "TLSConfig: check_hostname=True proves nothing with verify=False; leave one of them out"
+            )
+        if self.check_hostname is None:
+            object.__setattr__(self, "check_hostname", self.verify)
+        if self.key is not None and self.cert is None:
+            raise ConfigurationError("TLSConfig: key is given without cert")
+        if isinstance(self.suites, str | bytes) or isinstance(self.alpn, str | bytes):
+            raise ConfigurationError("TLSConfig: suites and alpn are lists")
+        self.configuration()
+
+    def configuration(self) -> SslConfiguration:
+        """Return the same for the strict contract."""
+        cert = _credential("cert", self.cert)
+        key = _credential("key", self.key)
+        return SslConfiguration(
+            security=Certificates(
+                trusted=_credential("ca", self.ca),
+                client_cert=cert,
+                client_key=cert if key is None else key,
+                verify=self.verify,
+                check_hostname=bool(self.check_hostname),
+                check_dates=self.check_dates,
+            ),
+            version=TlsVersion.of(self.min_version),
+            max_version=None if self.max_version is None else TlsVersion.of(self.max_version),
+            ciphersuites=tuple(self.suites or ()),
+            server_name_indication=None if self.sni is None else check_host(self.sni),
+            alpn=tuple(self.alpn),
+            handshake_timeout=self.handshake_timeout,
+        )
+
+
+def _credential(name: str, given: Material | None) -> Credential | None:
+    if given is None or isinstance(given, bytes | Stored):
+        return given
+    if isinstance(given, str) and "-----BEGIN" in given:
+        return given.encode("ascii", "replace")
+    if isinstance(given, str | os.PathLike):
+        return Path(given).expanduser()
+    raise ConfigurationError(
+        f"TLSConfig: {name} is a path, PEM text or bytes, or Stored(name), not {type(given).__name__}"
+    )
+
+
+class Modem:
+    """An open modem; a context manager. Made by :func:`open`.
+
+    All methods may be called from any thread. Closing it closes its connections.
+    """
+
+    def __init__(self, attached: AttachedModem) -> None:
+        self.attached = attached
+        self._pump = Pump(attached.now, attached.name)
+        self._closed = False
+        self._finalizer = weakref.finalize(self, _shut, attached, self._pump, 0.0)
+
+    def __repr__(self) -> str:
+        return (
+            f"<modemtls.Modem {self.attached.name} ({self.attached.profile.name}){' [closed]' if self._closed else ''}>"
+        )
+
+    # -- connecting ---------------------------------------------------------------------------------------------
+
+    def connect(
+        self,
+        address: tuple[str, int | str],
+        *,
+        tls: TLSConfig | None,
+        timeout: float | None = None,
+        receive: ReceiveMode = "buffered",
+    ) -> ModemSocket:
+        """Connect to ``(host, port)`` and return the connected socket.
+
+        ``tls=None``, in so many words, is plain TCP. ``timeout`` in seconds is for everything that has to be done
+        until the connection stands, and then the socket's own; None leaves the modem's limits, and a socket that
+        blocks. The modem resolves the name. ``receive="push"``: the modem sends data as soon as it has it, which saves
+        a command and leaves nothing to hold it back with.
+
+        Raises :class:`ConfigurationError` and :class:`NotSupportedError` before anything is sent to the peer,
+        :class:`HandshakeError`, :class:`CertificateError`, :class:`ConnectError`,
+        :class:`ConnectOrHandshakeError` where the modem does not tell which, :class:`NameResolutionError`,
+        :class:`ModemTimeoutError`, :class:`NetworkError`, :class:`SimError`.
+        """
+        host, port = _address(address)
+        if tls is not None and not isinstance(tls, TLSConfig):
+            raise ConfigurationError(f"tls: a TLSConfig, or None for plain TCP, not {type(tls).__name__}")
+        if timeout is not None and not timeout > 0:
+            raise ConfigurationError("timeout: more than 0 seconds; make the socket non-blocking when it is connected")
+        if self._closed:
+            raise ModemError("the modem is closed", number=errno.EBADF)
+        deadline = None if timeout is None else self.attached.now() + timeout
+        self.attached.ensure_ready(deadline=deadline)
+        if tls is None:
+            connection = create_tcp_socket(self.attached, receive=receive)
+        else:
+            connection = create_ssl_socket(self.attached, tls.configuration(), receive=receive)
+        connection.connect(host, str(port), timeout=self._pump.remaining(deadline))
+        sock = ModemSocket(connection, self._pump, (host, port), timeout=timeout)
+        sock.owner = self
+        return sock
+
+    def create_connection(
+        self,
+        address: tuple[str, int | str],
+        timeout: object = _GLOBAL_DEFAULT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+        *,
+        tls: TLSConfig | None = None,
+        receive: ReceiveMode = "buffered",
+    ) -> ModemSocket:
+        """Connect as :func:`socket.create_connection` does, for libraries that take such a function.
+
+        Like that one it makes a plain TCP connection, unless it is given ``tls``.
+        """
+        if source_address not in {None, ("", 0)}:
+            raise NotSupportedError("a modem's own address cannot be chosen", capability="source_address")
+        if not isinstance(timeout, int | float | None):
+            timeout = socket.getdefaulttimeout()
+        return self.connect(address, tls=tls, timeout=timeout, receive=receive)
+
+    # -- the modem itself ---------------------------------------------------------------------------------------
+
+    def bring_up(self, *, timeout: float | None = None) -> None:
+        """Do now what the first :meth:`connect` would do: SIM, registration, PDP context, clock.
+
+        Nothing is sent if that has been done since the modem started.
+        """
+        self.attached.ensure_up(deadline=self._pump.deadline(timeout))
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile in use."""
+        return self.attached.profile.name
+
+    @property
+    def capabilities(self) -> Mapping[str, object]:
+        """What this modem with this firmware can do, in the words of the profile language."""
+        return self.attached.capabilities
+
+    @property
+    def limits(self) -> Mapping[str, object]:
+        """Sizes and numbers, in the words of the profile language."""
+        return self.attached.limits
+
+    @property
+    def credentials(self) -> CredentialStore:
+        """What the driver has put into the modem: ``list()``, ``remove(name)``, ``purge()``."""
+        return self.attached.credentials
+
+    def close(self) -> None:
+        """Send what closed sockets had still accepted, close all connections and the port; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._finalizer.detach()
+            _shut(self.attached, self._pump, LINGER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _shut(attached: AttachedModem, pump: Pump, linger: float) -> None:
+    try:
+        pump.drain(linger)
+    finally:
+        pump.close()
+        attached.close()
+
+
+def _address(address: object) -> tuple[str, int]:
+    if not isinstance(address, tuple | list) or len(address) < 2:
+        raise ConfigurationError(f"address: (host, port) is wanted, not {address!r}")
+    return check_host(address[0]), check_port(address[1])
+
+
+def open(  # noqa: A001 - the name users know: modemtls.open()
+    port: str | os.PathLike[str],
+    *,
+    apn: str | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    auth: Auth | None = None,
+    pin: str | None = None,
+    pdp: int | None = None,
+    family: PdpFamily = "ipv4",
+    baudrate: int | Literal["auto"] | None = None,
+    rtscts: bool = False,
+    profile: str | None = None,
+    roaming: bool = True,
+    take_over: bool = False,
+    ntp: str | None = None,
+    timeout: float = 300.0,
+    trace: Trace | None = None,
+    progress: Callable[[str, str], None] | None = None,
+) -> Modem:
+    """Open the modem at ``port`` and find out what it is; it is brought up by the first connection.
+
+    ``port``: ``/dev/ttyUSB2``, ``socket://host:port``, ``rfc2217://host:port``, or ``sim:MODEL`` for a simulated one.
+    ``apn``, ``user``, ``password``, ``auth``, ``pdp``, ``family``: the PDP context; what is not given is left as it is.
+    ``pin``: the SIM's. A PIN that was refused is never sent twice.
+    ``baudrate``: bit/s; None asks at the usual rates. ``rtscts``: hardware flow control.
+    ``profile``: name or file of a profile; None asks the modem what it is.
+    ``roaming=False``: refuse a visited network. ``take_over=True``: the driver may deactivate, close and reconfigure
+    what others have set up in the modem. ``ntp``: time server, for when nothing else knows the time.
+    ``timeout``: seconds for bringing the modem up.
+    ``trace`` is given every piece of the AT dialogue, secrets masked; ``progress(step, detail)`` what bring-up does.
+
+    Raises :class:`PortError` (:class:`PortBusyError`, :class:`NotAModemError`), :class:`ConfigurationError`.
+    """
+    settings = Settings(
+        apn=apn,
+        user=user,
+        password=password,
+        auth=auth,
+        family=family,
+        pin=pin,
+        pdp=pdp,
+        baudrate=baudrate,
+        rtscts=rtscts,
+        profile=profile,
+        roaming=roaming,
+        take_over=take_over,
+        ntp=ntp,
+        timeout=timeout,
+    )
+    return Modem(attach(os.fspath(port), settings, trace=trace, progress=progress))

@@ -1,0 +1,318 @@
+"""The part of a selectable socket that outlives calls: queues, readiness, errors that come late.
+
+Readiness is shown on one end of a socket pair, the *near* end, whose descriptor applications select on; nothing of
+the connection itself passes through it. It is readable while one byte of ours waits in it, and unwritable while it is
+full of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import select
+import socket
+import threading
+from typing import TYPE_CHECKING, Final
+
+from modemtls.errors import ModemError, ModemTimeoutError, SocketClosedError
+
+if TYPE_CHECKING:
+    from modemtls.net.contract import Socket
+    from modemtls.sockets.pump import Pump
+
+__all__ = ["RECEIVE_WINDOW", "SEND_WINDOW", "Endpoint"]
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that are read ahead for somebody who selects. At 115,200 bit/s the line needs three seconds for it.
+RECEIVE_WINDOW: Final = 1 << 15
+
+#: Bytes accepted from a non-blocking sender and not yet taken by the modem.
+SEND_WINDOW: Final = 1 << 13
+
+#: Seconds until a piece that the modem had no room for is offered again: first, and at most.
+RETRY_AFTER: Final = (0.05, 1.0)
+
+_TOKEN = b"\0"
+_FILLER = bytes(2048)
+
+
+class Endpoint:
+    """One connection as applications use it. Thread-safe.
+
+    ``watched`` is set by the first use that does not block (``select``, a non-blocking call); from then on the pump
+    reads ahead and readiness is kept up to date. Before that nothing of the sort costs anything.
+    """
+
+    def __init__(self, connection: Socket, pump: Pump) -> None:
+        self.connection = connection
+        self.watched = False
+        self.finished = threading.Event()
+        self.retry_at: float | None = None  # when to offer again what there was no room for
+        self.ask_at: float | None = None  # when to ask a modem that gives no notice
+        self.ending = False
+        self._pump = pump
+        near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        near.setblocking(False)
+        self._far.setblocking(False)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least, so that a few bytes fill it
+        self._near: socket.socket | None = near
+        self._signals = threading.Lock()
+        self._readable = False
+        self._writable = True
+        self._queue = bytearray()
+        self._moved = threading.Condition()  # guards the queue; notified when it shrinks or fails
+        self._late: ModemError | None = None  # a failure of something that had been accepted
+        self._read_shut = False
+        self._write_shut = False
+        self._retry_pause = RETRY_AFTER[0]
+        connection.watch(self._changed)
+
+    def near_fileno(self) -> int:
+        """Give away the descriptor of the near end, once; its new owner closes it."""
+        assert self._near is not None
+        return self._near.detach()
+
+    # -- receiving ----------------------------------------------------------------------------------------------
+
+    def receive(self, near: socket.socket, size: int, timeout: float | None, *, peek: bool) -> bytes:
+        """Receive as ``recv`` does; ``timeout`` 0 is non-blocking. ``near`` is the near end."""
+        if self._is_read_shut():
+            return b""
+        data = self.connection.take(size, peek=peek)
+        if data is None:
+            self._raise_late(near)
+            if timeout == 0:
+                self.watch()
+                self._show(near)
+                raise BlockingIOError(errno.EAGAIN, "nothing to receive yet")
+            try:
+                data = self.connection.receive(size, timeout=timeout, peek=peek)
+            except ModemTimeoutError:
+                raise TimeoutError("timed out") from None
+            except ModemError:
+                if self._is_read_shut():  # shutdown() came while this call was waiting
+                    return b""
+                raise
+        if self.watched and not peek:
+            self._show(near)
+            self._pump.wake()
+        return data
+
+    def _is_read_shut(self) -> bool:
+        return self._read_shut
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def send(self, near: socket.socket, data: memoryview, timeout: float | None, *, whole: bool) -> int:
+        """Send as ``send`` does, or ``sendall`` if ``whole``; ``timeout`` 0 is non-blocking."""
+        self._raise_late(near)
+        if self._write_shut:
+            raise BrokenPipeError(errno.EPIPE, "the socket was shut down for sending")
+        if not data:
+            return 0
+        if timeout == 0:
+            return self._enqueue(near, data, whole=whole)
+        deadline = self._pump.deadline(timeout)
+        if self._queue:
+            self.flush(timeout)
+            self._raise_late(near)
+        left = self._pump.remaining(deadline)
+        try:
+            self.connection.send(data, timeout=left)
+        except ModemTimeoutError as error:
+            if not whole and error.bytes_accepted:
+                return error.bytes_accepted
+            raise TimeoutError("timed out") from None
+        except ModemError as error:
+            if not whole and error.bytes_accepted:
+                return error.bytes_accepted  # the reason is told by the next call
+            raise
+        return len(data)
+
+    def _enqueue(self, near: socket.socket, data: memoryview, *, whole: bool) -> int:
+        self.watch()
+        with self._moved:
+            room = SEND_WINDOW - len(self._queue)
+            count = max(0, min(room, len(data)))
+            self._queue += data[:count]
+        if count:
+            self._pump.wake()
+        self._show(near)
+        if count == 0 or (whole and count < len(data)):
+            raise BlockingIOError(errno.EAGAIN, "no room to send more now")
+        return count
+
+    def flush(self, timeout: float | None) -> None:
+        """Wait until the modem has taken everything that was accepted from a non-blocking sender."""
+        with self._moved:
+            if self._queue and not self._moved.wait_for(lambda: not self._queue or self._late is not None, timeout):
+                raise TimeoutError("timed out")
+
+    # -- errors that come late ----------------------------------------------------------------------------------
+
+    def _raise_late(self, near: socket.socket) -> None:
+        error = self.pop_error(near) if self._late is not None else None
+        if error is not None:
+            raise error
+
+    def pop_error(self, near: socket.socket) -> ModemError | None:
+        """Take the failure of something that had been accepted, if there is one; it is told once."""
+        with self._moved:
+            error, self._late = self._late, None
+        if error is not None:
+            self._show(near)
+        return error
+
+    def _fail(self, error: ModemError) -> None:
+        with self._moved:
+            self._queue.clear()
+            if self._late is None:
+                self._late = error
+            self._moved.notify_all()
+        self._show()
+
+    # -- readiness ----------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Begin to read ahead and to show readiness."""
+        if not self.watched:
+            self.watched = True
+            self._ask_next(self._pump.now())
+            self._pump.add(self)
+            self._show()
+
+    def _changed(self) -> None:
+        if self.watched:
+            self._show()
+            self._pump.wake()
+
+    def _show(self, near: socket.socket | None = None) -> None:
+        """Bring the pair in line with what is so; only with the near end in hand can readiness be taken away."""
+        with self._signals:
+            readable = self._read_shut or self._late is not None or self.connection.ready
+            writable = len(self._queue) < SEND_WINDOW or self._late is not None or self._write_shut
+            try:
+                if readable and not self._readable:
+                    self._far.send(_TOKEN)
+                    self._readable = True
+                elif not readable and self._readable and near is not None:
+                    socket.SocketType.recv(near, 1)
+                    self._readable = False
+                if writable and not self._writable:
+                    self._far.recv(1 << 16)
+                    self._writable = True
+                elif not writable and self._writable and near is not None:
+                    _fill(near)
+                    self._writable = False
+            except OSError as error:
+                if not self.ending:
+                    logger.debug("readiness: %s", error)
+
+    def _ask_next(self, now: float) -> None:
+        period = self.connection.poll_period
+        self.ask_at = None if period is None else now + period
+
+    # -- work of the pump ---------------------------------------------------------------------------------------
+
+    def step(self, now: float) -> bool:
+        """Send one piece, fetch one, or finish, as there is need; return whether something was done."""
+        done = self._send_queued(now)
+        if self.ask_at is not None and now >= self.ask_at:
+            self._ask_next(now)
+            self.connection.poll_again()
+        if not self.ending and not self._read_shut and self.connection.read_ahead(RECEIVE_WINDOW):
+            self._show()
+            done = True
+        if self.ending and not self._queue:
+            self._finish()
+        return done
+
+    def _send_queued(self, now: float) -> bool:
+        if not self._queue or (self.retry_at is not None and now < self.retry_at):
+            return False
+        self.retry_at = None
+        with self._moved:
+            piece = bytes(self._queue[: self.connection.send_limit])
+        try:
+            count = self.connection.offer(piece)
+        except ModemError as error:
+            self._fail(error)
+            return True
+        except Exception as error:  # whatever it is, whoever waits has to hear of it
+            logger.exception("sending what had been accepted")
+            self._fail(SocketClosedError(f"sending failed: {error!r}"))
+            return True
+        if count == 0:
+            self.retry_at = now + self._retry_pause
+            self._retry_pause = min(2 * self._retry_pause, RETRY_AFTER[1])
+            return False
+        self._retry_pause = RETRY_AFTER[0]
+        with self._moved:
+            del self._queue[:count]
+            self._moved.notify_all()
+        self._show()
+        return True
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def shutdown(self, how: int, timeout: float | None) -> None:
+        """Shut one or both directions, as ``socket.shutdown`` does; a modem has no half-close to tell the peer with."""
+        writing = how in {socket.SHUT_WR, socket.SHUT_RDWR}
+        if writing and not self._write_shut:
+            if timeout == 0:
+                self._write_shut = True
+            else:
+                self.flush(timeout)
+                self._write_shut = True
+        if how in {socket.SHUT_RD, socket.SHUT_RDWR}:
+            self._read_shut = True
+        if how == socket.SHUT_RDWR:
+            if timeout == 0:
+                self.end()
+            else:
+                self.connection.shutdown()
+        if self.watched:
+            self._show()
+
+    def close(self, timeout: float | None) -> None:
+        """Close the connection. What had been accepted is still sent, in the background."""
+        if timeout == 0 or self._queue or self.ending:
+            self.end()
+            return
+        self.ending = True
+        try:
+            self._finish()
+        except BaseException:  # interrupted: the rest is done in the background
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Have the pump send what is left, and close."""
+        self.ending = True
+        if not self.finished.is_set():
+            self._pump.add(self)
+            self._pump.wake()
+
+    def _finish(self) -> None:
+        try:
+            self.connection.cleanup()
+        except ModemError as error:
+            logger.debug("closing: %s", error)
+        self._pump.remove(self)
+        self.finished.set()
+        with self._moved:
+            self._moved.notify_all()
+
+    def release(self) -> None:
+        """Close this side of the pair; the near end's owner closes his."""
+        with self._signals:
+            self._far.close()
+
+
+def _fill(near: socket.socket) -> None:
+    """Write until the kernel calls the near end unwritable: it does so long before it refuses a write."""
+    poll = select.poll()
+    poll.register(socket.SocketType.fileno(near), select.POLLOUT)
+    while poll.poll(0):
+        socket.SocketType.send(near, _FILLER)

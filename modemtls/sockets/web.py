@@ -1,0 +1,134 @@
+"""Adapters for urllib3 and requests: connection pools whose connections go through a modem.
+
+    session = requests.Session()
+    session.mount("https://", ModemAdapter(modem, tls=TLSConfig(ca="ca.pem")))
+    session.get("https://api.example/")
+
+or, with urllib3 alone, ``pool_manager(modem, tls=…).request("GET", url)``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modemtls.errors import ConfigurationError, NotSupportedError
+
+try:
+    import requests.adapters
+    import urllib3
+    import urllib3.connection
+    import urllib3.exceptions
+except ImportError as error:
+    raise ImportError(f"modemtls.sockets.web needs requests and urllib3: pip install requests ({error})") from None
+
+if TYPE_CHECKING:
+    from modemtls.sockets.stream import ModemSocket
+
+__all__ = ["Connector", "ModemAdapter", "pool_manager"]
+
+
+class Connector(Protocol):
+    """What these adapters need of a :class:`modemtls.Modem`."""
+
+    def connect(self, address: tuple[str, int], *, tls: Any, timeout: float | None = None) -> ModemSocket:
+        """Connect to ``(host, port)``."""
+        ...
+
+
+def pool_manager(modem: Connector, *, tls: Any = None, **options: Any) -> urllib3.PoolManager:
+    """Return a ``urllib3.PoolManager`` whose connections go through ``modem``.
+
+    ``tls``: a :class:`modemtls.TLSConfig` for ``https``; without one, only ``http`` works.
+    """
+    manager = urllib3.PoolManager(**options)
+    _equip(manager, modem, tls)
+    return manager
+
+
+def _equip(manager: urllib3.PoolManager, modem: Connector, tls: Any) -> None:
+    plain = _plain_connection(modem)
+    secure = _secure_connection(modem, tls)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = secure
+
+    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+
+def _open(connection: urllib3.connection.HTTPConnection, modem: Connector, tls: Any) -> socket.socket:
+    """Connect, with failures in urllib3's own terms, so that its retries and its callers understand them."""
+    host, wait = connection.host, connection.timeout
+    if connection.proxy is not None:
+        raise NotSupportedError("a modem's connections cannot go through a proxy", capability="proxy")
+    try:
+        return modem.connect((host, connection.port), tls=tls, timeout=wait if wait else None)
+    except socket.gaierror as error:
+        raise urllib3.exceptions.NameResolutionError(host, connection, error) from error
+    except TimeoutError as error:
+        raise urllib3.exceptions.ConnectTimeoutError(
+            connection, f"connecting to {host} took longer than {wait} s"
+        ) from error
+    except ConnectionError as error:
+        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
+
+
+def _plain_connection(modem: Connector) -> type[urllib3.connection.HTTPConnection]:
+    class PlainConnection(urllib3.connection.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = _open(self, modem, None)
+
+    return PlainConnection
+
+
+def _secure_connection(modem: Connector, tls: Any) -> type[urllib3.connection.HTTPSConnection]:
+    class SecureConnection(urllib3.connection.HTTPSConnection):
+        def connect(self) -> None:
+            if tls is None:
+                raise ConfigurationError("https: through a modem needs tls=TLSConfig(…)")
+            self.sock = _open(self, modem, tls)
+            self.is_verified = bool(tls.verify)
+
+    return SecureConnection
+
+
+class ModemAdapter(requests.adapters.HTTPAdapter):
+    """Mount this on a ``requests.Session``: its requests then go through ``modem``.
+
+    What is verified, and with which certificates, is said by ``tls`` alone; ``verify=`` and ``cert=`` of requests
+    belong to the host's TLS and are refused. A CA bundle from the environment is passed over.
+    """
+
+    def __init__(self, modem: Connector, *, tls: Any = None, **options: Any) -> None:
+        self._modem = modem
+        self._tls = tls
+        super().__init__(**options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a ModemAdapter cannot be pickled: it belongs to an open modem")
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools; called by the base class."""
+        super().init_poolmanager(*args, **options)
+        _equip(self.poolmanager, self._modem, self._tls)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
+        """Refuse what only the host's TLS could do."""
+        bundles = {os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE")} - {None}
+        if (verify is not True and verify is not None and verify not in bundles) or cert is not None:
+            raise ConfigurationError(
+                "verify= and cert= belong to the host's TLS; say it to the adapter instead: "
+                "tls=TLSConfig(ca=…, verify=…, cert=…)"
+            )
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ARG002 - requests' signature
+        """Refuse: the connection starts at the modem."""
+        raise NotSupportedError(
+            f"a modem's connections cannot go through the proxy {proxy}",
+            capability="proxy",
+            choices=("session.trust_env = False, if it comes from the environment",),
+        )

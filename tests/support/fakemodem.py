@@ -1,0 +1,238 @@
+"""A scripted modem in memory: what the layers above :mod:`modemtls.modem` see of one, without a line or a profile.
+
+Its sockets end at a :class:`Peer`, which tests speak for. Data notices come once, until a read has come back empty.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from modemtls.at.grammar import Outcome
+from modemtls.errors import CommandError, ModemError
+from modemtls.modem.settings import TlsSettings
+from modemtls.modem.slots import Slot
+
+
+@dataclass
+class Answer:
+    outcome: Outcome = Outcome.OK
+    values: dict[str, object] = field(default_factory=dict)
+    payload: bytes = b""
+    rows: list[dict[str, object]] = field(default_factory=list)
+    text: str = ""
+
+
+class FakeChannel:
+    """Waiting, as the real channel does it for its callers."""
+
+    def __init__(self) -> None:
+        self.bell = threading.Condition()
+        self.waiting = 0
+
+    def wait(self, ready: Callable[[], bool], deadline: float | None = None) -> bool:
+        with self.bell:
+            self.waiting += 1
+            try:
+                while not ready():
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        return False
+                    self.bell.wait(left)
+                return True
+            finally:
+                self.waiting -= 1
+
+    def notify(self) -> None:
+        with self.bell:
+            self.bell.notify_all()
+
+
+class Peer:
+    """The far end of one connection, and the modem's buffer in front of it."""
+
+    def __init__(self, modem: FakeModem, slot: Slot) -> None:
+        self.modem = modem
+        self.slot = slot
+        self.received = bytearray()  # what the driver sent
+        self.waiting = bytearray()  # what the modem holds for the driver
+        self.told = False
+        self.closed_by_driver = False
+
+    def say(self, data: bytes) -> None:
+        """Data from the far end arrives in the modem."""
+        with self.modem.lock:
+            if self.slot.receive == "push":
+                self.slot.note_data(data)
+            else:
+                self.waiting += data
+                if not self.told:
+                    self.told = True
+                    self.slot.note_data(None)
+        self._tell()
+
+    def close(self) -> None:
+        """The far end closes."""
+        self.slot.note_closed("the far side closed the connection")
+        self._tell()
+
+    def lose(self, error: ModemError) -> None:
+        """The connection is lost: restart, bearer, port."""
+        self.slot.note_lost(error)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.slot.tell()
+        self.modem.channel.notify()
+
+
+class FakeLease:
+    def __init__(self, settings: TlsSettings) -> None:
+        self.number, self.epoch, self.settings = 1, 1, settings
+        self.released = 0
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class FakeModem:
+    """See the module. ``script``: called as ``script(op, slot, bindings)`` before the default; an answer, or None."""
+
+    TABLES: Mapping[str, Any] = {
+        "tls_versions": [
+            {"token": 0, "versions": ["ssl3"]},
+            {"token": 1, "versions": ["1.0"]},
+            {"token": 2, "versions": ["1.1"]},
+            {"token": 3, "versions": ["1.2"]},
+            {"token": 4, "versions": ["ssl3", "1.0", "1.1", "1.2"]},
+        ],
+        "suites": {"mode": "one", "all": "0XFFFF", "codes": {0xC02F: "0XC02F", 0xC02B: "0XC02B", 0x002F: "0X002F"}},
+    }
+
+    def __init__(self, *, capabilities: Mapping[str, object] = {}, limits: Mapping[str, object] = {}, **behaviour: Any):
+        self.name = "fake"
+        self.lock = threading.RLock()
+        self.channel = FakeChannel()
+        self.capabilities = {
+            "tls": ["ssl3", "1.0", "1.1", "1.2"],
+            "tcp": True,
+            "pull": True,
+            "push": True,
+            "sni": True,
+            "hostname_check": True,
+            "date_check": True,
+            "client_certificates": True,
+            "suites": "one",
+        } | dict(capabilities)
+        self.limits = {
+            "send": 1460,
+            "receive": 1500,
+            "host": 200,
+            "handshake_timeout_min": 10,
+            "handshake_timeout_max": 300,
+        } | dict(limits)
+        self.sni_name = False
+        self.profile = SimpleNamespace(
+            name="fake-modem", tables=self.TABLES, behaviour=behaviour, uses=lambda op, name: self.sni_name
+        )
+        self.credentials = self
+        self.contexts = self
+        self.script: Callable[[str, Slot, Mapping[str, Any]], Answer | None] = lambda op, slot, bindings: None
+        self.commands: list[str] = []
+        self.peers: list[Peer] = []
+        self.leases: list[FakeLease] = []
+        self.stored: dict[str, bytes] = {}
+        self.opened: list[tuple[str, int]] = []
+        self.fail_open: list[BaseException] = []
+        self.closed = False
+
+    @property
+    def peer(self) -> Peer:
+        return self.peers[-1]
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def ensure_ready(self, *, deadline: float | None = None) -> None:
+        pass
+
+    def ensure_up(self, *, deadline: float | None = None) -> None:
+        self.commands.append("up")
+
+    # credentials and contexts
+
+    def hold(self) -> FakeModem:
+        return self
+
+    def __enter__(self) -> FakeModem:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ensure(self, kind: str, data: bytes, *, deadline: float | None = None) -> str:
+        self.stored[f"mtls-{kind}"] = data
+        return f"mtls-{kind}"
+
+    def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> FakeLease:
+        self.leases.append(FakeLease(settings))
+        return self.leases[-1]
+
+    # sockets
+
+    def open_tls(
+        self, host: str, port: int, lease: object, *, receive: Any = "pull", deadline: float | None = None
+    ) -> Slot:
+        return self._open("tls", host, port, receive)
+
+    def open_tcp(self, host: str, port: int, *, receive: Any = "pull", deadline: float | None = None) -> Slot:
+        return self._open("tcp", host, port, receive)
+
+    def _open(self, family: Any, host: str, port: int, receive: Any) -> Slot:
+        self.commands.append(f"open {family}")
+        self.opened.append((host, port))
+        if self.fail_open:
+            raise self.fail_open.pop(0)
+        slot = Slot(family, len(self.peers), epoch=1, receive=receive)
+        slot.state = "open"
+        self.peers.append(Peer(self, slot))
+        return slot
+
+    def close_socket(self, slot: Slot, *, deadline: float | None = None) -> None:
+        self.commands.append("close")
+        self.peers[slot.number].closed_by_driver = True
+        slot.state = "gone"
+
+    def run(
+        self,
+        slot: Slot,
+        op: str,
+        bindings: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        on_orphan: Callable[[Any], None] | None = None,
+    ) -> Answer:
+        self.commands.append(op)
+        slot.check()
+        answer = self.script(op, slot, bindings)
+        if answer is not None:
+            return answer
+        peer = self.peers[slot.number]
+        with self.lock:
+            if op == "send":
+                if slot.closed:
+                    raise CommandError("the modem answered ERROR", kind="closed")
+                peer.received += bindings["data"]
+                return Answer()
+            taken = bytes(peer.waiting[: bindings["size"]])
+            del peer.waiting[: len(taken)]
+            if not taken:
+                peer.told = False
+            return Answer(Outcome.OK if taken else Outcome.EMPTY, payload=taken)
+
+    def close(self) -> None:
+        self.closed = True
