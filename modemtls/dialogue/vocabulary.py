@@ -1,0 +1,97 @@
+"""What is known about a modem's commands, in the form in which a dialogue is read.
+
+:data:`STANDARD` knows nothing but the framing of V.250 and 27.007: every command is then one that nobody knows.
+:mod:`modemtls.dialogue.known` makes a vocabulary of a profile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from modemtls.at.exchange import Expected
+from modemtls.at.grammar import STANDARD_FINALS, FinalRule, Grammar, LinePattern, Outcome, PromptRule, compile_pattern
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Mapping
+
+__all__ = ["ANYTHING", "STANDARD", "UNKNOWN_FINALS", "Awaited", "CodeIn", "Form", "Vocabulary"]
+
+# V.250 table 2 and 27.005 3.2.5, and the words in which many modems report the end of a transmission: final where
+# nobody knows the command.
+UNKNOWN_FINALS: Final = (
+    *STANDARD_FINALS,
+    *(FinalRule(compile_pattern(text), Outcome.FAIL) for text in ("NO CARRIER", "BUSY", "NO ANSWER", "NO DIALTONE")),
+    *(FinalRule(compile_pattern(text), Outcome.OK) for text in ("SEND OK", "CLOSE OK", "CONNECT OK", "SHUT OK")),
+    *(FinalRule(compile_pattern(text), Outcome.FAIL) for text in ("SEND FAIL", "CONNECT FAIL")),
+    FinalRule(compile_pattern("CONNECT{_:text}"), Outcome.OK),
+)
+ANYTHING: Final = Expected(compile_pattern("{_:text}"), repeat="many")
+
+
+@dataclass(frozen=True, slots=True)
+class CodeIn:
+    """An error number in a line: in which field, and where it is defined."""
+
+    field: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A line that comes some time after a command."""
+
+    pattern: LinePattern
+    code: CodeIn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One command as somebody knows it.
+
+    ``line`` matches the whole command line without its terminator; its groups are the values. ``size`` is the group
+    with the number of payload bytes; without one the payload lasts until ``end``. ``namespace`` is where the numbers
+    of ``+CME ERROR`` are defined, ``codes`` where those in the information lines are.
+    """
+
+    name: str
+    line: re.Pattern[bytes]
+    lines: tuple[LinePattern, ...] = ()
+    finals: tuple[FinalRule, ...] = STANDARD_FINALS
+    prompt: PromptRule | None = None
+    size: str = ""
+    end: bytes = b""
+    payload_secret: bool = False
+    secrets: frozenset[str] = frozenset()
+    awaited: tuple[Awaited, ...] = ()
+    namespace: str = "cme"
+    codes: tuple[CodeIn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Everything that is known about one modem's language."""
+
+    name: str = ""
+    forms: tuple[Form, ...] = ()
+    grammar: Grammar = field(default_factory=Grammar)
+    errors: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
+    meanings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # URC source -> what it means
+
+    def find(self, line: bytes) -> tuple[Form, dict[str, str]] | None:
+        """Return the command that a line is, and its values."""
+        for form in self.forms:
+            found = form.line.fullmatch(line)
+            if found:
+                values = {name: value or b"" for name, value in found.groupdict().items()}
+                return form, {name: value.decode("utf-8", "backslashreplace") for name, value in values.items()}
+        return None
+
+    def error(self, namespace: str, code: object) -> str:
+        """Return what an error number means, or nothing."""
+        return self.errors.get((namespace, str(code)), "")
+
+
+STANDARD: Final = Vocabulary()
