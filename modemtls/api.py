@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from modemtls.at.trace import Trace
-    from modemtls.modem.attached import AttachedModem
+    from modemtls.modem.attached import AttachedModem, Status
     from modemtls.modem.credentials import CredentialStore
     from modemtls.modem.settings import Auth, PdpFamily
     from modemtls.net.contract import Credential
@@ -208,6 +208,14 @@ class Modem:
         Nothing is sent if that has been done since the modem started.
         """
         self.attached.ensure_up(deadline=self._pump.deadline(timeout))
+
+    def info(self, *, timeout: float | None = None) -> Mapping[str, str]:
+        """Return what modem this is: manufacturer, model, revision, and what its profile asks for (IMEI, ICCID, …)."""
+        return self.attached.info(deadline=self._pump.deadline(timeout))
+
+    def status(self, *, timeout: float | None = None) -> Status:
+        """Return how it stands with SIM, registration, signal and address, without changing anything."""
+        return self.attached.status(deadline=self._pump.deadline(timeout))
 
     @property
     def profile(self) -> str:

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from modemtls.errors import ConfigurationError, ModemError, ModemRestartedError
+from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
 from modemtls.net.abilities import abilities_of, manners_of
 from modemtls.net.address import check_host, check_port
 from modemtls.net.choose import choose, is_address
@@ -24,6 +24,7 @@ from modemtls.net.contract import (
     Stored,
     Unset,
 )
+from modemtls.net.failures import connect_failure
 from modemtls.net.link import Link
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from modemtls.modem.credentials import CredentialKind, Holding
     from modemtls.modem.settings import Receive
     from modemtls.modem.slots import Slot
+    from modemtls.net.choose import Choice
     from modemtls.net.contract import Credential, SslConfiguration, TlsVersion
 
 __all__ = ["OffloadSocket", "ReceiveMode", "create_ssl_socket", "create_tcp_socket"]
@@ -97,7 +99,7 @@ class OffloadSocket(Socket):
         self._received_before = 0
         self._callback: Callable[[], None] | None = None
         self._gone = False
-        self._versions: frozenset[TlsVersion] = frozenset()
+        self._choice: Choice | None = None
 
     def __repr__(self) -> str:
         kind = "TLS" if self.encrypted else "TCP"
@@ -128,8 +130,7 @@ class OffloadSocket(Socket):
             try:
                 self._modem.ensure_up(deadline=deadline)
                 if self._configuration is None:
-                    slot = self._modem.open_tcp(host, port, receive=self._receive_mode, deadline=deadline)
-                    return slot, None
+                    return self._open_tcp(host, port, deadline), None
                 return self._open_tls(host, port, self._configuration, deadline)
             except ModemRestartedError:
                 if not left:
@@ -137,12 +138,22 @@ class OffloadSocket(Socket):
                 logger.info("the modem restarted while connecting; beginning again")
         raise AssertionError("unreachable")
 
+    def _open_tcp(self, host: str, port: int, deadline: float | None) -> Slot:
+        try:
+            return self._modem.open_tcp(host, port, receive=self._receive_mode, deadline=deadline)
+        except CommandError as error:
+            raise connect_failure(error, host, port) from error
+
     def _open_tls(
         self, host: str, port: int, configuration: SslConfiguration, deadline: float | None
     ) -> tuple[Slot, ContextLease]:
         lease = self._lease_context(host, configuration, deadline)
         try:
             return self._modem.open_tls(host, port, lease, receive=self._receive_mode, deadline=deadline), lease
+        except CommandError as error:
+            lease.release()
+            clock = self._modem.clock.detail
+            raise connect_failure(error, host, port, configuration, self._choice, clock) from error
         except BaseException:
             lease.release()
             raise
@@ -151,7 +162,7 @@ class OffloadSocket(Socket):
         from modemtls.modem.settings import TlsSettings
 
         choice = choose(configuration, abilities_of(self._modem), host)
-        self._versions = choice.versions
+        self._choice = choice
         security = configuration.security
         with self._modem.credentials.hold() as holding:
             names = {kind: _name(holding, kind, data, deadline) for kind, data in self._material.items()}
@@ -309,7 +320,9 @@ class OffloadSocket(Socket):
     @property
     def version(self) -> TlsVersion | None:
         """The protocol version, where the modem was set to exactly one; it does not tell otherwise."""
-        return next(iter(self._versions)) if len(self._versions) == 1 and self._state is State.CONNECTED else None
+        if self._choice is None or self._state is not State.CONNECTED or len(self._choice.versions) != 1:
+            return None
+        return next(iter(self._choice.versions))
 
     @property
     def end_authenticated(self) -> bool | None:

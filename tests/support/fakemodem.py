@@ -149,6 +149,7 @@ class FakeModem:
         self.opened: list[tuple[str, int]] = []
         self.fail_open: list[BaseException] = []
         self.closed = False
+        self.clock = SimpleNamespace(detail="set from this computer's")
 
     @property
     def peer(self) -> Peer:
