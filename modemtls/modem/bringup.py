@@ -158,7 +158,7 @@ class Bringup:
                 state = states[error.kind]
             if state not in {"busy", "other", leaving} or self._host.now() >= end:
                 return state
-            self._pause(seen, end, deadline, _ASK_AGAIN)
+            self._pause(seen, end if deadline is None else min(end, deadline), _ASK_AGAIN)
 
     def _unlock(self, deadline: float | None) -> None:
         pin = self._settings.pin
@@ -233,24 +233,27 @@ class Bringup:
                     "registration: the modem is roaming in a visited network, which roaming=False forbids"
                 )
             now = self._host.now()
-            if "denied" in stats and "searching" not in stats:
-                denied_since = now if denied_since is None else denied_since
-                if now - denied_since >= _DENIED or now >= end:
-                    raise RegistrationError(
-                        "registration: denied by the network (the SIM is not accepted there: subscription, roaming "
-                        "agreement, or a locked device)"
-                    )
-            else:
-                denied_since = None
-            doing = next((s for s in ("searching", "denied", "idle", "unknown") if s in stats), "unknown")
-            if now >= end:
-                raise RegistrationTimeoutError(
-                    f"registration: no network after {now - begun:.0f} s (the modem is "
-                    f"{_DOING.get(doing, doing)}): antenna, coverage, bands?"
-                )
-            self._say("registration", _DOING.get(doing, doing))
+            denied = "denied" in stats and "searching" not in stats
+            denied_since = (denied_since or now) if denied else None
+            doing = next((_DOING[word] for word in _DOING if word in stats), _DOING["unknown"])
+            if now >= end or (denied_since is not None and now - denied_since >= _DENIED):
+                raise self._unregistered(begun, doing, denied=denied)
+            self._say("registration", doing)
             limit = end if denied_since is None else min(end, denied_since + _DENIED)
-            self._pause(seen, limit, deadline, _ASK_ANYWAY if announced else _ASK_AGAIN)
+            self._pause(seen, limit, _ASK_ANYWAY if announced else _ASK_AGAIN)
+            if deadline is not None and self._host.now() >= deadline:  # no time left to ask again
+                raise self._unregistered(begun, doing, denied=denied)
+
+    def _unregistered(self, begun: float, doing: str, *, denied: bool) -> RegistrationError:
+        if denied:
+            return RegistrationError(
+                "registration: denied by the network (the SIM is not accepted there: subscription, roaming agreement, "
+                "or a locked device)"
+            )
+        return RegistrationTimeoutError(
+            f"registration: no network after {self._host.now() - begun:.0f} s (the modem is {doing}): antenna, "
+            "coverage, bands?"
+        )
 
     def bearer(self, deadline: float | None) -> int:
         """Have an active PDP context that fits, and give its number. Raises :class:`PdpError`."""
@@ -317,10 +320,11 @@ class Bringup:
             )
 
     def _read(self, number: int, deadline: float | None) -> Mapping[str, object]:
-        return self._host.run("pdp_read", {"pdp": number}, deadline=deadline).values
+        values: Mapping[str, object] = self._host.run("pdp_read", {"pdp": number}, deadline=deadline).values
+        return values
 
     def _fits(self, number: int, found: Mapping[str, object]) -> bool:
-        """Whether a context is configured as asked, as far as the modem tells; what it does not tell is not compared."""
+        """Whether a context is configured as asked: what the modem does not tell counts as different."""
         wanted = self._settings
         if str(found.get("apn", "")).lower() != (wanted.apn or "").lower():  # 23.003, 9.1: an APN has no case
             return False
@@ -365,8 +369,8 @@ class Bringup:
             if number in self._active(deadline):
                 return
             raise PdpError(
-                f"PDP context {number}: not activated: {error} (APN {self._settings.apn or 'as stored in the modem'!r}:"
-                " right for this SIM?)"
+                f"PDP context {number}: not activated: {error} (is the APN right for this SIM: "
+                f"{self._settings.apn or 'the one stored in the modem'!r}?)"
             ) from error
         logger.info("PDP context %d: activated", number)
 
@@ -376,15 +380,13 @@ class Bringup:
         logger.info("%s: %s", step, detail)
         self._tell(step, detail)
 
-    def _pause(self, seen: int, end: float, deadline: float | None, longest: float) -> None:
+    def _pause(self, seen: int, end: float, longest: float) -> None:
         """Wait until a URC, the end of the epoch, or for ``longest`` seconds; not beyond ``end``."""
         epoch = self._host.epoch
         until = min(end, self._host.now() + longest)
         self._wait(lambda: self._events != seen or self._host.epoch != epoch, until)
         if self._host.epoch != epoch:
             raise ModemRestartedError("the modem restarted while it was being brought up")
-        if deadline is not None and self._host.now() >= deadline and deadline < end:
-            raise ModemTimeoutError("the time ran out")
 
     @contextlib.contextmanager
     def _step(self, name: str, kind: type[ModemError], deadline: float | None) -> Iterator[None]:
@@ -400,7 +402,7 @@ class Bringup:
             raise ModemTimeoutError(f"{name}: {'not done when the time ran out' if late else error}") from error
 
 
-_DOING: Final = {
+_DOING: Final = {  # the word that says most first
     "searching": "searching for a network",
     "denied": "denied by a network, trying on",
     "idle": "not searching",

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import logging
 import re
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -81,6 +82,7 @@ class CredentialStore:
         self._files: dict[str, int] = {}  # the driver's own, least recently used first
         self._doubtful: set[str] = set()
         self._held: Counter[str] = Counter()
+        self._lock = threading.Lock()  # over _held
 
     def ensure(self, kind: CredentialKind, data: bytes, *, deadline: float | None = None) -> str:
         """Make sure that ``data`` (PEM) is in the modem and give its name there.
@@ -100,7 +102,8 @@ class CredentialStore:
         try:
             yield holding
         finally:
-            self._held.subtract(holding._names)  # noqa: SLF001
+            with self._lock:
+                self._held.subtract(holding._names)  # noqa: SLF001
 
     def list(self, *, deadline: float | None = None) -> builtins.list[StoredCredential]:
         """List the driver's own files in the modem; foreign ones are not listed."""
@@ -139,7 +142,9 @@ class CredentialStore:
             raise NotSupportedError("this modem stores no certificates or keys", capability="credentials")
 
     def _in_use(self) -> frozenset[str]:
-        return self._names_in_use() | {name for name, count in self._held.items() if count > 0}
+        with self._lock:
+            held = {name for name, count in self._held.items() if count > 0}
+        return self._names_in_use() | held
 
     def _ensure(
         self, kind: CredentialKind, data: bytes, deadline: float | None, keep: builtins.list[str] | None
@@ -152,8 +157,9 @@ class CredentialStore:
             if self._epoch != self._host.epoch:
                 self._refresh(deadline)
             if keep is not None:
-                keep.append(name)
-                self._held[name] += 1
+                with self._lock:
+                    keep.append(name)
+                    self._held[name] += 1
             if name in self._files and (name in self._doubtful or self._files[name] != len(pem)):
                 logger.info("credentials: %s in the modem is incomplete or doubtful and is replaced", name)
                 self._delete(name, deadline)

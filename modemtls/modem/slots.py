@@ -7,7 +7,6 @@ the use that it can belong to.
 
 from __future__ import annotations
 
-import copy
 import errno
 import logging
 import threading
@@ -57,6 +56,7 @@ class Slot:
         "listener",
         "lost",
         "number",
+        "opener",
         "pdp",
         "receive",
         "state",
@@ -79,6 +79,7 @@ class Slot:
         self.pdp = pdp
         self.receive: Receive = receive
         self.state: SlotState = "opening"
+        self.opener = threading.get_ident()
         self.lease: ContextLease | None = None
         self.listener: Callable[[], None] | None = None
         self.lost: ModemError | None = None
@@ -105,7 +106,7 @@ class Slot:
     def check(self) -> None:
         """Raise why the socket is unusable, if it is. Call before every command for it."""
         if self.lost is not None:
-            raise copy.copy(self.lost).with_traceback(None)
+            raise type(self.lost)(self.lost.message, number=self.lost.errno)  # one for each who asks
 
     def mark(self) -> int:
         """Take a mark before asking the modem for data, for :meth:`drained`."""
@@ -187,8 +188,8 @@ class SlotTable:
     """All socket numbers of one modem: which are used by whom.
 
     ``shared``: TLS and TCP sockets take their numbers from one set. ``stray(family, number)`` is called in the reading
-    thread when the modem reports a connection that nobody waits for any more; it must only set state. Allocation and the
-    URC entry points may be called from any thread. Nothing here sends a command.
+    thread when the modem reports a connection that nobody waits for any more; it must only set state. Allocation and
+    the URC entry points may be called from any thread. Nothing here sends a command.
     """
 
     def __init__(
@@ -264,6 +265,7 @@ class SlotTable:
         with self._lock:
             if epoch != self._epoch:
                 raise ModemRestartedError("the modem restarted while a connection was being prepared")
+            self._reclaim()
             number = self._pick(family)
             return self._take(family, number, pdp=pdp, receive=receive)
 
@@ -275,6 +277,14 @@ class SlotTable:
             slot = self._take(family, number, pdp=None, receive="pull")
             slot.state = "closing"
             return slot
+
+    def _reclaim(self) -> None:
+        # A thread opens one socket at a time. What it has reserved and not given back was lost to an interrupt between
+        # the reservation and the opening, so nothing was sent for it.
+        me = threading.get_ident()
+        for slot in [s for s in self._slots.values() if s.state == "opening" and s.opener == me]:
+            self._drop(slot)
+            slot.state = "gone"
 
     def _pick(self, family: Family) -> int:
         pool = self._pools.get(family)
@@ -345,13 +355,13 @@ class SlotTable:
 
     # URCs, in the reading thread.
 
-    def on_data(self, family: Family | None, number: int, payload: bytes | None) -> None:
+    def on_data(self, family: Family | None, number: int | None, payload: bytes | None) -> None:
         """Take note of a data URC; with ``payload`` in push mode."""
         for slot in self._find(family, number):
             slot.note_data(payload)
             slot.tell()
 
-    def on_closed(self, family: Family | None, number: int, why: str = "the far side closed the connection") -> None:
+    def on_closed(self, family: Family | None, number: int | None, why: str = "the far side closed it") -> None:
         """Take note that the far side, or the network, has closed."""
         for slot in self._find(family, number):
             slot.note_closed(why)
@@ -377,9 +387,11 @@ class SlotTable:
                 slot.note_lost(PdpError(f"the network ended {which}: the connection is gone"))
                 slot.tell()
 
-    def _find(self, family: Family | None, number: int) -> list[Slot]:
+    def _find(self, family: Family | None, number: int | None) -> list[Slot]:
         with self._lock:
             pools = dict.fromkeys(self._pools[each] for each in (self._numbers if family is None else (family,)))
+            if number is None:  # a modem with one socket does not number it
+                return [slot for (pool, _), slot in self._slots.items() if pool in pools]
             found = [self._slots[pool, number] for pool in pools if (pool, number) in self._slots]
         if not found:
             logger.debug("URC for socket %d, which is not the driver's", number)

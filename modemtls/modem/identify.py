@@ -1,0 +1,176 @@
+"""Is there a modem, and which: by standard commands that are harmless on every modem."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from modemtls.at.exchange import Exchange, Expected
+from modemtls.at.grammar import compile_pattern
+from modemtls.at.recovery import Recovery, probe
+from modemtls.errors import ModemRestartedError, ModemTimeoutError, NotAModemError, SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modemtls.at.channel import Channel
+    from modemtls.at.exchange import Reply
+    from modemtls.at.trace import Trace, TraceRecord
+
+__all__ = ["BAUDRATES", "QUICK_RECOVERY", "Identity", "Listener", "ask", "baudrates", "errors_as", "greet"]
+
+logger = logging.getLogger(__name__)
+
+BAUDRATES: Final = (115200, 921600, 9600, 460800, 230400, 57600, 38400, 19200, 3000000)
+"""bit/s, likeliest first: rates of 27.010's port speed table (5.7 of 27.007, +CMUX) and what fast UARTs add."""
+
+# V.250, 6.2.4 E0: no echo; 6.2.5 Q0: result codes are sent; 6.2.6 V1: as words. The answer is in the new form already.
+_GREETING: Final = b"ATE0Q0V1"
+_GREETING_TIME: Final = 1.0  # s; 27.007 names no time, modems answer basic commands within 0.3 s
+_ATTEMPTS: Final = 3  # the first line may be spoilt by what a predecessor left in the modem's input
+
+# In step or not, a modem that answers at all answers these at once; the greeting is repeated anyway.
+QUICK_RECOVERY: Final = Recovery(
+    probes=(
+        probe("AT+CMEE?", "+CMEE: {mode:int}", timeout=0.5),  # 27.007, 9.1
+        probe("AT+CFUN?", "+CFUN: {level:int}{rest:more}", timeout=0.5),  # 27.007, 8.2
+    ),
+    rounds=1,
+)
+
+_ANY: Final = (Expected(compile_pattern("{value:text}"), repeat="many"),)
+
+# What to ask: 27.007, 5.1 to 5.3; V.250, 6.1.4 to 6.1.6.
+_QUESTIONS: Final = {
+    "manufacturer": ("+CGMI", "+GMI"),
+    "model": ("+CGMM", "+GMM"),
+    "revision": ("+CGMR", "+GMR"),
+}
+
+# Information text that is no answer to any question: bare words that modems print while they start.
+_PREFIXED: Final = re.compile(r"[+#^*%$&!][A-Z0-9_]+:? ?")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a modem says of itself: manufacturer, model and revision of its software, ``""`` for what it does not say.
+
+    ``lines``: everything it answered to +CGMI, +CGMM, +CGMR and ATI, for what is not told apart.
+    """
+
+    manufacturer: str = ""
+    model: str = ""
+    revision: str = ""
+    lines: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = " ".join(part for part in (self.manufacturer, self.model) if part) or " ".join(self.lines[:3])
+        return f"{named or 'a modem that does not say its name'}" + (f", {self.revision}" if self.revision else "")
+
+
+class Listener:
+    """A trace that remembers whether anything came, and passes everything on."""
+
+    def __init__(self, trace: Trace | None) -> None:
+        self._trace = trace
+        self.received = bytearray()
+
+    def __call__(self, record: TraceRecord, /) -> None:
+        """Take one record."""
+        if record.direction == "in" and len(self.received) < 4096:
+            self.received += record.data
+        if self._trace is not None:
+            self._trace(record)
+
+
+def greet(channel: Channel, listener: Listener, *, attempts: int = _ATTEMPTS, deadline: float | None = None) -> None:
+    """Have the modem answer, without echo and in words. Raises :class:`NotAModemError` that says what came instead.
+
+    Takes at most some 2 s per attempt.
+    """
+    channel.recovery = QUICK_RECOVERY
+    reply: Reply | None = None
+    for _ in range(attempts):
+        try:
+            reply = channel.exchange(Exchange(line=_GREETING, timeout=_GREETING_TIME), deadline=deadline)
+        except (SyncError, ModemRestartedError):
+            continue
+        except ModemTimeoutError:
+            if deadline is not None and channel.clock() >= deadline:
+                break
+            continue
+        if reply.ok:
+            channel.echo = False
+            return
+    raise NotAModemError(_describe(bytes(listener.received), reply))
+
+
+def _describe(received: bytes, reply: Reply | None) -> str:
+    if reply is not None:
+        return f"it refuses even the simplest command ({_GREETING.decode()}: {reply.final})"
+    if not received.strip(b"\r\n\0"):
+        return "nothing answers"
+    if not re.sub(rb"ATE0Q0V1|AT\+C(?:MEE|FUN)\?|[\r\n\0]", b"", received):
+        return "it only sends back what it is sent"
+    sample = received[:16].hex(" ")
+    if re.search(rb"[^\x09\x0a\x0d\x20-\x7e]", received):
+        return f"what comes is no text (wrong baud rate?): {sample}"
+    return f"what comes is no answer to AT commands: {received[:40].decode('ascii', 'replace')!r}"
+
+
+def errors_as(channel: Channel, form: int, *, deadline: float | None = None) -> None:
+    """Select how errors are told (27.007, 9.1: +CMEE 0 ``ERROR``, 1 numbers, 2 words); a modem without it stays."""
+    reply = channel.exchange(Exchange(line=f"AT+CMEE={form}".encode()), deadline=deadline)
+    channel.error_form = form if reply.ok else None
+
+
+def ask(channel: Channel, *, deadline: float | None = None) -> Identity:
+    """Ask a modem that answers for its manufacturer, model and revision."""
+    found: dict[str, str] = {}
+    everything: list[str] = []
+    for name, commands in _QUESTIONS.items():
+        for command in commands:
+            lines = _lines(channel, command, deadline)
+            if lines:
+                found[name] = lines[0]
+                everything += lines
+                break
+    if not found.get("model"):
+        everything += _lines(channel, "I", deadline)  # V.250, 6.1.3
+    return Identity(**found, lines=tuple(dict.fromkeys(everything)))
+
+
+def _lines(channel: Channel, command: str, deadline: float | None) -> list[str]:
+    """Give the information text of a command's answer, without what else the modem had to say meanwhile.
+
+    No unsolicited result is known yet: lines with another command's prefix are none of the answer, and if more than
+    one is left, only those count that are there when asked again.
+    """
+    lines = _once(channel, command, deadline)
+    if len(lines) > 1 and command != "I":
+        again = _once(channel, command, deadline)
+        lines = [line for line in lines if line in again] or lines
+    return lines
+
+
+def _once(channel: Channel, command: str, deadline: float | None) -> list[str]:
+    reply = channel.exchange(Exchange(line=b"AT" + command.encode(), lines=_ANY), deadline=deadline)
+    if not reply.ok:
+        return []
+    lines = []
+    for line in (line.text.strip() for line in reply.lines):
+        if line.startswith(command + ":"):
+            line = line[len(command) + 1 :]  # noqa: PLW2901 - some modems put the command's name before the text
+        elif _PREFIXED.match(line):
+            continue
+        lines.append(line.strip(' "'))
+    return [line for line in lines if line]
+
+
+def baudrates(asked: int | str | None, *, serial_line: bool) -> Sequence[int]:
+    """Give the rates to try, in order, for what the caller asked (see ``Settings.baudrate``)."""
+    if isinstance(asked, int):
+        return (asked,)
+    return BAUDRATES if asked == "auto" or serial_line else BAUDRATES[:1]

@@ -1,0 +1,183 @@
+"""Opening and closing the modem's sockets, so that no number is ever lost and no stranger's socket is touched.
+
+What an interrupted open or close leaves behind is closed in the background; a connection that comes up after its
+caller has gone is closed, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+from modemtls.errors import CommandError, ModemError, ModemRestartedError, ModemTimeoutError, SocketClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modemtls.modem.contexts import ContextLease
+    from modemtls.modem.interfaces import Host
+    from modemtls.modem.runner import Result
+    from modemtls.modem.settings import Family, Receive
+    from modemtls.modem.slots import Slot, SlotTable
+
+__all__ = ["Sockets"]
+
+logger = logging.getLogger(__name__)
+
+_OPERATIONS: Final[dict[tuple[str, str], str]] = {
+    (family, op): f"{family}_{op}"
+    for family in ("tls", "tcp")
+    for op in ("open", "send", "receive", "pending", "close", "state", "list", "acked")
+}
+_LATE: Final = 300.0  # s; the result of an open that nobody waits for may come so late (150 s and a handshake's time)
+_BURIALS: Final = 3  # attempts at closing what nobody wants any more
+
+
+class Sockets:
+    """The open sockets of one modem. ``defer`` runs work in the channel's background thread."""
+
+    def __init__(
+        self,
+        host: Host,
+        table: SlotTable,
+        *,
+        take_over: bool,
+        frees_failed: bool,
+        defer: Callable[[Callable[[], None]], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._table = table
+        self._take_over = take_over
+        self._frees_failed = frees_failed
+        self._defer = defer
+        self._changed = changed
+        self._burying = 0
+        self._lock = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still being closed in the background."""
+        return self._burying > 0
+
+    def open(
+        self,
+        family: Family,
+        bindings: Mapping[str, object],
+        *,
+        lease: ContextLease | None,
+        epoch: int,
+        pdp: int,
+        receive: Receive,
+        deadline: float | None,
+    ) -> Slot:
+        """Open one socket in ``epoch``; numbers that turn out to be someone else's are passed over.
+
+        Raises what the modem answers as :class:`CommandError`, with the number free again.
+        """
+        tries = len(self._table.numbers(family)) + 1
+        while True:
+            tries -= 1
+            slot = self._table.reserve(family, epoch=epoch, pdp=pdp, receive=receive)
+            try:
+                if lease is not None:
+                    slot.lease = lease.share()
+                result = self._host.run(
+                    _OPERATIONS[family, "open"],
+                    {**bindings, "pdp": pdp, "socket": slot.number, "receive": receive},
+                    deadline=deadline,
+                )
+                number = result.values.get("socket")
+                if isinstance(number, int):
+                    self._table.rebind(slot, number)
+                self._still(slot, epoch)
+                slot.state = "open"
+            except CommandError as error:
+                if error.kind == "socket_in_use" and not self._take_over:
+                    logger.warning("%s socket %d is used by another program; trying another", family, slot.number)
+                    self._table.give_to_others(slot)
+                elif self._frees_failed and error.kind != "socket_in_use":
+                    self._table.free(slot)
+                else:
+                    self.close(slot, deadline=deadline)
+                if error.kind != "socket_in_use" or not tries:
+                    raise
+            except BaseException:
+                self.abandon(slot)
+                raise
+            else:
+                return slot
+
+    def _still(self, slot: Slot, epoch: int) -> None:
+        if self._host.epoch != epoch:
+            raise ModemRestartedError("the modem restarted while the connection was being opened")
+        slot.check()
+
+    def run(self, slot: Slot, op: str, bindings: Mapping[str, object], *, deadline: float | None = None) -> Result:
+        """Run ``tls_OP`` or ``tcp_OP`` for a socket, if it is usable."""
+        if slot.lost is not None:
+            slot.check()
+        if slot.epoch != self._host.epoch:
+            raise ModemRestartedError("the modem restarted: the connection is gone")
+        if slot.state != "open":
+            raise SocketClosedError("the connection is closed")
+        return self._host.run(_OPERATIONS[slot.family, op], {"socket": slot.number, **bindings}, deadline=deadline)
+
+    def close(self, slot: Slot, *, deadline: float | None = None) -> None:
+        """Close a socket in the modem and free its number; what fails is finished in the background. Idempotent."""
+        if slot.state in {"closing", "gone"}:
+            return
+        try:
+            slot.state = "closing"
+            self._close(slot, deadline)
+        except (ModemTimeoutError, CommandError) as error:
+            logger.info("%s socket %d: not closed yet (%s)", slot.family, slot.number, error)
+            self.abandon(slot)
+        except ModemError:
+            self._table.free(slot)  # the modem, or the line to it, has gone, and the socket with it
+        except BaseException:
+            self.abandon(slot)
+            raise
+
+    def abandon(self, slot: Slot) -> None:
+        """Close in the background what nobody waits for any more; its number stays taken until then."""
+        slot.state = "closing"
+        with self._lock:
+            self._burying += 1
+        try:
+            self._defer(lambda: self._bury(slot))
+        except ModemError:
+            self._buried(slot)
+
+    def stray(self, family: Family, number: int) -> None:
+        """Close a connection that came up after its number had been given up (called in the reading thread)."""
+        slot = self._table.seize(family, number)
+        if slot is not None:
+            logger.info("%s socket %d: opened after its caller had gone, closing it", family, number)
+            self.abandon(slot)
+
+    def _close(self, slot: Slot, deadline: float | None, rest: float = 0.0) -> None:
+        if slot.epoch == self._host.epoch:
+            self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
+        self._table.free(slot, rest=rest)
+
+    def _bury(self, slot: Slot) -> None:
+        try:
+            for _ in range(_BURIALS):
+                try:
+                    self._close(slot, None, _LATE)
+                except (CommandError, ModemTimeoutError) as error:
+                    logger.info("%s socket %d: not closed (%s)", slot.family, slot.number, error)
+                else:
+                    break
+        except ModemError as error:
+            logger.debug("%s socket %d: %s", slot.family, slot.number, error)
+        finally:
+            self._buried(slot)
+
+    def _buried(self, slot: Slot) -> None:
+        self._table.free(slot, rest=_LATE)
+        with self._lock:
+            self._burying -= 1
+        self._changed()

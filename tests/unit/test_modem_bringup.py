@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import pytest
+
+from modemtls.errors import (
+    ModemRestartedError,
+    ModemTimeoutError,
+    PdpError,
+    PinError,
+    RegistrationError,
+    SimError,
+)
+from modemtls.modem.bringup import Bringup, PinMemory
+from modemtls.modem.settings import Settings
+from tests.support.modem_fakes import Answer, FakeHost, refusal
+
+
+def state(word):
+    return Answer(values={"state": word})
+
+
+def stats(*words):
+    return Answer(rows=[{"stat": word} for word in words])
+
+
+class Bench:
+    def __init__(self, *, pins=None, contexts=(1, 2, 3), settings=None, **on):
+        self.host = FakeHost(**on)
+        self.told = []
+        self.steps = Bringup(
+            self.host,
+            settings or Settings(),
+            wait=self.host.wait,
+            pdp_contexts=contexts,
+            progress=lambda step, detail: self.told.append((step, detail)),
+            pins=pins or PinMemory(),
+        )
+
+
+# --- SIM
+
+
+def test_a_ready_sim_is_only_asked():
+    bench = Bench(sim_state=state("ready"), sim_unlock=Answer())
+    bench.steps.sim(None)
+    assert bench.host.ops() == ["sim_state"]
+
+
+def test_the_pin_is_sent_once_and_the_sim_given_time():
+    bench = Bench(
+        settings=Settings(pin="1234"),
+        sim_state=[state("pin"), state("busy"), state("pin"), state("ready")],
+        sim_unlock=Answer(),
+        info=Answer(values={"iccid": "8949"}),
+    )
+    bench.steps.sim(None)
+    assert bench.host.count("sim_unlock") == 1
+    assert ("sim_unlock", {"pin": "1234"}) in bench.host.calls
+    assert ("SIM", "unlocking") in bench.told
+    assert "1234" not in str(bench.told)
+
+
+def test_a_refused_pin_is_never_sent_again_in_this_process():
+    pins = PinMemory()
+    info = Answer(values={"iccid": "8949"})
+
+    def bench(pin, iccid=info):
+        return Bench(
+            pins=pins,
+            settings=Settings(pin=pin),
+            sim_state=state("pin"),
+            sim_unlock=refusal("pin_wrong", 16, "incorrect password"),
+            info=iccid,
+        )
+
+    first = bench("1111")
+    with pytest.raises(PinError, match="SIM: the PIN was refused") as caught:
+        first.steps.sim(None)
+    assert "1111" not in str(caught.value)
+    for again in (first, bench("1111")):
+        with pytest.raises(PinError, match="not sent again"):
+            again.steps.sim(None)
+        assert again.host.count("sim_unlock") == (1 if again is first else 0)
+    for other in (bench("2222"), bench("1111", Answer(values={"iccid": "another SIM"}))):
+        with pytest.raises(PinError):
+            other.steps.sim(None)
+        assert other.host.count("sim_unlock") == 1
+
+
+def test_a_pin_whose_fate_is_unknown_is_not_sent_again():
+    pins = PinMemory()
+    bench = Bench(
+        pins=pins, settings=Settings(pin="1111"), sim_state=state("pin"), sim_unlock=ModemTimeoutError("no answer")
+    )
+    for _ in range(2):
+        with pytest.raises((PinError, ModemTimeoutError)):
+            bench.steps.sim(None)
+    assert bench.host.count("sim_unlock") == 1
+
+
+def test_a_pin_that_was_taken_may_be_sent_after_a_restart():
+    bench = Bench(
+        settings=Settings(pin="1111"),
+        sim_state=[state("pin"), state("ready"), state("pin"), state("ready")],
+        sim_unlock=Answer(),
+    )
+    bench.steps.sim(None)
+    bench.host.epoch += 1
+    bench.steps.sim(None)
+    assert bench.host.count("sim_unlock") == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        (state("absent"), SimError, "SIM: none is inserted"),
+        (refusal("sim_absent", 10), SimError, "SIM: none is inserted"),
+        (state("puk"), SimError, "PUK"),
+        (state("pin"), PinError, "pin="),
+        (state("busy"), SimError, "does not finish starting"),
+        (refusal("unknown", 13, "SIM failure"), SimError, "SIM: .*SIM failure"),
+    ],
+)
+def test_sim_trouble_says_what_it_is(answer, kind, says):
+    bench = Bench(sim_state=answer, sim_unlock=Answer())
+    with pytest.raises(kind, match=says):
+        bench.steps.sim(None)
+    assert bench.host.count("sim_unlock") == 0
+
+
+# --- radio, registration
+
+
+def test_the_radio_is_switched_on_only_if_it_is_off():
+    bench = Bench(radio_state=[Answer(values={"level": 4}), Answer(values={"level": 1})], radio_on=Answer())
+    bench.steps.radio(None)
+    bench.steps.radio(None)
+    assert bench.host.count("radio_on") == 1
+
+
+def test_registration_waits_for_the_urc_not_for_the_clock():
+    bench = Bench(registration=[stats("searching"), stats("searching"), stats("home")], registration_notify=Answer())
+    begun = bench.host.time
+    bench.host.on_wait = [bench.steps.note_change, bench.steps.note_change]
+    bench.steps.registration(None)
+    assert bench.host.time == begun
+    assert ("registration", "searching for a network") in bench.told
+    assert bench.told[-1] == ("registration", "registered, at home")
+    bench.steps.registration(None)
+    assert bench.host.count("registration_notify") == 1  # once per epoch
+
+
+def test_any_domain_that_is_registered_is_enough():
+    bench = Bench(registration=stats("denied", "roaming"))
+    bench.steps.registration(None)
+    assert bench.told[-1][1] == "registered, roaming"
+
+
+def test_roaming_where_it_is_not_wanted():
+    bench = Bench(settings=Settings(roaming=False), registration=stats("roaming"))
+    with pytest.raises(RegistrationError, match="roaming=False"):
+        bench.steps.registration(None)
+
+
+def test_a_refusal_that_stands_is_denied_one_that_passes_is_not():
+    bench = Bench(registration=stats("denied"))
+    with pytest.raises(RegistrationError, match="registration: denied by the network") as caught:
+        bench.steps.registration(None)
+    assert not isinstance(caught.value, TimeoutError)
+    bench = Bench(registration=[stats("denied"), stats("denied"), stats("searching"), stats("home")])
+    bench.steps.registration(None)
+
+
+def test_no_network_in_time_is_a_timeout_and_says_how_long():
+    bench = Bench(settings=Settings(registration_timeout=60), registration=stats("searching"))
+    with pytest.raises(RegistrationError, match=r"no network after 60 s.*searching") as caught:
+        bench.steps.registration(None)
+    assert isinstance(caught.value, TimeoutError)
+    bench = Bench(registration=stats("idle"))
+    with pytest.raises(TimeoutError, match="registration: no network after 20 s"):
+        bench.steps.registration(bench.host.time + 20)
+
+
+def test_a_restart_while_waiting_is_noticed():
+    bench = Bench(registration=stats("searching"))
+
+    def restart():
+        bench.host.epoch += 1
+        bench.steps.note_change()
+
+    bench.host.on_wait = [restart]
+    with pytest.raises(ModemRestartedError):
+        bench.steps.registration(None)
+
+
+# --- PDP
+
+
+class Pdp(Bench):
+    """Contexts with APN and whether active."""
+
+    def __init__(self, table, settings=None, **on):
+        self.table = {n: {"user": "", "password": "", **entry} for n, entry in table.items()}
+        super().__init__(
+            settings=settings,
+            pdp_list=lambda given: Answer(
+                rows=[{"pdp": n, "address": "10.0.0.1"} for n, e in self.table.items() if e.get("active")]
+            ),
+            pdp_read=lambda given: Answer(
+                values={k: v for k, v in self.table[given["pdp"]].items() if k in {"apn", "user", "password"}}
+            ),
+            pdp_configure=self.configure,
+            pdp_activate=self.activate,
+            pdp_deactivate=self.deactivate,
+            **on,
+        )
+
+    def configure(self, given):
+        entry = self.table[given["pdp"]]
+        assert not entry.get("active")
+        entry.update(apn=given["apn"], user=given["user"] or "", password=given["password"] or "")
+        return Answer()
+
+    def activate(self, given):
+        entry = self.table[given["pdp"]]
+        if entry.get("active") or entry.get("bad"):
+            return refusal("pdp_failed", 561, "opening the PDP context failed")
+        entry["active"] = True
+        return Answer()
+
+    def deactivate(self, given):
+        self.table[given["pdp"]]["active"] = False
+        return Answer()
+
+    def writes(self):
+        return [op for op in self.host.ops() if op in {"pdp_configure", "pdp_activate", "pdp_deactivate"}]
+
+
+def test_an_active_context_that_fits_is_shared_untouched():
+    bench = Pdp({1: {"apn": "IoT.Example", "active": True}}, Settings(apn="iot.example"))
+    assert bench.steps.bearer(None) == 1
+    assert bench.writes() == []
+
+
+def test_without_an_apn_any_active_context_is_shared():
+    bench = Pdp({1: {"apn": "a"}, 3: {"apn": "b", "active": True}})
+    assert bench.steps.bearer(None) == 3
+    assert bench.writes() == []
+
+
+def test_without_an_apn_nothing_is_configured():
+    bench = Pdp({1: {"apn": "stored"}})
+    assert bench.steps.bearer(None) == 1
+    assert bench.writes() == ["pdp_activate"]
+
+
+def test_configured_only_on_difference(caplog):
+    caplog.set_level("INFO")
+    bench = Pdp({1: {"apn": "iot.example"}}, Settings(apn="iot.example"))
+    bench.steps.bearer(None)
+    assert bench.writes() == ["pdp_activate"]
+    assert "writing APN" not in caplog.text
+    bench = Pdp({1: {"apn": "else"}}, Settings(apn="iot.example", user="u", password="geheim"))
+    bench.steps.bearer(None)
+    assert bench.writes() == ["pdp_configure", "pdp_activate"]
+    assert "writing APN 'iot.example'" in caplog.text
+    assert "geheim" not in caplog.text + str(bench.told)
+
+
+def test_other_credentials_are_a_difference():
+    bench = Pdp({1: {"apn": "a", "user": "u", "password": "old"}}, Settings(apn="a", user="u", password="new"))
+    bench.steps.bearer(None)
+    assert bench.writes() == ["pdp_configure", "pdp_activate"]
+
+
+def test_what_cannot_be_read_is_written_once():
+    bench = Pdp({1: {"apn": "a"}}, Settings(apn="a", user="u", password="p"))
+    bench.host.on["pdp_read"] = Answer(values={"apn": "a"})
+    bench.steps.bearer(None)
+    bench.table[1]["active"] = False
+    bench.steps.bearer(None)
+    assert bench.writes() == ["pdp_configure", "pdp_activate", "pdp_activate"]
+
+
+def test_an_active_context_of_others_is_not_reconfigured():
+    bench = Pdp({1: {"apn": "theirs", "active": True}, 2: {"apn": "old"}}, Settings(apn="ours"))
+    bench.host.on["pdp_list"] = lambda given: Answer(
+        rows=[{"pdp": n} for n, e in bench.table.items() if e.get("active")]
+    )
+    assert bench.steps.bearer(None) == 2
+    assert bench.table[1] == {"apn": "theirs", "active": True, "user": "", "password": ""}
+    assert bench.writes() == ["pdp_configure", "pdp_activate"]
+
+
+def test_another_active_context_with_the_right_apn_is_found():
+    bench = Pdp({1: {"apn": "theirs", "active": True}, 3: {"apn": "ours", "active": True}}, Settings(apn="ours"))
+    assert bench.steps.bearer(None) == 3
+    assert bench.writes() == []
+
+
+def test_a_context_asked_for_by_number_is_that_or_an_error_with_ways_out():
+    bench = Pdp({1: {"apn": "x"}, 2: {"apn": "theirs", "active": True}}, Settings(apn="ours", pdp=2))
+    with pytest.raises(PdpError, match=r"PDP context 2: it is active with the APN 'theirs'.*take_over=True"):
+        bench.steps.bearer(None)
+    assert bench.writes() == []
+
+
+def test_take_over_takes_over():
+    bench = Pdp({1: {"apn": "theirs", "active": True}}, Settings(apn="ours", take_over=True))
+    assert bench.steps.bearer(None) == 1
+    assert bench.writes() == ["pdp_deactivate", "pdp_configure", "pdp_activate"]
+    assert bench.table[1]["apn"] == "ours"
+
+
+def test_a_context_that_the_network_ended_is_deactivated_first():
+    bench = Pdp({1: {"apn": "a"}}, Settings(apn="a"))
+    bench.steps.bearer(None)
+    bench.steps.note_lost(1)
+    assert bench.steps.bearer(None) == 1
+    assert bench.writes() == ["pdp_activate", "pdp_deactivate", "pdp_activate"]
+    assert bench.steps.bearer(None) == 1
+    assert len(bench.writes()) == 3
+
+
+def test_a_refused_activation_names_step_reason_and_apn():
+    bench = Pdp({1: {"apn": "a", "bad": True}}, Settings(apn="a"))
+    with pytest.raises(PdpError, match=r"PDP context 1: not activated: .*opening the PDP context failed.*'a'"):
+        bench.steps.bearer(None)
+
+
+def test_activated_by_the_network_meanwhile_is_good():
+    bench = Pdp({1: {"apn": "a"}}, Settings(apn="a"))
+
+    def raced(given):
+        bench.table[1]["active"] = True
+        return refusal("not_allowed", 572)
+
+    bench.host.on["pdp_activate"] = raced
+    assert bench.steps.bearer(None) == 1
+
+
+def test_a_modem_that_cannot_list_just_activates():
+    bench = Bench(pdp_activate=Answer(), contexts=())
+    assert bench.steps.bearer(None) == 1
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"pin": "123"},
+        {"pin": "12345a"},
+        {"pin": "١٢٣٤"},
+        {"baudrate": 0},
+        {"baudrate": "fast"},
+        {"pdp": 0},
+        {"password": "x"},
+        {"timeout": 0},
+    ],
+)
+def test_settings_that_can_never_work_are_refused_at_once(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Settings(**bad)
+
+
+def test_secrets_do_not_show():
+    shown = repr(Settings(pin="1234", user="u", password="geheim"))
+    assert "1234" not in shown
+    assert "geheim" not in shown

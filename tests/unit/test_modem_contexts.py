@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import errno
+import threading
+from dataclasses import replace
+
+import pytest
+
+from modemtls.errors import CommandError, ModemError, ModemRestartedError
+from modemtls.modem.contexts import ContextPool
+from modemtls.modem.settings import TlsSettings
+from tests.support.modem_fakes import Answer, FakeHost, refusal
+
+PLAIN = TlsSettings(version=3, suites=("0XFFFF",), ca="mtls-ca")
+
+
+def other(n):
+    return replace(PLAIN, handshake_timeout=10 + n)
+
+
+class Pool:
+    def __init__(self, numbers=(0, 1, 2)):
+        self.host = FakeHost(tls_configure=Answer(), tls_verify=Answer())
+        self.foreign = {}
+        self.pool = ContextPool(self.host, numbers, foreign=lambda deadline: self.foreign)
+
+    def lease(self, settings):
+        return self.pool.lease(settings)
+
+
+@pytest.fixture
+def modem():
+    return Pool()
+
+
+def test_configured_and_read_back_once_per_configuration(modem):
+    one = modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_configure", "tls_verify"]
+    assert modem.host.calls[0][1] == modem.host.calls[1][1] == PLAIN.bindings(one.number)
+    two = modem.lease(replace(PLAIN))
+    assert two.number == one.number
+    assert len(modem.host.calls) == 2
+    one.release()
+    two.release()
+    assert modem.lease(PLAIN).number == one.number
+    assert len(modem.host.calls) == 2
+
+
+def test_another_configuration_gets_another_context(modem):
+    with modem.lease(PLAIN) as one, modem.lease(other(1)) as two:
+        assert one.number != two.number
+
+
+def test_one_configuration_more_than_contexts_is_a_clear_error_and_sends_nothing(modem):
+    leases = [modem.lease(other(n)) for n in range(3)]
+    sent = len(modem.host.calls)
+    with pytest.raises(ModemError, match="all 3 TLS contexts") as caught:
+        modem.lease(other(3))
+    assert caught.value.errno == errno.EBUSY
+    assert len(modem.host.calls) == sent
+    leases[1].release()
+    assert modem.lease(other(3)).number == leases[1].number
+
+
+def test_the_least_recently_used_idle_context_is_reused(modem):
+    leases = [modem.lease(other(n)) for n in range(3)]
+    for lease in leases:
+        lease.release()
+    modem.lease(other(0)).release()
+    assert modem.lease(other(9)).number == leases[1].number
+
+
+def test_releasing_twice_gives_back_once(modem):
+    one = modem.lease(PLAIN)
+    two = modem.lease(PLAIN)
+    one.release()
+    one.release()
+    for n in range(2):
+        modem.lease(other(n))
+    with pytest.raises(ModemError):
+        modem.lease(other(2))  # `two` still uses its context
+    two.release()
+    modem.lease(other(2))
+
+
+def test_a_share_keeps_the_context(modem):
+    with modem.lease(PLAIN) as lease:
+        share = lease.share()
+    assert modem.pool.names_in_use() == {"mtls-ca"}
+    for n in range(2):
+        modem.lease(other(n))
+    with pytest.raises(ModemError):
+        modem.lease(other(2))
+    share.release()
+    assert modem.pool.names_in_use() == {"mtls-ca"}  # the two others'
+    assert modem.lease(replace(PLAIN, ca="mtls-else")).number == share.number
+
+
+def test_a_restart_wipes_what_was_configured(modem):
+    old = modem.lease(PLAIN)
+    modem.host.epoch += 1
+    assert modem.pool.names_in_use() == frozenset()
+    new = modem.lease(PLAIN)
+    assert modem.host.count("tls_configure") == 2
+    old.release()  # must not take the new lease's place away
+    for n in range(2):
+        modem.lease(other(n))
+    with pytest.raises(ModemError):
+        modem.lease(other(5))
+    assert new.epoch == 2
+    with pytest.raises(ModemRestartedError):
+        old.share()
+
+
+def test_a_restart_in_the_middle_is_noticed(modem):
+    def restart(bindings):
+        modem.host.epoch += 1
+        return Answer()
+
+    modem.host.on["tls_verify"] = [restart, Answer()]
+    with pytest.raises(ModemRestartedError):
+        modem.lease(PLAIN)
+    modem.lease(PLAIN)
+    assert modem.host.count("tls_configure") == 2
+
+
+@pytest.mark.parametrize("failure", [refusal("parameter"), KeyboardInterrupt()])
+@pytest.mark.parametrize("op", ["tls_configure", "tls_verify"])
+def test_a_half_configured_context_is_never_used(modem, op, failure):
+    modem.host.on[op] = [failure, Answer()]
+    with pytest.raises(type(failure)):
+        modem.lease(PLAIN)
+    modem.host.calls.clear()
+    modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_configure", "tls_verify"]
+
+
+def test_a_failure_says_which_context(modem):
+    modem.host.on["tls_verify"] = refusal("mismatch", text="level is 0, not 1")
+    with pytest.raises(CommandError, match=r"TLS context 2: .*level is 0"):
+        modem.lease(PLAIN)
+
+
+def test_contexts_of_foreign_sockets_are_left_alone(modem):
+    modem.foreign = {7: 2, 8: 1}
+    assert modem.lease(PLAIN).number == 0
+    with pytest.raises(ModemError, match="another program"):
+        modem.lease(other(1))
+    modem.foreign = {}
+    modem.lease(other(1))
+
+
+def test_foreign_sockets_of_unknown_context_forbid_reconfiguring(modem):
+    modem.lease(PLAIN)
+    modem.foreign = {7: None}
+    modem.lease(PLAIN)
+    with pytest.raises(ModemError, match="does not tell which"):
+        modem.lease(other(1))
+
+
+def test_two_threads_configure_one_context_once(modem):
+    inside = threading.Event()
+    go = threading.Event()
+
+    def slow(bindings):
+        inside.set()
+        assert go.wait(5)
+        return Answer()
+
+    modem.host.on["tls_configure"] = slow
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(modem.lease(PLAIN).number)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert inside.wait(5)
+    go.set()
+    for thread in threads:
+        thread.join(5)
+    assert len(set(got)) == 1
+    assert len(got) == 2
+    assert modem.host.count("tls_configure") == 1
+
+
+def test_without_readback_the_configuration_is_still_written(modem):
+    del modem.host.on["tls_verify"]
+    modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_configure"]
