@@ -1,0 +1,445 @@
+"""The V.250 command interpreter: bytes of the host in, echo, information text and result codes out.
+
+It knows no vendor's command: those come in a table of handlers. Sources: ITU-T V.250 clauses 5 and 6, 3GPP TS 27.007
+clause 9 (+CMEE). The layout of several information lines (one CR LF between two of them, an empty line only before the
+final result) is the one of the vendors' manuals.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modemtls.sim.command import Args, Command, Form, Refusal, parse_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modemtls.sim.loop import Loop
+    from modemtls.sim.phases import Phase
+
+__all__ = ["Hooks", "Interpreter", "Job", "LineSettings"]
+
+
+LONGEST_LINE = 4096  # bytes; V.250 5.2.1 asks for 40 at least, vendors take some thousand
+LONGEST_BACKLOG = 65536  # bytes typed ahead while a command runs; beyond it a real UART overruns
+_NUMERIC = {  # V.250 6.3.1, table 1
+    "OK": 0,
+    "CONNECT": 1,
+    "RING": 2,
+    "NO CARRIER": 3,
+    "ERROR": 4,
+    "NO DIALTONE": 6,
+    "BUSY": 7,
+    "NO ANSWER": 8,
+}
+
+
+@dataclass(slots=True)
+class LineSettings:
+    """What ATE, V, Q, X, S and +CMEE set; the defaults are V.250's and 27.007's usual ones."""
+
+    echo: bool = True
+    verbose: bool = True
+    quiet: bool = False
+    extended: int = 4
+    cmee: int = 1
+    registers: dict[int, int] = field(default_factory=lambda: {0: 0, 3: 13, 4: 10, 5: 8, 7: 0, 10: 15, 12: 50})
+
+    def copy(self) -> LineSettings:
+        """Return an independent copy."""
+        return LineSettings(self.echo, self.verbose, self.quiet, self.extended, self.cmee, dict(self.registers))
+
+
+class Hooks:
+    """What the machine around the interpreter may want to know or change; the defaults do nothing."""
+
+    def command_line(self, shown: bytes) -> str | None:
+        """Report a complete line about to run; a returned text is printed as its final result instead ("": nothing is)."""
+        del shown
+        return None
+
+    def answered(self) -> None:
+        """Report that the line's final result has been printed."""
+
+    def mask(self, line: bytes) -> bytes:
+        """Return the line with its secrets masked."""
+        return line
+
+    def echo(self, data: bytes) -> None:
+        """Send characters of the command line back."""
+
+    def refused(self, name: str, why: str) -> None:
+        """Report why a command was answered with a failure although the line only says ERROR."""
+
+
+class Job:
+    """One running command. A handler prints with :meth:`info`; when it returns, the command is OK unless it was deferred."""
+
+    __slots__ = ("_buffer", "_first", "_owner", "command", "deferred", "done")
+
+    def __init__(self, owner: Interpreter, command: Command) -> None:
+        self._owner = owner
+        self.command = command
+        self.deferred = False
+        self.done = False
+        self._buffer = bytearray()
+        self._first = True
+
+    @property
+    def form(self) -> Form:
+        """How the command was used."""
+        return self.command.form
+
+    def args(self, bad: Callable[[], Refusal] = Refusal) -> Args:
+        """Return typed access to the values; ``bad`` makes the refusal for wrong ones."""
+        return Args(self.command.values, bad)
+
+    def info(self, *lines: str) -> None:
+        """Print lines of information text."""
+        for line in lines:
+            self._buffer += self._owner.information(line, first=self._first)
+            self._first = False
+
+    def raw(self, data: bytes) -> None:
+        """Print bytes as they are, in their place between the lines."""
+        self._buffer += data
+
+    def flush(self) -> None:
+        """Send what was printed so far."""
+        if self._buffer:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            self._owner.send(data)
+
+    def defer(self) -> None:
+        """Keep the command running after the handler has returned; :meth:`ok` or another ending comes later."""
+        self.deferred = True
+
+    def ok(self) -> None:
+        """End with OK."""
+        self._owner.finish(self, "OK")
+
+    def final(self, text: str) -> None:
+        """End with another final result."""
+        self._owner.finish(self, text)
+
+    def refuse(self, refusal: Refusal | None = None) -> None:
+        """End with a failure."""
+        self._owner.finish(self, self._owner.render(refusal or Refusal()))
+
+    def take(self) -> bytes:
+        """Return and forget what was printed and not sent yet."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
+
+class Interpreter:
+    """Feed it with :meth:`receive`; it prints through ``send``.
+
+    ``table`` maps upper-case command names to handlers; ``cme_texts`` maps +CME ERROR numbers to their verbose form.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        send: Callable[[bytes], None],
+        table: Mapping[str, Callable[[Job], None]],
+        *,
+        cme_texts: Mapping[int, str] | None = None,
+        hooks: Hooks | None = None,
+        latency: float = 0.0,
+        urcs_at_prompt: bool = True,
+    ) -> None:
+        self.loop = loop
+        self.send = send
+        self.settings = LineSettings()
+        self._table = table
+        self._cme_texts = dict(cme_texts or {})
+        self._hooks = hooks or Hooks()
+        self._latency = latency
+        self._urcs_at_prompt = urcs_at_prompt
+        self._input = bytearray()
+        self._line = bytearray()
+        self._overlong = False
+        self._skip_lf = False
+        self._last = ""
+        self._queue: deque[Command] = deque()
+        self._job: Job | None = None
+        self._waiting = False  # the answer's latency is running
+        self._phase: Phase | None = None
+        self._data_mode = False
+        self._held: list[bytes] = []
+        self._pumping = False
+        self._running = False
+        self._generation = 0
+
+    # --- towards the host -------------------------------------------------------------------------------------------
+
+    @property
+    def _cr(self) -> bytes:
+        return bytes([self.settings.registers[3] & 0x7F])
+
+    @property
+    def _eol(self) -> bytes:
+        return self._cr + bytes([self.settings.registers[4] & 0x7F])
+
+    def information(self, text: str, *, first: bool) -> bytes:
+        """Return a line of information text as the present settings frame it."""
+        eol = self._eol
+        line = text.encode("utf-8", "surrogateescape") + eol
+        return eol + line if first and self.settings.verbose else line
+
+    def result(self, text: str) -> bytes:
+        """Return a result code as the present settings frame it (nothing with ATQ1)."""
+        if self.settings.quiet:
+            return b""
+        if self.settings.verbose:
+            return self._eol + text.encode() + self._eol
+        number = _NUMERIC.get("CONNECT" if text.startswith("CONNECT") else text)
+        return f"{number}".encode() + self._cr if number is not None else text.encode() + self._eol
+
+    def render(self, refusal: Refusal) -> str:
+        """Return the text of a failure's final result."""
+        if refusal.final is not None:
+            return refusal.final
+        if refusal.cme is None or self.settings.cmee == 0:
+            return "ERROR"
+        shown = self._cme_texts.get(refusal.cme) if self.settings.cmee == 2 else None
+        return f"+CME ERROR: {shown or refusal.cme}"
+
+    def urc(self, data: bytes) -> None:
+        """Print an unsolicited result, framed already; held back while the line carries data."""
+        if self._data_mode or (self._phase is not None and not self._urcs_at_prompt):
+            self._held.append(data)
+        else:
+            self.send(data)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is running or data is awaited."""
+        return self._job is not None or self._phase is not None or self._waiting
+
+    @property
+    def data_mode(self) -> bool:
+        """Whether the line carries data instead of commands."""
+        return self._data_mode
+
+    # --- data phases ------------------------------------------------------------------------------------------------
+
+    def enter(self, phase: Phase, *, data_mode: bool) -> None:
+        """Give the host's bytes to ``phase`` from now on; ``data_mode`` holds back URCs."""
+        self._phase = phase
+        self._data_mode = data_mode
+        self._skip_lf = False
+        self._pump()
+
+    def leave(self) -> None:
+        """Back to command lines; held URCs come out with :meth:`release`."""
+        if self._phase is not None:
+            self._phase.cancel()
+        self._phase = None
+        self._data_mode = False
+
+    def release(self) -> None:
+        """Print the URCs that were held back."""
+        held, self._held = self._held, []
+        for data in held:
+            self.send(data)
+
+    def reset(self) -> None:
+        """Forget everything typed, running and held: a restart."""
+        self._generation += 1
+        if self._phase is not None:
+            self._phase.cancel()
+        self._phase = None
+        self._job = None
+        self._waiting = False
+        self._data_mode = False
+        self._held.clear()
+        self._queue.clear()
+        self._input.clear()
+        self._line.clear()
+        self._overlong = False
+        self._last = ""
+
+    # --- from the host ----------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the host."""
+        self._input += data
+        if self.busy and self._phase is None and len(self._input) > LONGEST_BACKLOG:
+            del self._input[LONGEST_BACKLOG:]
+        self._pump()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes received and not looked at yet."""
+        return len(self._input)
+
+    def _pump(self) -> None:
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._input:
+                if self._phase is not None:
+                    taken = self._phase.feed(bytes(self._input))
+                    del self._input[:taken]
+                elif self._job is not None or self._waiting:
+                    if self._skip_lf and self._input[0] == 0x0A:  # CR LF: the LF belongs to the line just sent
+                        del self._input[0]
+                        self._skip_lf = False
+                        continue
+                    return
+                else:
+                    self._type()
+        finally:
+            self._pumping = False
+
+    def _type(self) -> None:
+        """Take typed characters up to the end of a line."""
+        if self._skip_lf:
+            self._skip_lf = False
+            if self._input[0] == 0x0A:
+                del self._input[0]
+                return
+        cr = self.settings.registers[3] & 0x7F
+        repeat = self._repeat_at()
+        if repeat >= 0:
+            piece = bytes(self._input[:repeat])
+            del self._input[:repeat]
+            self._echo(piece)
+            self._line.clear()
+            self._start(self._last, b"A/")
+            return
+        end = self._input.find(cr)
+        piece = bytes(self._input if end < 0 else self._input[: end + 1])
+        del self._input[: len(piece)]
+        self._echo(piece)
+        self._edit(piece if end < 0 else piece[:-1])
+        if end < 0:
+            return
+        line = bytes(self._line)
+        self._line.clear()
+        if cr == 0x0D:  # CR LF: the LF belongs to this line, and never to the data that it may ask for
+            if self._input[:1] == b"\n":
+                del self._input[0]
+            else:
+                self._skip_lf = not self._input
+        overlong, self._overlong = self._overlong, False
+        self._complete(line, overlong=overlong)
+
+    def _repeat_at(self) -> int:
+        """Return how much of the input completes ``A/`` at the start of a line, or -1."""
+        if len(self._line) > 1:
+            return -1
+        head = (bytes(self._line) + bytes(self._input[:2]))[:2]
+        return 2 - len(self._line) if head.upper() == b"A/" else -1
+
+    def _echo(self, piece: bytes) -> None:
+        if self.settings.echo and piece:
+            self._hooks.echo(piece)
+
+    def _edit(self, piece: bytes) -> None:
+        backspace = self.settings.registers[5]
+        for byte in piece:
+            if byte == backspace:
+                del self._line[-1:]
+            elif byte >= 0x20:  # V.250 5.2.1: other control characters are ignored
+                if len(self._line) < LONGEST_LINE:
+                    self._line.append(byte)
+                else:
+                    self._overlong = True
+
+    def _complete(self, line: bytes, *, overlong: bool) -> None:
+        at = line.upper().find(b"AT")
+        if at < 0:
+            return  # noise: an interpreter hunts for its prefix
+        text = line[at + 2 :].decode("utf-8", "surrogateescape")
+        if overlong:
+            self._hooks.refused("AT", f"line longer than {LONGEST_LINE} bytes")
+            text = "\0overlong"
+        else:
+            self._last = text
+        self._start(text, self._hooks.mask(line[at:]))
+
+    def _start(self, text: str, shown: bytes) -> None:
+        instead = self._hooks.command_line(shown)
+        if instead is not None:
+            if instead:
+                self.send(self.result(instead))
+            self._hooks.answered()
+            return
+        if text == "\0overlong":
+            self.send(self.result("ERROR"))
+            self._hooks.answered()
+            return
+        self._queue = deque(parse_body(text))
+        if not self._queue:
+            self._queue.append(Command("", Form.ACTION))
+        if self._latency > 0:
+            self._waiting = True
+            self.loop.call_later(self._latency, self._guarded(self._run))
+        else:
+            self._run()
+
+    def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
+        generation = self._generation
+
+        def run() -> None:
+            if generation == self._generation:
+                callback()
+
+        return run
+
+    def _run(self) -> None:
+        """Run the line's commands until one has to wait."""
+        self._waiting = False
+        if self._running:
+            return  # the loop below goes on by itself
+        self._running = True
+        try:
+            while self._queue and self._job is None:
+                self._one(self._queue.popleft())
+        finally:
+            self._running = False
+
+    def _one(self, command: Command) -> None:
+        job = self._job = Job(self, command)
+        handler = self._table.get(command.name)
+        try:
+            if command.malformed or handler is None:
+                self._hooks.refused(command.name, "malformed" if command.malformed else "unknown command")
+                raise Refusal  # noqa: TRY301 - every failure ends the line in one place
+            handler(job)
+        except Refusal as refusal:
+            job.refuse(refusal)
+            return
+        if not job.deferred:
+            job.ok()
+
+    def finish(self, job: Job, final: str) -> None:
+        """End a job: print its final result, or go on with the next command of the line after OK."""
+        if job.done or job is not self._job:
+            return
+        job.done = True
+        self._job = None
+        if final == "OK" and self._queue:
+            job.flush()
+            self._run()
+            return
+        self._queue.clear()
+        data = job.take() + self.result(final)
+        if data:
+            self.send(data)
+        self._hooks.answered()
+        if self._phase is None:
+            self.release()
+        self._pump()
+
+    def intermediate(self, job: Job, text: str) -> None:
+        """Print an intermediate result (CONNECT before data) of a running job."""
+        self.send(job.take() + self.result(text))

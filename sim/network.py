@@ -1,0 +1,364 @@
+"""The network behind the modem: names, TCP and UDP, on loopback unless a map says otherwise."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from modemtls.sim.loop import Loop, Timer
+    from modemtls.sim.options import NameMap
+    from modemtls.sim.trace import Trace
+
+__all__ = ["LOOPBACK", "Datagrams", "Listener", "Network", "Stream"]
+
+LOOPBACK = "127.0.0.1"
+READ_SIZE = 16384
+_IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK}
+
+
+class Network:
+    """Resolves what the host asks for and opens sockets to where it is mapped."""
+
+    def __init__(self, loop: Loop, maps: Sequence[NameMap], trace: Trace) -> None:
+        self._loop = loop
+        self._maps = list(maps)
+        self._trace = trace
+        self._sockets: set[Stream | Datagrams | Listener] = set()
+
+    def map(self, entry: NameMap) -> None:
+        """Add a mapping; a later one for the same name and port wins."""
+        self._maps.insert(0, entry)
+
+    def address(self, name: str) -> str | None:
+        """Return the address that the modem would show for ``name``; ``None`` if there is no such name."""
+        try:
+            return str(ipaddress.ip_address(name))
+        except ValueError:
+            pass
+        lowered = name.lower().rstrip(".")
+        if any(entry.name == lowered for entry in self._maps):
+            return LOOPBACK
+        labels = lowered.split(".")
+        fine = all(0 < len(label) < 64 and label.replace("-", "").replace("_", "").isalnum() for label in labels)
+        if not fine or not lowered.isascii() or labels[-1] == "invalid":  # RFC 6761, 6.4
+            return None
+        return LOOPBACK
+
+    def target(self, name: str, port: int) -> tuple[str, int]:
+        """Return where a connection to ``name`` really goes: the map, else the same port on loopback."""
+        lowered = name.lower().rstrip(".")
+        for exact in (True, False):
+            for entry in self._maps:
+                if entry.name == lowered and (entry.port == port if exact else entry.port is None):
+                    return entry.host, entry.to_port
+        return LOOPBACK, port
+
+    def connect(self, name: str, port: int) -> Stream:
+        """Start a TCP connection; its outcome is reported through the stream's callbacks."""
+        host, to_port = self.target(name, port)
+        self._trace.note(f"TCP to {name}:{port} goes to {host}:{to_port}")
+        stream = Stream(self._loop, self, None)
+        self._sockets.add(stream)
+        stream.open(host, to_port)
+        return stream
+
+    def datagrams(self, local_port: int) -> Datagrams:
+        """Open a UDP socket; raises :class:`OSError`."""
+        opened = Datagrams(self._loop, self, local_port)
+        self._sockets.add(opened)
+        return opened
+
+    def listen(self, local_port: int, accepted: Callable[[Stream, str, int], None]) -> Listener:
+        """Listen for TCP on loopback; raises :class:`OSError`."""
+        listener = Listener(self._loop, self, local_port, accepted)
+        self._sockets.add(listener)
+        return listener
+
+    def adopt(self, sock: socket.socket) -> Stream:
+        """Wrap an accepted socket."""
+        stream = Stream(self._loop, self, sock)
+        self._sockets.add(stream)
+        return stream
+
+    def forget(self, item: Stream | Datagrams | Listener) -> None:
+        """Drop a closed socket from the list."""
+        self._sockets.discard(item)
+
+    def close(self) -> None:
+        """Abort everything."""
+        for item in list(self._sockets):
+            item.abort()
+
+
+class Stream:
+    """A TCP connection without blocking. Set the callbacks right after creation."""
+
+    def __init__(self, loop: Loop, network: Network, sock: socket.socket | None) -> None:
+        self._loop, self._network = loop, network
+        self._socket = sock
+        self._out = bytearray()
+        self._connected = sock is not None
+        self._paused = True
+        self._shut = False
+        self._ended = False
+        self._timer: Timer | None = None
+        self.sent = 0
+        self.on_connect: Callable[[str | None], None] = lambda _: None
+        self.on_data: Callable[[bytes], None] = lambda _: None
+        self.on_end: Callable[[str | None], None] = lambda _: None  # None: orderly; else the reason
+        self.on_room: Callable[[], None] = lambda: None
+        if sock is not None:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def open(self, host: str, port: int) -> None:
+        """Start connecting; the result is reported from the loop, never from here."""
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            if not _is_address(host):
+                host = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0]
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = self._socket.connect_ex((host, port))
+        except OSError as error:
+            text = str(error)
+            self._timer = self._loop.call_later(0, lambda: self.on_connect(text))
+            return
+        if code and code not in _IN_PROGRESS:
+            self._timer = self._loop.call_later(0, lambda: self.on_connect(os.strerror(code)))
+            return
+        self._loop.watch(self._socket.fileno(), None, self._connect_done)
+
+    def _connect_done(self) -> None:
+        assert self._socket is not None
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._loop.unwatch(self._socket.fileno())
+        if code:
+            self.on_connect(os.strerror(code))
+            return
+        self._connected = True
+        self._paused = False
+        self._arm()
+        self.on_connect(None)
+
+    @property
+    def local_port(self) -> int:
+        """The port on our side, 0 while unknown."""
+        try:
+            return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+        except OSError:
+            return 0
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return len(self._out)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has ended the connection."""
+        return self._ended
+
+    def unacknowledged(self) -> int:
+        """Bytes that the peer has not acknowledged (Linux SIOCOUTQ), ours included."""
+        import fcntl
+        import struct
+        import termios
+
+        if self._socket is None:
+            return len(self._out)
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0" * 4))[0]) + len(self._out)
+        except OSError:
+            return len(self._out)
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._paused:
+            self._paused = True
+            self._arm()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            self._arm()
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` sooner or later."""
+        if self._socket is None or self._shut:
+            return
+        self._out += data
+        self.sent += len(data)
+        if self._connected:
+            self._flush()
+
+    def finish(self) -> None:
+        """Send what is left, then a FIN."""
+        self._shut = True
+        if self._connected:
+            self._flush()
+
+    def abort(self) -> None:
+        """Close at once; nothing is reported any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        self._ended = True
+        self._out.clear()
+        self._network.forget(self)
+
+    def _arm(self) -> None:
+        if self._socket is None or not self._connected:
+            return
+        readable = None if self._paused or self._ended else self._readable
+        self._loop.watch(self._socket.fileno(), readable, self._flush if self._out else None)
+
+    def _flush(self) -> None:
+        if self._socket is None:
+            return
+        had = bool(self._out)
+        try:
+            while self._out:
+                count = self._socket.send(self._out)
+                del self._out[:count]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._out.clear()
+            self._end(str(error))
+            return
+        if self._shut and not self._out:
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+        self._arm()
+        if had and not self._out:
+            self.on_room()
+
+    def _readable(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(str(error))
+            return
+        if data:
+            self.on_data(data)
+        else:
+            self._end(None)
+
+    def _end(self, why: str | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._arm()
+        self.on_end(why)
+
+
+class Datagrams:
+    """A UDP socket on loopback."""
+
+    def __init__(self, loop: Loop, network: Network, local_port: int) -> None:
+        self._loop, self._network = loop, network
+        self._socket: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.on_datagram: Callable[[bytes, str, int], None] = lambda *_: None
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind((LOOPBACK, local_port))
+        except OSError:
+            self._socket.close()
+            raise
+        loop.watch(self._socket.fileno(), self._readable)
+
+    @property
+    def local_port(self) -> int:
+        """The port on our side."""
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    def send(self, data: bytes, host: str, port: int) -> bool:
+        """Send one datagram; returns whether the kernel took it."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.sendto(data, (host, port))
+        except OSError:
+            return False
+        return True
+
+    def abort(self) -> None:
+        """Close."""
+        if self._socket is not None:
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        self._network.forget(self)
+
+    def _readable(self) -> None:
+        assert self._socket is not None
+        try:
+            data, peer = self._socket.recvfrom(65536)
+        except OSError:
+            return  # an ICMP error of an earlier datagram
+        self.on_datagram(data, str(peer[0]), int(peer[1]))
+
+
+class Listener:
+    """A listening TCP socket on loopback."""
+
+    def __init__(
+        self, loop: Loop, network: Network, local_port: int, accepted: Callable[[Stream, str, int], None]
+    ) -> None:
+        self._loop, self._network, self._accepted = loop, network, accepted
+        self._socket: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.setblocking(False)
+            self._socket.bind((LOOPBACK, local_port))
+            self._socket.listen(16)
+        except OSError:
+            self._socket.close()
+            raise
+        loop.watch(self._socket.fileno(), self._readable)
+
+    @property
+    def local_port(self) -> int:
+        """The port listened on."""
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    def abort(self) -> None:
+        """Close."""
+        if self._socket is not None:
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        self._network.forget(self)
+
+    def _readable(self) -> None:
+        assert self._socket is not None
+        try:
+            sock, peer = self._socket.accept()
+        except OSError:
+            return
+        self._accepted(self._network.adopt(sock), str(peer[0]), int(peer[1]))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

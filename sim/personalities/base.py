@@ -1,0 +1,99 @@
+"""What the machine asks of a family, and how a family collects its commands."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modemtls.sim.options import Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from modemtls.sim.interpreter import Job
+    from modemtls.sim.machine import Machine
+
+__all__ = ["COMMON_VARIANTS", "Personality", "at", "commands_of"]
+
+F = TypeVar("F", bound="Callable[..., None]")
+
+COMMON_VARIANTS = (
+    Variant(
+        "start",
+        "whether the modem boots (with its URCs) when the host first opens the port, or has been running before",
+        ("booting", "running"),
+    ),
+    Variant("latency", "seconds before each command line is carried out", ("0",), number=True),
+    Variant("urcs-at-prompt", "whether URCs are printed between a prompt and the end of its data", ("emit", "hold")),
+    Variant("baud-check", "whether bytes sent at another rate than the modem's are lost", ("no", "yes")),
+)
+
+
+def at(*names: str) -> Callable[[F], F]:
+    """Mark a method as the handler of these commands."""
+
+    def mark(function: F) -> F:
+        function.at_names = names  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def commands_of(owner: Any) -> dict[str, Callable[[Job], None]]:
+    """Return the marked methods of ``owner`` by command name."""
+    table: dict[str, Callable[[Job], None]] = {}
+    for name in dir(type(owner)):
+        for command in getattr(getattr(type(owner), name), "at_names", ()):
+            table[command] = getattr(owner, name)
+    return table
+
+
+class Personality(ABC):
+    """One modem of a family. ``table`` maps command names to handlers."""
+
+    table: Mapping[str, Callable[[Job], None]]
+    cme_texts: Mapping[int, str]
+    boot_time: float
+    baud: int
+
+    def __init__(self, machine: Machine, model: str) -> None:
+        self.machine = machine
+        self.model = model
+
+    @classmethod
+    @abstractmethod
+    def variants(cls, model: str) -> tuple[Variant, ...]:
+        """Return the variants of ``model``."""
+
+    @abstractmethod
+    def boot(self, *, banner: bool) -> None:
+        """Come up with everything volatile at its default; ``banner`` prints the boot URCs."""
+
+    @abstractmethod
+    def shut_down(self) -> None:
+        """Drop connections and timers without a word."""
+
+    @abstractmethod
+    def lose_power(self) -> None:
+        """Forget what a power cut erases and a restart does not."""
+
+    @abstractmethod
+    def mask(self, line: bytes) -> bytes:
+        """Return a command line with its secrets replaced by ``*``."""
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return a copy of the file storage."""
+        return {}
+
+    def set_clock(self, utc: datetime) -> None:
+        """Set the modem's clock."""
+
+    def host_closed(self) -> None:
+        """The host has closed the port."""
+
+    def drained(self) -> None:
+        """The line has room again."""
+
+    def fault(self, kind: str, argument: int) -> None:
+        """Carry out a fault that only the family understands."""

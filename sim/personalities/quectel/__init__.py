@@ -1,0 +1,109 @@
+"""Quectel BG95-M3 and BG96, after Quectel's manuals and what real modules were seen to answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modemtls.sim.personalities.base import Personality, commands_of
+from modemtls.sim.personalities.quectel import facts
+from modemtls.sim.personalities.quectel.clock import ClockCommands
+from modemtls.sim.personalities.quectel.files import Files
+from modemtls.sim.personalities.quectel.general import General
+from modemtls.sim.personalities.quectel.packet import Packet
+from modemtls.sim.personalities.quectel.radio import Radio
+from modemtls.sim.personalities.quectel.ssl import Ssl
+from modemtls.sim.personalities.quectel.tcp import Tcp
+from modemtls.sim.personalities.quectel.tlsconfig import TlsConfig
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from modemtls.sim.machine import Machine
+    from modemtls.sim.options import Variant
+
+__all__ = ["MODELS", "Quectel"]
+
+MODELS = tuple(facts.MODELS)
+
+
+class Quectel(Personality):
+    """One module. Each area of commands is an object with its own volatile state, renewed by its ``reset``."""
+
+    cme_texts = facts.CME_TEXTS
+
+    def __init__(self, machine: Machine, model: str) -> None:
+        super().__init__(machine, model)
+        self.facts = facts.MODELS[model]
+        self.boot_time = machine.variants.number("boot-time")
+        self.last_error = 0
+        self.general = General(self)
+        self.clock = ClockCommands(self)
+        self.radio = Radio(self)
+        self.packet = Packet(self)
+        self.files = Files(self)
+        self.tlsconfig = TlsConfig(self)
+        self.tcp = Tcp(self)
+        self.ssl = Ssl(self)
+        self._areas = (
+            self.general, self.clock, self.radio, self.packet, self.files, self.tlsconfig, self.tcp, self.ssl,
+        )  # fmt: skip
+        self.table = {name: handler for area in self._areas for name, handler in commands_of(area).items()}
+
+    @classmethod
+    def variants(cls, model: str) -> tuple[Variant, ...]:
+        """Return the variants of ``model``."""
+        return facts.variants(model)
+
+    @property
+    def baud(self) -> int:  # type: ignore[override]
+        """The rate set with AT+IPR."""
+        return self.general.baud
+
+    def boot(self, *, banner: bool) -> None:
+        """Everything volatile at its default, then the boot URCs."""
+        self.last_error = 0
+        for area in self._areas:
+            area.reset()
+        self.radio.power_up(banner=banner)
+
+    def shut_down(self) -> None:
+        """Drop connections and stop timers."""
+        for area in self._areas:
+            area.stop()
+
+    def lose_power(self) -> None:
+        """The clock falls back to its factory date."""
+        self.clock.lose_power()
+
+    def mask(self, line: bytes) -> bytes:
+        """Hide PINs and APN passwords."""
+        return self.general.mask(line)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return a copy of the file storage."""
+        return dict(self.files.stored)
+
+    def set_clock(self, utc: datetime) -> None:
+        """Set the RTC."""
+        self.clock.rtc.set_utc(utc)
+
+    def host_closed(self) -> None:
+        """Treat it as a DTR drop where the variant says so."""
+        if self.machine.variants["dtr"] == "follow" and self.general.dtr:
+            self.tcp.drop_dtr(end=self.general.dtr == 2)
+            self.ssl.drop_dtr(end=self.general.dtr == 2)
+
+    def drained(self) -> None:
+        """Let push connections go on."""
+        self.tcp.drained()
+        self.ssl.drained()
+
+    def fault(self, kind: str, argument: int) -> None:
+        """Carry out ``pdpdeact``."""
+        if kind == "pdpdeact":
+            self.packet.lost(argument)
+
+    def urc(self, text: str, payload: bytes | None = None, *, trailer: bool = True) -> None:
+        """Print a URC if URCs go to this port."""
+        if self.general.urcs_here:
+            self.machine.urc(text, payload, trailer=trailer)

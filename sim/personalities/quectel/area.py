@@ -1,0 +1,47 @@
+"""What the areas of commands share: the way to the module, and the two ways of refusing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modemtls.sim.command import Args, Refusal
+
+if TYPE_CHECKING:
+    from modemtls.sim.interpreter import Job
+    from modemtls.sim.personalities.quectel import Quectel
+
+__all__ = ["Area", "bad_parameter"]
+
+
+def bad_parameter() -> Refusal:
+    """The manuals print a bare ERROR for a wrong parameter of a general command."""
+    return Refusal()
+
+
+class Area:
+    """A group of commands. ``reset`` runs at every boot, ``stop`` before every restart."""
+
+    def __init__(self, module: Quectel) -> None:
+        self.module = module
+        self.machine = module.machine
+        self.loop = module.machine.loop
+        self.variants = module.machine.variants
+        self.trace = module.machine.trace
+
+    def reset(self) -> None:
+        """Set everything volatile to its default."""
+
+    def stop(self) -> None:
+        """Stop timers, drop connections."""
+
+    def ip_error(self, code: int, why: str = "") -> Refusal:
+        """Return the IP/TLS commands' refusal: ERROR whatever CMEE says, the code kept for QIGETERROR."""
+        self.module.last_error = code
+        if why:
+            self.trace.note(f"error {code}: {why}")
+        return Refusal("ERROR")
+
+    def ip_args(self, job: Job) -> Args:
+        """Return the values of an IP/TLS command, and forget the error of the last one."""
+        self.module.last_error = 0
+        return job.args(lambda: self.ip_error(552))

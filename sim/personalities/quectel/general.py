@@ -1,0 +1,281 @@
+"""V.250 basics, identification, line, URC port, power (BG96 AT Commands Manual V2.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from modemtls.sim.command import Form, Refusal
+from modemtls.sim.interpreter import LineSettings
+from modemtls.sim.personalities.base import at
+from modemtls.sim.personalities.quectel.area import Area
+
+if TYPE_CHECKING:
+    from modemtls.sim.interpreter import Job
+    from modemtls.sim.personalities.quectel import Quectel
+
+__all__ = ["IMEI", "General"]
+
+IMEI = "866425030000019"  # made up; the last digit is the Luhn check
+IMSI = "001010123456789"  # the test network 001/01
+ICCID = "89860000000000000018"
+POWER_DOWN_TIME = 0.1  # s; the manual allows 65
+_SECRETS = (
+    re.compile(rb"(\+CPIN=)(.+)", re.IGNORECASE | re.DOTALL),
+    re.compile(rb"(\+(?:CLCK|CPWD)=)(.+)", re.IGNORECASE | re.DOTALL),
+    re.compile(rb'(\+QICSGP(?:=[^,;]*,|:)[^,;]*,[^,;]*,[^,;]*,)("[^"]*"?)', re.IGNORECASE),
+    re.compile(rb'(\+CGAUTH=[^,;]*,[^,;]*,[^,;]*,)("[^"]*"?)', re.IGNORECASE),
+)
+_URC_PORTS = ("usbat", "usbmodem", "uart1")
+
+
+class General(Area):
+    """Commands that concern the line and the module itself."""
+
+    def __init__(self, module: Quectel) -> None:
+        super().__init__(module)
+        # non-volatile
+        self._saved = LineSettings()
+        self._saved_baud = self.machine.options.baud or 115200
+        self.urc_port = module.facts.port if self.variants["urc-port"] == "own" else self.variants["urc-port"]
+
+    def reset(self) -> None:
+        """Load what &W saved."""
+        self.baud = self._saved_baud
+        self.machine.line.set_baud(self.baud)
+        self.machine.interpreter.settings = self._saved.copy()
+        self.dtr = self.module.facts.dtr
+        self.dcd = 1
+        self._flow = (0, 0)
+        self._sleep = 0
+        self._formats = (3, 3)
+        self._qcfg: dict[str, str] = {}
+
+    @property
+    def urcs_here(self) -> bool:
+        """Whether URCs are printed on this port."""
+        return self.urc_port == self.module.facts.port
+
+    @property
+    def firmware(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """CGMR, QGMR, the QSSLCFG list."""
+        return self.module.facts.firmwares[self.variants["firmware"]]
+
+    def mask(self, line: bytes) -> bytes:
+        """Replace secrets as transcripts do."""
+        for pattern in _SECRETS:
+            line = pattern.sub(lambda match: match[1] + b"{%d bytes redacted}" % len(match[2]), line)
+        return line
+
+    # --- V.250 --------------------------------------------------------------------------------------------------------
+
+    @at("")
+    def _at(self, job: Job) -> None:
+        del job
+
+    def _flag(self, job: Job, most: int = 1, default: int = 0) -> int:
+        return job.args().number(0, 0, most, default)
+
+    @at("E")
+    def _echo(self, job: Job) -> None:
+        self.machine.interpreter.settings.echo = self._flag(job) == 1
+
+    @at("V")
+    def _verbose(self, job: Job) -> None:
+        self.machine.interpreter.settings.verbose = self._flag(job) == 1
+
+    @at("Q")
+    def _quiet(self, job: Job) -> None:
+        self.machine.interpreter.settings.quiet = self._flag(job) == 1
+
+    @at("X")
+    def _extended(self, job: Job) -> None:
+        self.machine.interpreter.settings.extended = self._flag(job, 4)
+
+    @at("&C")
+    def _carrier(self, job: Job) -> None:
+        self.dcd = self._flag(job)
+
+    @at("&D")
+    def _terminal(self, job: Job) -> None:
+        self.dtr = self._flag(job, 2)
+
+    @at("S")
+    def _register(self, job: Job) -> None:
+        registers = self.machine.interpreter.settings.registers
+        args = job.args()
+        number = args.number(0, 0, 255)
+        if number not in registers:
+            raise Refusal
+        if job.form is Form.READ:
+            job.info(f"{registers[number]:03d}")
+        else:
+            registers[number] = args.number(1, 0, 127 if number in {3, 4, 5} else 255, 0)
+
+    @at("&F")
+    def _factory(self, job: Job) -> None:
+        self._flag(job)
+        self.machine.interpreter.settings = LineSettings()
+        self.dtr, self.dcd = self.module.facts.dtr, 1
+        self.module.radio.silence()
+
+    @at("&W")
+    def _save(self, job: Job) -> None:
+        self._flag(job)
+        self._saved = self.machine.interpreter.settings.copy()
+        self._saved_baud = self.baud
+
+    @at("Z")
+    def _restore(self, job: Job) -> None:
+        self._flag(job)
+        self.machine.interpreter.settings = self._saved.copy()
+
+    @at("+CMEE")
+    def _cmee(self, job: Job) -> None:
+        settings = self.machine.interpreter.settings
+        if job.form is Form.TEST:
+            job.info("+CMEE: (0,1,2)")
+        elif job.form is Form.READ:
+            job.info(f"+CMEE: {settings.cmee}")
+        else:
+            settings.cmee = job.args().number(0, 0, 2, 0)
+
+    # --- identification -------------------------------------------------------------------------------------------------
+
+    @at("I")
+    def _identify(self, job: Job) -> None:
+        self._flag(job)
+        job.info("Quectel", self.module.facts.name, f"Revision: {self.firmware[0]}")
+
+    def _line(self, job: Job, text: str) -> None:
+        if job.form is Form.ACTION:
+            job.info(text)
+        elif job.form is not Form.TEST:
+            raise Refusal
+
+    @at("+GMI", "+CGMI")
+    def _manufacturer(self, job: Job) -> None:
+        self._line(job, "Quectel")
+
+    @at("+GMM", "+CGMM")
+    def _model(self, job: Job) -> None:
+        self._line(job, self.module.facts.name)
+
+    @at("+GMR", "+CGMR")
+    def _revision(self, job: Job) -> None:
+        self._line(job, self.firmware[0])
+
+    @at("+QGMR")
+    def _full_revision(self, job: Job) -> None:
+        self._line(job, self.firmware[1])
+
+    @at("+GSN", "+CGSN")
+    def _imei(self, job: Job) -> None:
+        self._line(job, IMEI)
+
+    @at("+QCCID")
+    def _iccid(self, job: Job) -> None:
+        self.module.radio.need_card()
+        self._line(job, f"+QCCID: {ICCID}")
+
+    @at("+CIMI")
+    def _imsi(self, job: Job) -> None:
+        self.module.radio.need_pin()
+        self._line(job, IMSI)
+
+    # --- line -----------------------------------------------------------------------------------------------------------
+
+    @at("+IPR")
+    def _rate(self, job: Job) -> None:
+        rates = self.module.facts.baud_rates
+        if job.form is Form.TEST:
+            job.info(f"+IPR: ({','.join(map(str, rates))})")
+        elif job.form is Form.READ:
+            job.info(f"+IPR: {self.baud}")
+        else:
+            rate = job.args().number(0, 0, 10_000_000)
+            if rate not in rates:
+                raise Refusal
+            job.ok()  # the new rate applies behind the OK
+            self.baud = rate
+            self.machine.line.set_baud(rate)
+
+    @at("+IFC")
+    def _flow_control(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info("+IFC: (0,2),(0,2)")
+        elif job.form is Form.READ:
+            job.info("+IFC: {},{}".format(*self._flow))
+        else:
+            args = job.args()
+            values = args.number(0, 0, 2), args.number(1, 0, 2, 0)
+            if 1 in values:
+                raise Refusal
+            self._flow = values
+
+    @at("+ICF")
+    def _framing(self, job: Job) -> None:
+        if job.form is Form.READ:
+            job.info("+ICF: {},{}".format(*self._formats))
+        elif job.form is Form.SET:
+            args = job.args()
+            self._formats = args.number(0, 3, 3), args.number(1, 0, 3, 3)
+
+    @at("+QSCLK")
+    def _sleep_mode(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info("+QSCLK: (0,1)")
+        elif job.form is Form.READ:
+            job.info(f"+QSCLK: {self._sleep}")
+        else:
+            self._sleep = job.args().number(0, 0, 1)
+
+    @at("+QURCCFG")
+    def _urc_port(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info('+QURCCFG: "urcport",({})'.format(",".join(f'"{name}"' for name in _URC_PORTS)))
+            return
+        args = job.args()
+        args.count(1, 2)
+        args.word(0, ("urcport",))
+        if len(args) == 1:
+            job.info(f'+QURCCFG: "urcport","{self.urc_port}"')
+        else:
+            self.urc_port = args.word(1, _URC_PORTS)
+
+    @at("+QCFG")
+    def _configuration(self, job: Job) -> None:
+        """Keep any documented key; none of them changes what is simulated."""
+        args = job.args()
+        args.count(1, 10)
+        key = args.text(0)
+        known = {"cmux/urcport": "0", "urc/ri/other": '"off"', "urc/delay": "0", "nwscanmode": "0", "iotopmode": "0"}
+        if key not in known:
+            raise Refusal
+        if len(args) == 1:
+            job.info(f'+QCFG: "{key}",{self._qcfg.get(key, known[key])}')
+        else:
+            values = [args.raw(index) for index in range(1, len(args))]
+            self._qcfg[key] = ",".join(f'"{value.text}"' if value.quoted else value.text for value in values)
+
+    # --- power ----------------------------------------------------------------------------------------------------------
+
+    @at("+QPOWD")
+    def _power_down(self, job: Job) -> None:
+        if job.form is not Form.TEST:
+            job.args().number(0, 0, 1, 1)
+            job.ok()
+            self.loop.call_later(POWER_DOWN_TIME, self._powered_down)
+
+    def _powered_down(self) -> None:
+        if self.machine.running:
+            self.module.urc("POWERED DOWN")
+            self.machine.power_off("AT+QPOWD")
+
+    @at("H")
+    def _hang_up(self, job: Job) -> None:
+        self._flag(job)
+
+    @at("D")
+    def _dial(self, job: Job) -> None:
+        job.final("NO CARRIER")  # neither calls nor PPP are simulated

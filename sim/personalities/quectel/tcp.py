@@ -1,0 +1,301 @@
+"""QI commands: plain TCP and UDP (BG96 TCP(IP) AT Commands Manual V1.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from modemtls.sim.command import Form, Refusal
+from modemtls.sim.personalities.base import at
+from modemtls.sim.personalities.quectel.sockets import (
+    BUFFER,
+    CONNECTED,
+    IDS,
+    TRANSPARENT,
+    Connection,
+    Sockets,
+    _Piece,
+)
+from modemtls.sim.personalities.quectel.transport import PlainTransport
+
+if TYPE_CHECKING:
+    from modemtls.sim.interpreter import Job
+    from modemtls.sim.network import Stream
+    from modemtls.sim.personalities.quectel import Quectel
+
+__all__ = ["Tcp"]
+
+KINDS = ("TCP", "UDP", "TCP LISTENER", "UDP SERVICE")
+LONGEST_HOST = 255
+MOST_READ = 1500
+MOST_HEX = 512  # bytes in a QISENDEX
+
+
+class Tcp(Sockets):
+    """TCP clients and listeners, UDP."""
+
+    open_name = "+QIOPEN"
+    urc_name = "+QIURC"
+
+    def __init__(self, module: Quectel) -> None:
+        super().__init__(module)
+        self._ranges = {key: values for key, values, _ in module.facts.qicfg}
+
+    def reset(self) -> None:
+        """No socket; payload echo on; QICFG at its defaults."""
+        super().reset()
+        self.echo = True
+        self._config = {key: default for key, _, default in self.module.facts.qicfg}
+
+    # --- opening --------------------------------------------------------------------------------------------------------
+
+    @at("+QIOPEN")
+    def _open(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info(
+                '+QIOPEN: (1-16),(0-11),"TCP/UDP/TCP LISTENER/UDP SERVICE",<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)'
+            )
+            return
+        if job.form is not Form.SET:
+            raise Refusal
+        args = self.ip_args(job)
+        args.count(5, 7)
+        kind = args.word(2, KINDS)
+        serves = kind in {"TCP LISTENER", "UDP SERVICE"}
+        connection = Connection(
+            args.number(1, 0, IDS - 1),
+            kind,
+            args.number(0, 1, 16),
+            args.text(3, longest=LONGEST_HOST),
+            args.number(4, 0 if serves else 1, 65535),
+            args.number(6, 0, 2, BUFFER),
+        )
+        connection.local_port = args.number(5, 0, 65535, 0)
+        if not connection.host or (serves and connection.host != "127.0.0.1"):
+            raise self.ip_error(552, "host")
+        if connection.mode == TRANSPARENT and kind != "TCP":
+            raise self.ip_error(552, f"no transparent mode for {kind}")
+        self.admit(job, connection, self._connect)
+
+    def _connect(self, connection: Connection) -> None:
+        if connection.kind == "TCP LISTENER":
+            self._listen(connection)
+            return
+        address = self.machine.network.address(connection.host)
+        if address is None:
+            self.failed(connection, 565, f"no such name: {connection.host}")
+            return
+        connection.address = address
+        if connection.kind == "TCP":
+            self._wire(connection, PlainTransport(self.loop, self.machine.network, self.trace))
+            assert connection.transport is not None
+            connection.transport.open(connection.host, connection.port)
+            return
+        try:
+            connection.datagrams = self.machine.network.datagrams(connection.local_port)
+        except OSError as error:
+            self.failed(connection, 556, str(error))
+            return
+        connection.datagrams.on_datagram = lambda data, host, port: self.arrived(connection, data, (host, port))
+        self.opened(connection)
+
+    def _wire(self, connection: Connection, transport: PlainTransport) -> None:
+        connection.transport = transport
+        transport.opened = lambda: self.opened(connection)
+        transport.failed = lambda code, why: self.failed(connection, code, why)
+        transport.data = lambda data: self.arrived(connection, data)
+        transport.ended = lambda why: self.ended(connection, why)
+
+    def _listen(self, connection: Connection) -> None:
+        connection.address = self.module.packet.address(connection.cid)
+        try:
+            connection.listener = self.machine.network.listen(
+                connection.local_port, lambda stream, host, port: self._incoming(connection, stream, host, port)
+            )
+        except OSError as error:
+            self.failed(connection, 557, str(error))
+            return
+        self.opened(connection)
+
+    def _incoming(self, listener: Connection, stream: Stream, host: str, port: int) -> None:
+        free = [number for number in range(IDS - 1, -1, -1) if number not in self.table]
+        if not free:
+            stream.abort()
+            self.module.urc('+QIURC: "incoming full"')
+            return
+        connection = Connection(free[0], "TCP INCOMING", listener.cid, host, port, listener.mode)
+        connection.server = listener.number
+        connection.state = CONNECTED
+        connection.local_port = listener.local_port
+        transport = PlainTransport(self.loop, self.machine.network, self.trace)
+        self._wire(connection, transport)
+        transport.adopt(stream)
+        self.table[connection.number] = connection
+        self.module.urc(f'+QIURC: "incoming",{connection.number},{listener.number},"{host}",{port}')
+        stream.resume()
+
+    # --- sending --------------------------------------------------------------------------------------------------------
+
+    @at("+QISEND")
+    def _send(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info("+QISEND: (0-11),(0-1460)")
+            return
+        args = self.ip_args(job)
+        args.count(1, 4)
+        number = args.number(0, 0, IDS - 1)
+        length = args.number(1, 0, int(self.variants["send-max"])) if len(args) > 1 else None
+        if length == 0:
+            self._acknowledged(job, number)
+            return
+        connection = self.sendable(number)
+        peer: tuple[str, int] | None = None
+        if connection.kind == "UDP SERVICE":
+            args.count(4, 4)
+            peer = self.machine.network.target(args.text(2), args.number(3, 1, 65535))
+        else:
+            args.count(1, 2)
+        self.prompt(job, connection, length, lambda data: self.transmit(job, connection, data, peer), echo=self.echo)
+
+    def _acknowledged(self, job: Job, number: int) -> None:
+        connection = self.table.get(number)
+        if connection is None:
+            raise self.ip_error(552, f"id {number} is not in use")
+        stream = connection.transport.stream if connection.transport is not None else None
+        unacknowledged = stream.unacknowledged() if stream is not None else 0
+        total = connection.total_sent
+        job.info(f"+QISEND: {total},{max(0, total - unacknowledged)},{min(total, unacknowledged)}")
+
+    @at("+QISENDEX")
+    def _send_hex(self, job: Job) -> None:
+        args = self.ip_args(job)
+        args.count(2, 2)
+        number, text = args.number(0, 0, IDS - 1), args.text(1, longest=2 * MOST_HEX)
+        if not re.fullmatch(r"([0-9A-Fa-f]{2})+", text):
+            raise self.ip_error(552, "not hexadecimal")
+        connection = self.sendable(number)
+        job.defer()
+        self.transmit(job, connection, bytes.fromhex(text))
+
+    @at("+QISDE")
+    def _payload_echo(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info("+QISDE: (0,1)")
+        elif job.form is Form.READ:
+            job.info(f"+QISDE: {int(self.echo)}")
+        else:
+            self.echo = self.ip_args(job).number(0, 0, 1) == 1
+
+    # --- receiving ------------------------------------------------------------------------------------------------------
+
+    @at("+QIRD")
+    def _read(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info("+QIRD: (0-11),(0-1500)")
+            return
+        args = self.ip_args(job)
+        args.count(1, 2)
+        number, length = args.number(0, 0, IDS - 1), args.number(1, 0, MOST_READ, MOST_READ)
+        connection = self.readable(number)
+        if length == 0:
+            total, unread = connection.total_received, connection.unread
+            job.info(f"+QIRD: {total},{total - unread},{unread}")
+            return
+        piece = self.read(connection, length)
+        peer = f',"{piece.peer[0]}",{piece.peer[1]}' if piece.peer and connection.kind == "UDP SERVICE" else ""
+        if piece.data and self._config["viewmode"] == "1":
+            job.raw(f"\r\n+QIRD: {len(piece.data)}{peer},".encode() + piece.data + b"\r\n")
+            return
+        job.info(f"+QIRD: {len(piece.data)}{peer}")
+        if piece.data:
+            job.raw(piece.data + b"\r\n")
+
+    def announcement(self, connection: Connection) -> str:
+        """Return the length with ``recvind``."""
+        return f",{connection.unread}" if self._config["recvind"] == "1" else ""
+
+    def push_header(self, connection: Connection, piece: _Piece) -> str:
+        """Add the sender of a datagram of a UDP service."""
+        peer = f',"{piece.peer[0]}",{piece.peer[1]}' if piece.peer and connection.kind == "UDP SERVICE" else ""
+        return super().push_header(connection, piece) + peer
+
+    # --- the rest -------------------------------------------------------------------------------------------------------
+
+    @at("+QICLOSE")
+    def _close(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info("+QICLOSE: (0-11),(0-65535)")
+            return
+        self.close(job)
+
+    @at("+QISTATE")
+    def _state(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            return
+        chosen = sorted(self.table.values(), key=lambda item: item.number)
+        if job.form is Form.SET:
+            args = self.ip_args(job)
+            args.count(2, 2)
+            if args.number(0, 0, 1) == 0:
+                cid = args.number(1, 1, 16)
+                chosen = [item for item in chosen if item.cid == cid]
+            else:
+                number = args.number(1, 0, IDS - 1)
+                chosen = [item for item in chosen if item.number == number]
+        for connection in chosen:
+            job.info(self._state_line(connection))
+
+    def _state_line(self, connection: Connection) -> str:
+        source = connection.transport or connection.datagrams or connection.listener
+        local = connection.local_port or (source.local_port if source is not None else 0)
+        state = connection.state
+        if state == CONNECTED and connection.kind == "TCP":
+            state = int(self.variants["state-connected"])
+        return (
+            f'+QISTATE: {connection.number},"{connection.kind}","{connection.address}",{connection.port},{local},{state},'
+            f'{connection.cid},{connection.server},{connection.mode},"{self.module.facts.port}"'
+        )
+
+    @at("+QISWTMD")
+    def _switch_mode(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            job.info("+QISWTMD: (0-11),(0-2)")
+            return
+        args = self.ip_args(job)
+        args.count(2, 2)
+        number, mode = args.number(0, 0, IDS - 1), args.number(1, 0, 2)
+        # One command for both families of ids: the connection left last, else TLS, else TCP.
+        ssl = self.module.ssl
+        family: Sockets = self if number not in ssl.table or self.suspended is self.table.get(number, 0) else ssl
+        family.switch(job, number, mode)
+
+    @at("O")
+    def _online(self, job: Job) -> None:
+        if not self.module.ssl.resume(job) and not self.resume(job):
+            job.final("NO CARRIER")
+
+    @at("+QICFG")
+    def _configure(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            for key, values in self._ranges.items():
+                job.info(f'+QICFG: "{key}",{values}')
+            return
+        args = self.ip_args(job)
+        args.count(1, 5)
+        key = args.text(0)
+        if key not in self._config:
+            raise self.ip_error(552, f"no key {key!r}")
+        if len(args) == 1:
+            job.info(f'+QICFG: "{key}",{self._config[key]}')
+            return
+        limits = [
+            [int(number) for number in re.findall(r"\d+", part)]
+            for part in self._ranges[key].replace("),(", ")|(").split("|")
+        ]
+        # tcp/keepalive may be switched off with one value; the others need all of theirs
+        if len(args) - 1 != len(limits) and not (key == "tcp/keepalive" and len(args) == 2):
+            raise self.ip_error(552)
+        values = [args.number(index + 1, low[0], low[-1]) for index, low in enumerate(limits[: len(args) - 1])]
+        if key == "dataformat" and any(values):
+            raise self.ip_error(555, "dataformat: hexadecimal is not simulated")
+        self._config[key] = ",".join(map(str, values))

@@ -1,0 +1,173 @@
+"""AT+QSSLCFG: six contexts of settings, and what they mean to a TLS stack (BG96 SSL manual V1.0, real ``=?`` outputs)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from modemtls.sim.command import Form, Refusal
+from modemtls.sim.personalities.base import at
+from modemtls.sim.personalities.quectel.area import Area
+
+if TYPE_CHECKING:
+    from modemtls.sim.command import Args
+    from modemtls.sim.interpreter import Job
+    from modemtls.tlsengine import ClientSettings
+
+__all__ = ["ConfigurationError", "TlsConfig"]
+
+CONTEXTS = 6
+ALL_SUITES = "0XFFFF"
+LONGEST_PATH = 84  # "UFS:" and the 80 bytes of a file name
+_DEFAULTS = {
+    "sslversion": "4",
+    "ciphersuite": ALL_SUITES,
+    "cacert": "",
+    "clientcert": "",
+    "clientkey": "",
+    "seclevel": "0",  # verifies nothing
+    "session": "0",
+    "sni": "0",
+    "checkhost": "0",
+    "ignorelocaltime": "1",  # dates are not checked
+    "ignorecertchain": "0",
+    "negotiatetime": "300",
+    "dtls": "0",
+    "dtlsversion": "2",
+}
+_PATHS = {"cacert", "clientcert", "clientkey"}
+_RANGES = {
+    "sslversion": (0, 4), "seclevel": (0, 2), "session": (0, 1), "sni": (0, 1), "checkhost": (0, 1),
+    "ignorelocaltime": (0, 1), "ignorecertchain": (0, 1), "negotiatetime": (10, 300), "dtls": (0, 1), "dtlsversion": (0, 2),
+}  # fmt: skip
+_VERSIONS = {1: ("TLSv1", "TLSv1"), 2: ("TLSv1.1", "TLSv1.1"), 3: ("TLSv1.2", "TLSv1.2"), 4: ("TLSv1", "TLSv1.2")}
+# IANA number -> OpenSSL's name. What is listed by the modem and not here (RC4, 3DES, static ECDH) no longer exists in OpenSSL.
+_SUITES = {
+    0x0035: "AES256-SHA",
+    0x002F: "AES128-SHA",
+    0x003D: "AES256-SHA256",
+    0xC009: "ECDHE-ECDSA-AES128-SHA",
+    0xC00A: "ECDHE-ECDSA-AES256-SHA",
+    0xC013: "ECDHE-RSA-AES128-SHA",
+    0xC014: "ECDHE-RSA-AES256-SHA",
+    0xC023: "ECDHE-ECDSA-AES128-SHA256",
+    0xC024: "ECDHE-ECDSA-AES256-SHA384",
+    0xC027: "ECDHE-RSA-AES128-SHA256",
+    0xC028: "ECDHE-RSA-AES256-SHA384",
+    0xC02B: "ECDHE-ECDSA-AES128-GCM-SHA256",
+    0xC02F: "ECDHE-RSA-AES128-GCM-SHA256",
+}
+
+
+class ConfigurationError(Exception):
+    """The open has to fail; the text is the true reason, for the trace."""
+
+
+class TlsConfig(Area):
+    """The settings; volatile."""
+
+    def reset(self) -> None:
+        """Defaults: any version, any suite, nothing verified."""
+        self._keys = dict(self.module.general.firmware[2])
+        self._contexts = [{key: _DEFAULTS[key] for key in self._keys} for _ in range(CONTEXTS)]
+        listed = re.findall(r"0X[0-9A-F]{4}", self._keys["ciphersuite"])
+        self._listed = [int(code, 16) for code in listed]
+
+    @at("+QSSLCFG")
+    def _qsslcfg(self, job: Job) -> None:
+        if job.form is Form.TEST:
+            for key, values in self._keys.items():
+                job.info(f'+QSSLCFG: "{key}",(0-5),{values}')
+            return
+        if job.form is not Form.SET:
+            raise Refusal  # there is no QSSLCFG?
+        args = self.ip_args(job)
+        args.count(2, 3)
+        key = args.text(0)
+        if key not in self._keys:
+            raise self.ip_error(552, f"this firmware has no key {key!r}")
+        context = args.number(1, 0, CONTEXTS - 1)
+        if len(args) == 2:  # also QSSLCFG="ignorelocaltime",1: it reads context 1
+            value = self._contexts[context][key]
+            job.info(f'+QSSLCFG: "{key}",{context},' + (f'"{value}"' if key in _PATHS else value))
+            return
+        value = self._value(args, key)
+        if self.variants["cfg-while-open"] == "refuse" and self.module.ssl.uses_context(context):
+            raise self.ip_error(572, f"SSL context {context} is in use")
+        self._contexts[context][key] = value
+
+    def _value(self, args: Args, key: str) -> str:
+        if key in _PATHS:
+            return args.text(2, "", longest=LONGEST_PATH)
+        if key == "ciphersuite":
+            raw = args.raw(2)
+            if (
+                raw.quoted
+                or not re.fullmatch(r"0[xX][0-9a-fA-F]{4}", raw.text)
+                or int(raw.text, 16) not in self._listed
+            ):
+                raise self.ip_error(552, f"cipher suite {raw.text!r}{' in quotes' if raw.quoted else ''}")
+            return raw.text.upper()
+        return str(args.number(2, *_RANGES[key]))
+
+    # --- meaning --------------------------------------------------------------------------------------------------------
+
+    def handshake_limit(self, context: int) -> float:
+        """Return ``negotiatetime``."""
+        return float(self._contexts[context]["negotiatetime"])
+
+    def client_settings(self, context: int, host: str) -> ClientSettings:
+        """Return what the context asks of the TLS stack; raises :class:`ConfigurationError`."""
+        from modemtls.tlsengine import ClientSettings
+
+        values = self._contexts[context]
+        if values.get("dtls") == "1":
+            raise ConfigurationError("dtls=1: the simulated modem has no DTLS")
+        version = int(values["sslversion"])
+        if version not in _VERSIONS:
+            raise ConfigurationError("sslversion=0: SSL 3.0 no longer exists in the stack underneath")
+        low, high = _VERSIONS[version]
+        level = int(values["seclevel"])
+        verify = level > 0 and values.get("ignorecertchain") != "1"
+        cert = key = b""
+        if level == 2:
+            if values["clientcert"]:
+                cert = self._file(values["clientcert"], "clientcert")
+            if values["clientkey"]:
+                key = self._file(values["clientkey"], "clientkey")
+            if bool(cert) != bool(key):
+                raise ConfigurationError("seclevel=2 with only one of clientcert and clientkey")
+        checkhost = verify and values.get("checkhost") == "1"
+        return ClientSettings(
+            min_version=low,
+            max_version=high,
+            ciphers=self._suites(values["ciphersuite"]),
+            ca=self._ca(values["cacert"], level, verify=verify),
+            cert=cert,
+            key=key,
+            verify=verify,
+            check_dates=values["ignorelocaltime"] == "0",
+            at=self.module.clock.rtc.utc(),
+            host=host if checkhost else "",
+            common_name_counts=self.variants["cn-only"] == "accept",
+            server_name=host if values.get("sni") == "1" else "",
+        )
+
+    def _ca(self, path: str, level: int, *, verify: bool) -> bytes:
+        if not path and verify:
+            raise ConfigurationError(f"seclevel={level} without cacert")
+        return self._file(path, "cacert") if verify else b""
+
+    def _file(self, path: str, key: str) -> bytes:
+        data = self.module.files.load(path)
+        if data is None:
+            raise ConfigurationError(f"{key}: no file {path!r}")
+        return data
+
+    def _suites(self, value: str) -> str:
+        codes = self._listed if value == ALL_SUITES else [int(value, 16)]
+        names = [_SUITES[code] for code in codes if code in _SUITES]
+        if not names:
+            raise ConfigurationError(f"ciphersuite={value}: no longer exists in the stack underneath")
+        # The modem takes old suites and short keys without a murmur: level 0.
+        return ":".join(names) + ":@SECLEVEL=0"

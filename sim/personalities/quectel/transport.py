@@ -1,0 +1,256 @@
+"""How a connection reaches its peer: plain TCP, or TLS over it. Neither knows AT commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modemtls.sim.loop import Loop, Timer
+    from modemtls.sim.network import Network, Stream
+    from modemtls.sim.trace import Trace
+    from modemtls.tlsengine import Client, ClientSettings
+
+__all__ = ["PlainTransport", "TlsTransport"]
+
+LINGER = 5.0  # s that an orderly close may go on in the background
+CONNECT_FAILED, TIMED_OUT = 566, 569
+CONNECT_LIMIT = 150.0  # s, BG96 TCP(IP) manual V1.1
+
+
+class PlainTransport:
+    """A TCP connection. Set the callbacks before :meth:`open`."""
+
+    def __init__(self, loop: Loop, network: Network, trace: Trace) -> None:
+        self._loop, self._network, self._trace = loop, network, trace
+        self.stream: Stream | None = None
+        self._limit: Timer | None = None
+        self._linger: Timer | None = None
+        self._closing: Callable[[], None] | None = None
+        self._ended = False
+        self.opened: Callable[[], None] = lambda: None
+        self.failed: Callable[[int, str], None] = lambda *_: None
+        self.data: Callable[[bytes], None] = lambda _: None
+        self.ended: Callable[[str], None] = lambda _: None
+
+    def open(self, name: str, port: int) -> None:
+        """Connect; the outcome comes later."""
+        stream = self.adopt(self._network.connect(name, port))
+        stream.on_connect = self._connected
+        self._limit = self._loop.call_later(
+            CONNECT_LIMIT, lambda: self.fail(CONNECT_FAILED, "no answer to the connect")
+        )
+
+    def adopt(self, stream: Stream) -> Stream:
+        """Use a connection that is there already."""
+        self.stream = stream
+        stream.on_data, stream.on_end = self._received, self._end
+        return stream
+
+    def _connected(self, why: str | None) -> None:
+        if why is not None:
+            self.fail(CONNECT_FAILED, f"TCP: {why}")
+            return
+        self._no_limit()
+        self.opened()
+
+    def fail(self, code: int, why: str) -> None:
+        """Give up opening."""
+        self.abort()
+        self.failed(code, why)
+
+    def _no_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+    def _received(self, data: bytes) -> None:
+        if self._closing is None:
+            self.data(data)
+
+    def _end(self, why: str | None) -> None:
+        self._ended = True
+        if self._closing is not None:
+            self._closed()
+        else:
+            self.ended(why or "")
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        if self.stream is not None:
+            self.stream.write(data)
+
+    def goodbye(self) -> None:
+        """Say what has to be said before the FIN."""
+
+    def close(self, done: Callable[[], None]) -> None:
+        """End in order: what is unsent, then FIN; ``done`` is called when the peer has ended as well, or it never was there."""
+        self._no_limit()
+        self._closing = done
+        if self.stream is None or self._ended:
+            self.abort()
+            done()
+            return
+        self.goodbye()
+        self.stream.finish()
+        self.stream.resume()  # what the peer still sends is thrown away
+        self._linger = self._loop.call_later(LINGER, self.abort)
+
+    def _closed(self) -> None:
+        done, self._closing = self._closing, lambda: None
+        self.abort()
+        if done is not None:
+            done()
+
+    def abort(self) -> None:
+        """Drop the connection; no callback comes any more."""
+        self._no_limit()
+        if self._linger is not None:
+            self._linger.cancel()
+        if self.stream is not None:
+            self.stream.abort()
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if self.stream is not None:
+            self.stream.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.stream is not None:
+            self.stream.resume()
+
+    @property
+    def local_port(self) -> int:
+        """Our port."""
+        return self.stream.local_port if self.stream is not None else 0
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait here."""
+        return self.stream.unsent if self.stream is not None else 0
+
+
+class TlsTransport(PlainTransport):
+    """TLS over TCP. ``settings`` is asked when the connection starts, as the modem reads its settings at open time."""
+
+    def __init__(
+        self, loop: Loop, network: Network, trace: Trace, settings: ClientSettings, limit: float, timeout_code: int
+    ) -> None:
+        super().__init__(loop, network, trace)
+        self._settings, self._handshake_limit, self._timeout_code = settings, limit, timeout_code
+        self._tls: Client | None = None
+        self._up = False
+
+    def _connected(self, why: str | None) -> None:
+        from modemtls.tlsengine import Client, SettingsError
+
+        if why is not None:
+            self.fail(CONNECT_FAILED, f"TCP: {why}")
+            return
+        self._no_limit()
+        try:
+            self._tls = Client(self._settings)
+        except SettingsError as error:
+            self.fail(CONNECT_FAILED, str(error))
+            return
+        code, limit = self._timeout_code, self._handshake_limit
+        self._limit = self._loop.call_later(limit, lambda: self.fail(code, f"no handshake within {limit:.0f} s"))
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on with the handshake."""
+        from modemtls.tlsengine import TlsError, WantReadError
+
+        assert self._tls is not None
+        try:
+            self._tls.handshake()
+        except WantReadError:
+            self._flush()
+            return
+        except TlsError as error:
+            self._flush()  # the alert
+            reason = error.reason
+            self._no_limit()
+            if self.stream is not None:
+                self.stream.finish()
+                stream, self.stream = self.stream, None
+                stream.on_end = lambda _: stream.abort()
+                stream.on_data = lambda _: None
+                self._loop.call_later(LINGER, stream.abort)
+                if stream.ended:
+                    stream.abort()
+            self.failed(CONNECT_FAILED, f"TLS: {reason}")
+            return
+        self._flush()
+        self._no_limit()
+        self._up = True
+        info = self._tls.info()
+        self._trace.note(f"TLS: {info.version}, {info.cipher}")
+        self.opened()
+        self._drain()
+
+    def _flush(self) -> None:
+        if self._tls is not None:
+            for data in self._tls.take():
+                super().write(data)
+
+    def _received(self, data: bytes) -> None:
+        if self._tls is None or self._closing is not None:
+            return
+        self._tls.feed(data)
+        if self._up:
+            self._drain()
+        else:
+            self._advance()
+
+    def _drain(self) -> None:
+        from modemtls.tlsengine import TlsError, WantReadError
+
+        assert self._tls is not None
+        while self._closing is None:
+            try:
+                data = self._tls.read()
+            except WantReadError:
+                self._flush()
+                return
+            except TlsError as error:
+                self._flush()
+                self._ended = True
+                self.ended(f"TLS: {error.reason}")
+                return
+            if not data:
+                self._ended = True
+                self.ended("close_notify")
+                return
+            self.data(data)
+
+    def _end(self, why: str | None) -> None:
+        if self._tls is not None and not self._up and self._closing is None:
+            self._tls.feed(b"")
+            self._advance()  # fails, with the engine's reason
+            return
+        if self._ended and self._closing is None:
+            return  # close_notify was here before
+        if self._closing is None:
+            why = why or "end of stream without close_notify"
+        super()._end(why)
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send."""
+        from modemtls.tlsengine import TlsError, WantReadError
+
+        if self._tls is None or not self._up:
+            return
+        try:
+            self._tls.write(data)
+        except (TlsError, WantReadError) as error:
+            self._trace.note(f"TLS write: {error}")
+        self._flush()
+
+    def goodbye(self) -> None:
+        """Send close_notify."""
+        if self._tls is not None and self._up:
+            self._tls.close()
+            self._flush()
