@@ -1,0 +1,45 @@
+"""Counts which dialogues were played against whom, and says so at the end of the run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+PLAYED: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # file -> side -> outcomes
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    marker = item.get_closest_marker("parametrize")
+    side = item.stash.get(SIDE, None)
+    if marker is not None and side is not None and call.when == "call":
+        PLAYED[side[1]][side[0]].append(report.outcome)
+    return report
+
+
+SIDE = pytest.StashKey[tuple[str, str]]()
+
+
+@pytest.fixture
+def played(request: pytest.FixtureRequest):
+    """Note that this test plays a dialogue against a side: driver or simulator."""
+
+    def note(side: str, dialogue: str) -> None:
+        request.node.stash[SIDE] = (side, dialogue)
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not PLAYED:
+        return
+    sides = {side: {name for name, by in PLAYED.items() if by.get(side)} for side in ("driver", "simulator")}
+    failed = sorted(name for name, by in PLAYED.items() if any("failed" in out for out in by.values()))
+    both = sides["driver"] & sides["simulator"]
+    terminalreporter.write_line(
+        f"transcripts: {len(PLAYED)} dialogues played: {len(sides['driver'])} against the driver, "
+        f"{len(sides['simulator'])} against the simulator, {len(both)} against both"
+        + (f"; {len(failed)} disagree: {', '.join(failed)}" if failed else "")
+    )

@@ -1,0 +1,124 @@
+"""The servers that a dialogue needs, as its `# server:` headers say; on loopback, each in a thread.
+
+`host`, `port`: as the host names them. `tls: false` for plain TCP. `refuse: closed | expired | wrong-name | untrusted`.
+`steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modemtls.transcript import Value
+from tests.support.pki import Leaf, Pki
+
+KEYS = {"host", "port", "tls", "refuse", "expect", "send", "close", "steps"}
+
+
+class Peer:
+    """One server. It serves one connection after the other until it is closed."""
+
+    def __init__(self, spec: dict[str, Value], pki: Pki) -> None:
+        if unknown := set(spec) - KEYS:
+            raise ValueError(f"server: unknown {', '.join(sorted(unknown))}")
+        self.host = str(spec["host"])
+        self.port = int(spec["port"])  # type: ignore[arg-type]
+        self.failure = ""
+        self._refuse = spec.get("refuse")
+        steps = spec.get("steps") or [{k: spec[k]} for k in ("expect", "send", "close") if k in spec]
+        self._steps: list[dict[str, Value]] = steps  # type: ignore[assignment]
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.real_port = self._socket.getsockname()[1]
+        self._context = None if spec.get("tls") is False else _context(self._leaf(pki))
+        self._open: list[socket.socket] = []
+        if self._refuse == "closed":
+            self._socket.close()
+            return
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _leaf(self, pki: Pki) -> Leaf:
+        match self._refuse:
+            case "expired":
+                return pki.leaf(self.host, days=(-20, -10))
+            case "wrong-name":
+                return pki.leaf("somebody-else.example")
+            case "untrusted":
+                return pki.self_signed(self.host)
+            case None | "closed":
+                return pki.leaf(self.host)
+        raise ValueError(f"server: cannot refuse {self._refuse!r}")
+
+    def close(self) -> None:
+        if self._refuse != "closed":
+            self._socket.close()
+            for connection in self._open:
+                connection.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                plain, _ = self._socket.accept()
+            except OSError:
+                return
+            plain.settimeout(5)
+            try:
+                connection = self._context.wrap_socket(plain, server_side=True) if self._context else plain
+            except (OSError, ssl.SSLError):
+                plain.close()
+                continue
+            self._open.append(connection)
+            try:
+                self._talk(connection)
+            except OSError as error:
+                self.failure = self.failure or str(error)
+
+    def _talk(self, connection: socket.socket) -> None:
+        for step in self._steps:
+            [(what, value)] = step.items()
+            match what:
+                case "expect":
+                    want, got = _bytes(value), b""
+                    while len(got) < len(want):
+                        piece = connection.recv(len(want) - len(got))
+                        if not piece:
+                            break
+                        got += piece
+                    if got != want:
+                        self.failure = f"the server expected {want!r}, got {got!r}"
+                        return
+                case "send":
+                    connection.sendall(_bytes(value))
+                case "close":
+                    if isinstance(connection, ssl.SSLSocket):
+                        connection.unwrap().close()
+                    else:
+                        connection.close()
+                case _:
+                    raise ValueError(f"server: no step {what!r}")
+
+
+def _bytes(value: Value) -> bytes:
+    return str(value).encode("latin-1")
+
+
+def _context(leaf: Leaf) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(leaf.cert, leaf.key)
+    return context
+
+
+@contextmanager
+def running(specs: list[dict[str, Value]], pki: Pki) -> Iterator[list[Peer]]:
+    peers: list[Peer] = []
+    try:
+        for spec in specs:
+            peers.append(Peer(spec, pki))  # noqa: PERF401 - what has started is closed if a later one fails
+        yield peers
+    finally:
+        for peer in peers:
+            peer.close()

@@ -1,0 +1,141 @@
+"""Plays a dialogue against the simulator: given the host's bytes it must answer these bytes, but for the named fields.
+
+A part with `# sim:` begins a session with a fresh modem; the parts behind it go on with the same. The header is the
+situation: `model` (else the profile's), `firmware` and everything else that is no key of its own: a variant's name,
+`clock`, `files: {NAME: TEXT}` (`@ca`: the test's own CA), `maps`, `boot: true` (the dialogue begins at power-up),
+`before: [COMMAND, …]` (given before, each has to succeed) and `wait: TEXT` (a line to come after those).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modemtls.sim.harness import Harness
+from modemtls.transcript import Direction, Part, Redacted, Transcript, Turn, Value, escape, turns
+from tests.transcripts.matching import Matcher, difference
+from tests.transcripts.peers import Peer, running
+
+if TYPE_CHECKING:
+    from tests.support.pki import Pki
+
+OWN = {"model", "variant", "clock", "files", "before", "wait", "boot"}
+FINAL = re.compile(rb"\r\n(OK|ERROR|\+CM[ES] ERROR: [^\r\n]*)\r\n\Z")
+# The most that a modem may take for an answer, in its own seconds and in real ones.
+REAL = 4.0
+
+
+@dataclass
+class Session:
+    """Parts that one modem plays."""
+
+    situation: dict[str, Value]
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def line(self) -> int:
+        return self.parts[0].line
+
+
+def sessions(transcript: Transcript) -> list[Session]:
+    """The stretches of a file that the simulator plays: none, if no part has a `# sim:` header."""
+    out: list[Session] = []
+    for part in transcript.parts:
+        headers = part.mappings("sim")
+        if headers:
+            situation: dict[str, Value] = {}
+            for header in headers:
+                situation.update(header)
+            out.append(Session(situation))
+        if out:
+            out[-1].parts.append(part)
+    return out
+
+
+def play(session: Session, transcript: Transcript, pki: Pki) -> None:
+    """Raise AssertionError where the simulator says something else."""
+    servers = [spec for part in session.parts for spec in part.mappings("server")]
+    with running(servers, pki) as peers, _modem(session.situation, transcript, peers, pki) as modem:
+        matcher = Matcher(list(dict.fromkeys(name for part in session.parts for name in part.any)))
+        _prepare(modem, session.situation)
+        entries = [entry for part in session.parts for entry in part.entries]
+        for turn in turns(entries):
+            _turn(modem, turn, matcher)
+        modem.advance(0.2)
+        modem.loop.poll(0.02)
+        assert modem.read() == b"", "the modem says more than the transcript"
+        assert not matcher.unused, f"any: {matcher.unused} occur nowhere"
+        failures = [peer.failure for peer in peers if peer.failure]
+        assert not failures, failures
+
+
+def _modem(situation: dict[str, Value], transcript: Transcript, peers: list[Peer], pki: Pki) -> Harness:
+    unknown = set(situation) - OWN
+    assert not unknown, f"sim: unknown {unknown}"
+    variants = situation.get("variant") or {}
+    files = situation.get("files") or {}
+    assert isinstance(variants, dict)
+    assert isinstance(files, dict)
+    content = {name: pki.ca.read_bytes() if text == "@ca" else str(text).encode() for name, text in files.items()}
+    clock = situation.get("clock")
+    model = situation.get("model") or transcript.profile
+    return Harness(
+        str(model),
+        variants=[f"{name}={_word(value)}" for name, value in variants.items()],
+        maps=[f"{peer.host}:{peer.port}=127.0.0.1:{peer.real_port}" for peer in peers],
+        files=content,
+        clock=None if clock is None else str(clock),
+        boot=not situation.get("boot"),
+    )
+
+
+def _word(value: Value) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _prepare(modem: Harness, situation: dict[str, Value]) -> None:
+    before = situation.get("before") or []
+    assert isinstance(before, list)
+    heard = b""
+    for command in before:
+        modem.write(str(command).encode() + b"\r")
+        heard = modem.settle(lambda out: bool(FINAL.search(out)) or b"+QSSLOPEN" in out or b"+QIOPEN" in out)
+        assert b"\r\nOK\r\n" in heard, f"{command}: {heard!r}"
+    wait = situation.get("wait")
+    if wait:
+        line = re.compile(re.escape(str(wait).encode()) + rb"[^\r\n]*\r\n")
+        if not line.search(heard):
+            heard = modem.settle(lambda out: bool(line.search(out)))
+        found = line.search(heard)
+        assert found
+        heard = heard[found.end() :]
+        modem._line.out[:0] = heard  # what came behind it belongs to the dialogue
+    if situation.get("boot"):
+        modem.machine.opened()
+
+
+def _turn(modem: Harness, turn: Turn, matcher: Matcher) -> None:
+    if turn.pause:
+        modem.advance(turn.pause)
+    if turn.direction is Direction.OUT:
+        assert not any(isinstance(c, Redacted) for c in turn.chunks), f"line {turn.line}: the host's bytes are needed"
+        modem.write(b"".join(c for c in turn.chunks if isinstance(c, bytes)))
+        return
+    expression = matcher.expression(turn)
+    try:
+        heard = modem.settle(lambda out: bool(expression.match(out)) or _hopeless(expression, turn, out), limit=REAL)
+    except TimeoutError:
+        heard = modem.read()
+    match = expression.match(heard)
+    assert match, difference(turn, heard) + "\n" + "\n".join(modem.machine.trace.lines[-25:])
+    modem._line.out[:0] = heard[match.end() :]
+
+
+def _hopeless(expression: re.Pattern[bytes], turn: Turn, out: bytes) -> bool:
+    """Whether enough has come to know that it is something else."""
+    return len(out) > turn.length + 64 and not expression.match(out)
+
+
+def describe(data: bytes) -> str:
+    return escape(data)
