@@ -7,12 +7,19 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from modemtls.errors import CommandError, ModemError, ModemRestartedError, ModemTimeoutError, PortLostError
+from modemtls.errors import (
+    CommandError,
+    ModemError,
+    ModemRestartedError,
+    ModemTimeoutError,
+    NotAModemError,
+    PortLostError,
+)
 from modemtls.modem.bringup import Bringup
 from modemtls.modem.clock import ClockState, HostTime, set_clock
 from modemtls.modem.contexts import ContextPool
 from modemtls.modem.credentials import CredentialStore
-from modemtls.modem.identify import Listener, errors_as, greet
+from modemtls.modem.identify import Listener, ask, errors_as, greet
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.slots import SlotTable
 from modemtls.modem.sockets import Sockets
@@ -282,14 +289,23 @@ class AttachedModem:
         if self._ready_epoch == epoch:
             return
         with self._step("modem"):
+            if self.channel.echo is not False:
+                self._tell("modem", "waiting until it answers")
+                self._wait_for_boot(deadline)
             self._tell("modem", "setting up")
-            greet(self.channel, self._listener, recovery=self.profile.recovery, deadline=deadline)
-            errors_as(self.channel, self.profile.cmee, deadline=deadline)
+            errors_as(self.channel, self.profile.line.cmee, deadline=deadline)
             for op in ("setup", "probe"):
                 if self._host.has(op):
                     self._host.run(op, {}, deadline=deadline)
         self._still(epoch)
         self._ready_epoch = epoch
+
+    def _wait_for_boot(self, deadline: float | None) -> None:
+        until = self.now() + self.profile.line.boot_time
+        try:
+            greet(self.channel, self._listener, until=until if deadline is None else min(until, deadline))
+        except NotAModemError as error:
+            raise ModemTimeoutError(f"modem: it restarted and does not answer since: {error}") from error
 
     def _up(self, deadline: float | None) -> None:
         self._ready(deadline)
@@ -518,4 +534,25 @@ def attach(
     Raises :class:`PortError` and its kinds, :class:`NotAModemError` in bounded time, and :class:`ConfigurationError`
     for a profile that does not exist or when no profile, or more than one, fits.
     """
-    raise NotImplementedError
+    from modemtls.modem.finding import find, select
+    from modemtls.modem.runner import Runner
+
+    tell = progress or (lambda step, detail: None)  # noqa: ARG005
+    tell("port", f"opening {port}")
+    channel, listener = find(port, settings, trace)
+    try:
+        deadline = channel.clock() + settings.timeout
+        tell("modem", "asking what it is")
+        errors_as(channel, 1, deadline=deadline)
+        identity = ask(channel, deadline=deadline)
+        profile = select(channel, identity, settings.profile, deadline=deadline)
+        tell("modem", f"{identity}: profile {profile.name}")
+        profile = profile.variant(model=identity.model, firmware=identity.revision)
+        channel.set_grammar(profile.grammar)
+        channel.recovery = profile.recovery
+        return AttachedModem(
+            port, channel, Runner(channel, profile), settings, identity, listener=listener, progress=progress
+        )
+    except BaseException:
+        channel.close()
+        raise

@@ -29,16 +29,17 @@ BAUDRATES: Final = (115200, 921600, 9600, 460800, 230400, 57600, 38400, 19200, 3
 # V.250, 6.2.4 E0: no echo; 6.2.5 Q0: result codes are sent; 6.2.6 V1: as words. The answer is in the new form already.
 _GREETING: Final = b"ATE0Q0V1"
 _GREETING_TIME: Final = 1.0  # s; 27.007 names no time, modems answer basic commands within 0.3 s
-_ATTEMPTS: Final = 3  # the first line may be spoilt by what a predecessor left in the modem's input
 
-# In step or not, a modem that answers at all answers these at once; the greeting is repeated anyway.
+# Before anything is known of a modem. The second probe also reaches one that was left with numeric or no result codes.
 QUICK_RECOVERY: Final = Recovery(
     probes=(
         probe("AT+CMEE?", "+CMEE: {mode:int}", timeout=0.5),  # 27.007, 9.1
-        probe("AT+CFUN?", "+CFUN: {level:int}{rest:more}", timeout=0.5),  # 27.007, 8.2
+        probe("ATE0Q0V1+CFUN?", "+CFUN: {level:int}{rest:more}", timeout=0.5),  # 27.007, 8.2; V.250, 5.2.1
     ),
     rounds=1,
 )
+
+_GREETING_PAUSE: Final = 0.2  # s; after a refusal, which may have been about what a predecessor had begun to type
 
 _ANY: Final = (Expected(compile_pattern("{value:text}"), repeat="many"),)
 
@@ -85,25 +86,23 @@ class Listener:
             self._trace(record)
 
 
-def greet(channel: Channel, listener: Listener, *, attempts: int = _ATTEMPTS, deadline: float | None = None) -> None:
-    """Have the modem answer, without echo and in words. Raises :class:`NotAModemError` that says what came instead.
+def greet(channel: Channel, listener: Listener, *, attempts: int = 2, until: float | None = None) -> None:
+    """Have the modem answer, without echo and in words.
 
-    Takes at most some 2 s per attempt.
+    Tried ``attempts`` times, and on until the time ``until``. Raises :class:`NotAModemError` that says what came instead;
+    with :data:`QUICK_RECOVERY` a silent line costs some 1.1 s an attempt.
     """
-    channel.recovery = QUICK_RECOVERY
     reply: Reply | None = None
-    for _ in range(attempts):
+    while attempts > 0 or (until is not None and channel.clock() < until):
+        attempts -= 1
         try:
-            reply = channel.exchange(Exchange(line=_GREETING, timeout=_GREETING_TIME), deadline=deadline)
-        except (SyncError, ModemRestartedError):
-            continue
-        except ModemTimeoutError:
-            if deadline is not None and channel.clock() >= deadline:
-                break
+            reply = channel.exchange(Exchange(line=_GREETING, timeout=_GREETING_TIME))
+        except (SyncError, ModemTimeoutError, ModemRestartedError):
             continue
         if reply.ok:
             channel.echo = False
             return
+        channel.wait(lambda: False, channel.clock() + _GREETING_PAUSE)
     raise NotAModemError(_describe(bytes(listener.received), reply))
 
 
@@ -112,7 +111,7 @@ def _describe(received: bytes, reply: Reply | None) -> str:
         return f"it refuses even the simplest command ({_GREETING.decode()}: {reply.final})"
     if not received.strip(b"\r\n\0"):
         return "nothing answers"
-    if not re.sub(rb"ATE0Q0V1|AT\+C(?:MEE|FUN)\?|[\r\n\0]", b"", received):
+    if not re.sub(rb"ATE0Q0V1|AT|\+C(?:MEE|FUN)\?|[\r\n\0]", b"", received):
         return "it only sends back what it is sent"
     sample = received[:16].hex(" ")
     if re.search(rb"[^\x09\x0a\x0d\x20-\x7e]", received):

@@ -349,6 +349,8 @@ class SlotTable:
         return True
 
     def _finish(self, slot: Slot) -> None:
+        if slot.state == "gone":
+            return
         slot.state = "gone"
         if slot.lease is not None:
             slot.lease.release()

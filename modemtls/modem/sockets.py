@@ -111,6 +111,7 @@ class Sockets:
 
     def _still(self, slot: Slot, epoch: int) -> None:
         if self._host.epoch != epoch:
+            self.stray(slot.family, slot.number)  # it was opened by the modem that came up, with what settings ever
             raise ModemRestartedError("the modem restarted while the connection was being opened")
         slot.check()
 
@@ -142,6 +143,8 @@ class Sockets:
 
     def abandon(self, slot: Slot) -> None:
         """Close in the background what nobody waits for any more; its number stays taken until then."""
+        if slot.state == "gone":
+            return
         slot.state = "closing"
         with self._lock:
             self._burying += 1

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import pytest
+
+from modemtls.errors import ModemError, ModemRestartedError, ModemTimeoutError, PortLostError, SocketClosedError
+from modemtls.modem.slots import SlotTable
+from modemtls.modem.sockets import Sockets
+from tests.support.modem_fakes import Answer, FakeHost, refusal
+
+
+class Lease:
+    def __init__(self):
+        self.users = 0
+
+    def share(self):
+        self.users += 1
+        return self
+
+    def release(self):
+        self.users -= 1
+
+
+class Bench:
+    def __init__(self, *, take_over=False, frees_failed=False, numbers=(0, 1, 2), **on):
+        self.host = FakeHost(**{"tls_open": Answer(), "tls_close": Answer(), "tls_send": Answer(), **on})
+        self.background = []
+        self.changes = []
+        self.table = SlotTable({"tls": numbers, "tcp": ()}, now=self.host.now, stray=lambda f, n: self.sockets.stray(f, n))
+        self.table.begin_epoch(1, "")
+        self.sockets = Sockets(
+            self.host,
+            self.table,
+            take_over=take_over,
+            frees_failed=frees_failed,
+            defer=self.background.append,
+            changed=lambda: self.changes.append(1),
+        )
+        self.lease = Lease()
+
+    def open(self, deadline=None):
+        return self.sockets.open(
+            "tls",
+            {"context": 5, "host": "h.example", "port": 443},
+            lease=self.lease,
+            epoch=1,
+            pdp=1,
+            receive="pull",
+            deadline=deadline,
+        )
+
+    def later(self):
+        """What the background thread does."""
+        while self.background:
+            self.background.pop(0)()
+
+    def restart(self):
+        self.host.epoch += 1
+        self.table.begin_epoch(self.host.epoch, "RDY")
+
+    def free(self):
+        """How many sockets could be opened now."""
+        n = 0
+        while True:
+            try:
+                self.table.reserve("tls", epoch=self.host.epoch).state = "open"
+            except ModemError:
+                return n
+            n += 1
+
+
+def test_one_command_opens_and_the_socket_keeps_its_context():
+    bench = Bench()
+    slot = bench.open()
+    assert bench.host.calls == [
+        (
+            "tls_open",
+            {"context": 5, "host": "h.example", "port": 443, "pdp": 1, "socket": 0, "receive": "pull"},
+        )
+    ]
+    assert (slot.state, bench.lease.users) == ("open", 1)
+    bench.sockets.close(slot)
+    bench.sockets.close(slot)
+    assert bench.host.count("tls_close") == 1
+    assert bench.lease.users == 0
+    assert bench.free() == 3
+
+
+def test_a_refused_open_is_closed_and_tells_the_reason():
+    bench = Bench(tls_open=refusal("connect_or_handshake", 566))
+    with pytest.raises(ModemError) as caught:
+        bench.open()
+    assert caught.value.code == 566
+    assert bench.host.ops() == ["tls_open", "tls_close"]
+    assert (bench.free(), bench.lease.users) == (3, 0)
+
+
+def test_where_the_modem_frees_a_failed_open_itself_nothing_is_closed():
+    bench = Bench(tls_open=refusal("connect_or_handshake", 566), frees_failed=True)
+    with pytest.raises(ModemError):
+        bench.open()
+    assert bench.host.ops() == ["tls_open"]
+    assert bench.free() == 3
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), ModemTimeoutError("time ran out")])
+def test_an_interrupted_open_is_closed_in_the_background_and_holds_number_and_context_until_then(interruption):
+    bench = Bench(tls_open=interruption)
+    with pytest.raises(type(interruption)):
+        bench.open()
+    assert bench.host.count("tls_close") == 0
+    assert bench.lease.users == 1
+    assert bench.sockets.busy
+    bench.later()
+    assert bench.host.calls[-1] == ("tls_close", {"socket": 0})
+    assert not bench.sockets.busy
+    assert bench.changes
+    assert (bench.free(), bench.lease.users) == (3, 0)
+
+
+def test_a_late_success_is_closed():
+    bench = Bench(tls_open=[KeyboardInterrupt(), Answer()])
+    with pytest.raises(KeyboardInterrupt):
+        bench.open()
+    bench.later()
+    bench.table.on_opened("tls", 0, 0)  # the modem got there after all
+    bench.later()
+    assert bench.host.ops() == ["tls_open", "tls_close", "tls_close"]
+    assert bench.open().number == 1  # another one: 0 may still be talked of
+    assert bench.free() == 2
+
+
+def test_a_late_success_does_not_close_the_numbers_next_user():
+    bench = Bench(numbers=(0,), tls_open=[KeyboardInterrupt(), Answer()])
+    with pytest.raises(KeyboardInterrupt):
+        bench.open()
+    bench.later()
+    slot = bench.open()
+    bench.table.on_opened("tls", 0, 0)
+    bench.later()
+    assert slot.state == "open"
+    assert bench.host.ops() == ["tls_open", "tls_close", "tls_open"]
+
+
+def test_numbers_of_other_programs_are_passed_over_untouched():
+    bench = Bench(tls_open=[refusal("socket_in_use", 563), refusal("socket_in_use", 563), Answer()])
+    assert bench.open().number == 2
+    assert bench.host.count("tls_close") == 0
+    assert bench.table.foreign("tls") == {0, 1}
+    assert bench.lease.users == 1
+    bench = Bench(tls_open=refusal("socket_in_use", 563))
+    with pytest.raises(ModemError, match="3 of them by another program"):
+        bench.open()
+    assert bench.host.count("tls_close") == 0
+
+
+def test_take_over_closes_what_is_in_the_way():
+    bench = Bench(take_over=True, tls_open=[refusal("socket_in_use", 563), Answer()])
+    bench.open()
+    assert bench.host.ops() == ["tls_open", "tls_close", "tls_open"]
+    bench = Bench(take_over=True, tls_open=refusal("socket_in_use", 563))
+    with pytest.raises(ModemError):
+        bench.open()
+    assert bench.host.count("tls_open") == 4
+
+
+def test_a_socket_opened_across_a_restart_is_never_handed_out():
+    bench = Bench()
+
+    def opens_after_a_restart(given):
+        bench.restart()
+        return Answer()
+
+    bench.host.on["tls_open"] = opens_after_a_restart
+    with pytest.raises(ModemRestartedError):
+        bench.open()
+    assert bench.lease.users == 0
+    bench.later()
+    assert bench.host.calls[-1] == ("tls_close", {"socket": 0})
+    assert bench.free() == 3
+
+
+def test_a_bearer_lost_during_the_open_fails_it():
+    bench = Bench()
+
+    def loses(given):
+        bench.table.on_opened("tls", given["socket"], 0)
+        bench.table.on_network_lost(1)
+        return Answer()
+
+    bench.host.on["tls_open"] = loses
+    with pytest.raises(ModemError, match="the network ended"):
+        bench.open()
+    bench.later()
+    assert bench.host.count("tls_close") == 1
+    assert bench.free() == 3
+
+
+def test_operations_of_a_dead_socket_send_nothing():
+    bench = Bench()
+    slot = bench.open()
+    bench.sockets.run(slot, "send", {"data": b"x", "size": 1})
+    assert bench.host.calls[-1] == ("tls_send", {"socket": 0, "data": b"x", "size": 1})
+    sent = len(bench.host.calls)
+    bench.restart()
+    with pytest.raises(ModemRestartedError):
+        bench.sockets.run(slot, "send", {})
+    bench.sockets.close(slot)
+    assert len(bench.host.calls) == sent
+    other = Bench()
+    slot = other.open()
+    other.sockets.close(slot)
+    with pytest.raises(SocketClosedError):
+        other.sockets.run(slot, "send", {})
+
+
+def test_a_close_that_fails_is_finished_in_the_background():
+    bench = Bench(tls_close=[ModemTimeoutError("late"), refusal("busy"), Answer()])
+    slot = bench.open()
+    bench.sockets.close(slot)
+    assert bench.table.slots() == [slot]
+    bench.later()
+    assert bench.host.count("tls_close") == 3
+    assert bench.free() == 3
+
+
+def test_a_close_that_never_works_gives_the_number_back_at_last():
+    bench = Bench(tls_close=refusal("unknown"))
+    bench.sockets.close(bench.open())
+    bench.later()
+    assert bench.host.count("tls_close") == 4
+    assert bench.free() == 3
+
+
+def test_ctrl_c_in_a_close_goes_through_and_the_socket_is_closed_all_the_same():
+    bench = Bench(tls_close=[KeyboardInterrupt(), Answer()])
+    slot = bench.open()
+    with pytest.raises(KeyboardInterrupt):
+        bench.sockets.close(slot)
+    bench.later()
+    assert bench.free() == 3
+
+
+def test_a_lost_port_ends_everything_quietly():
+    bench = Bench()
+    slot = bench.open()
+    bench.host.on["tls_close"] = PortLostError("unplugged")
+    bench.sockets.close(slot)
+    assert slot.state == "gone"
+    assert bench.lease.users == 0
+
+
+def test_the_modem_may_choose_the_number():
+    bench = Bench(tls_open=Answer(values={"socket": 2}))
+    assert bench.open().number == 2
+    assert bench.free() == 2
