@@ -1,7 +1,9 @@
 """A TLS client without sockets: bytes in, bytes out. Neutral: it knows neither modems nor their simulation.
 
-Built on pyOpenSSL's memory BIO, which brings an OpenSSL of its own that still speaks TLS 1.0 to 1.3 and lets the verification
-time be chosen. A few functions that ``cryptography`` exports but pyOpenSSL does not wrap are used under their private names; they
+Built on pyOpenSSL's memory BIO, which brings an OpenSSL of its own that still speaks TLS 1.0 to 1.3 and lets the
+verification
+time be chosen. A few functions that ``cryptography`` exports but pyOpenSSL does not wrap are used under their private
+names; they
 are looked up when this module is imported, and :exc:`EngineUnavailableError` names what is missing, in one line.
 """
 
@@ -26,7 +28,10 @@ class SettingsError(ValueError):
 
 
 class TlsError(Exception):
-    """The handshake or the connection failed. ``reason`` is for people; ``verify_code`` is OpenSSL's, 0 if verification was not it."""
+    """The handshake or the connection failed.
+
+    ``reason`` is for people; ``verify_code`` is OpenSSL's, 0 if verification was not it.
+    """
 
     def __init__(self, reason: str, verify_code: int = 0) -> None:
         super().__init__(reason)
@@ -79,9 +84,10 @@ _READ_SIZE = 65536
 class ClientSettings:
     """What a connection may do and what it demands of the peer.
 
-    Versions are ``TLSv1``, ``TLSv1.1``, ``TLSv1.2`` or ``TLSv1.3``. ``ciphers`` is an OpenSSL list for up to TLS 1.2. ``ca``, ``cert``
-    (leaf first) and ``key`` are PEM. With ``verify`` the chain is checked, at ``at`` (now, if ``None``) or without regard to dates
-    (``check_dates`` false). ``host`` is the name or address that the certificate must bear; ``server_name`` is sent as SNI.
+    Versions are ``TLSv1``, ``TLSv1.1``, ``TLSv1.2`` or ``TLSv1.3``. ``ciphers`` is an OpenSSL list for up to TLS 1.2.
+    ``ca``, ``cert`` (leaf first) and ``key`` are PEM. With ``verify`` the chain is checked, ``at`` a date (or now) or
+    without regard to dates (``check_dates`` false). ``host`` is the name or address that the certificate must bear;
+    ``server_name`` is sent as SNI.
     """
 
     min_version: str = "TLSv1.2"
@@ -221,7 +227,10 @@ class Client:
                 raise self._error(error, "write") from error
 
     def read(self) -> bytes:
-        """Return decrypted bytes, or ``b""`` after the peer's close_notify. Raises :exc:`WantReadError` or :exc:`TlsError`."""
+        """Return decrypted bytes, or ``b""`` after the peer's close_notify.
+
+        Raises :exc:`WantReadError` or :exc:`TlsError`.
+        """
         try:
             return self._connection.recv(_READ_SIZE)
         except SSL.WantReadError:

@@ -1,4 +1,4 @@
-"""Command lines taken apart (ITU-T V.250, 5.2-5.4): a pure function from text to commands, and typed access to their values."""
+"""Command lines taken apart (ITU-T V.250, 5.2-5.4): from text to commands, and typed access to their values."""
 
 from __future__ import annotations
 

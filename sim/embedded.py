@@ -129,7 +129,9 @@ class EmbeddedModem:
 
 
 def open(model: str, options: Options | Mapping[str, str | Sequence[str]] | None = None) -> EmbeddedModem:  # noqa: A001 - as in webbrowser.open
-    """Start a modem; ``options`` may be a port name's query (``variant``, ``map``, ``fault`` repeat; other names are variants).
+    """Start a modem.
+
+    ``options`` may be a port name's query: ``variant``, ``map``, ``fault`` may repeat, other names are variants.
 
     Raises :class:`modemtls.sim.faults.UsageError` (a ``ValueError``) with one line for a wrong model or option.
     """

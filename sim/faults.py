@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[frozenset[str], str, str]] = {
 
 _ABOUT = {
     "urc": "insert an unsolicited result (its text; default +CEREG: 2)",
-    "dribble": "send byte by byte with this gap (seconds; default 0.002) until the answer or URC ends; at a byte: for 256 bytes",
+    "dribble": "send byte by byte with this gap (seconds; default 0.002) until the answer or URC ends",
     "loss": "swallow this many bytes (default 1), or the rest of the answer with 'all'",
     "garbage": "insert this many random bytes (default 8)",
     "late": "hold everything back this long (seconds; default 2)",

@@ -1,6 +1,7 @@
 """A modem in memory, with time that moves only when told: for dialogue tests and for playing transcripts.
 
-TCP and TLS connections are real sockets on loopback even here; :meth:`Harness.settle` gives them real time, and only as much as they need.
+TCP and TLS connections are real sockets on loopback even here; :meth:`Harness.settle` gives them real time, and only as
+much as they need.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ class MemoryLine:
         self.baud = baud
 
     def host_baud(self) -> int:
-        """A memory line never mismatches."""
+        """Return the rate: a memory line never mismatches."""
         return self.baud
 
     def unplug(self) -> None:
-        """Nothing gets through."""
+        """Let nothing through."""
         self.plugged = False
 
     def replug(self) -> None:
-        """It does again."""
+        """Let it through again."""
         self.plugged = True
 
     def close(self) -> None:
@@ -63,8 +64,10 @@ class MemoryLine:
 class Harness:
     """Drive a simulated modem step by step. Usable as a context manager.
 
-    ``variants``, ``maps`` and ``faults`` are in the command line's form; ``files`` are in its storage, ``clock`` is what its RTC says.
-    With ``boot`` the modem has started and its boot is over (URCs thrown away), registered unless a variant says otherwise.
+    ``variants``, ``maps`` and ``faults`` are in the command line's form; ``files`` are in its storage, ``clock`` is
+    what its RTC says.
+    With ``boot`` the modem has started and its boot is over (URCs thrown away), registered unless a variant says
+    otherwise.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class Hooks:
     """What the machine around the interpreter may want to know or change; the defaults do nothing."""
 
     def command_line(self, shown: bytes) -> str | None:
-        """Report a complete line about to run; a returned text is printed as its final result instead ("": nothing is)."""
+        """Report a complete line about to run; a returned text is its final result instead ("": none is printed)."""
         del shown
         return None
 
@@ -75,7 +75,7 @@ class Hooks:
 
 
 class Job:
-    """One running command. A handler prints with :meth:`info`; when it returns, the command is OK unless it was deferred."""
+    """One running command. A handler prints with :meth:`info`; its return means OK unless the job was deferred."""
 
     __slots__ = ("_buffer", "_first", "_owner", "command", "deferred", "done")
 

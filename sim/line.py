@@ -1,7 +1,9 @@
 """The modem's end of a serial line, as a pseudo-terminal.
 
-Facts about ptys that shape this (measured on Linux): a fresh pty is cooked and would echo; with no slave open the master
-reports a hang-up for ever and a waiting loop spins; holding a slave open hides the host's close. So the slave is set raw and
+Facts about ptys that shape this (measured on Linux): a fresh pty is cooked and would echo; with no slave open the
+master
+reports a hang-up for ever and a waiting loop spins; holding a slave open hides the host's close. So the slave is set
+raw and
 held, and inotify counts opens and closes of the host. What a paced line may send is worked out from deadlines, so that
 it does not drift, and it reads at the line's rate as well.
 """
@@ -14,11 +16,11 @@ import os
 import struct
 import termios
 import tty
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from modemtls.sim.loop import Loop, Timer
 
@@ -39,10 +41,10 @@ class LineEvents:
         """Bytes of the host."""
 
     def opened(self) -> None:
-        """The host has opened the port (the first of possibly several descriptors)."""
+        """Tell that the host has opened the port (the first of possibly several descriptors)."""
 
     def closed(self) -> None:
-        """The host has closed the port (the last descriptor)."""
+        """Tell that the host has closed the port (the last descriptor)."""
 
     def drained(self) -> None:
         """Everything written so far has left."""
@@ -76,7 +78,8 @@ class _OpenWatch:
 class PtyLine:
     """A pty; ``path`` is what the host opens, ``link`` a symbolic link kept pointing at it.
 
-    ``baud`` paces both directions; ``None`` leaves the line as fast as the kernel. What is written while the host has the
+    ``baud`` paces both directions; ``None`` leaves the line as fast as the kernel. What is written while the host has
+    the
     port closed is lost, as on a real UART.
     """
 
@@ -103,8 +106,12 @@ class PtyLine:
         self._loop.watch(self._master, self._readable)
         if self._link is not None:
             temporary = self._link.with_name(f"{self._link.name}.{os.getpid()}")
-            temporary.symlink_to(self.path)
-            temporary.replace(self._link)
+            try:
+                temporary.symlink_to(self.path)
+                temporary.replace(self._link)
+            except OSError:
+                self.unplug()
+                raise
 
     def unplug(self) -> None:
         """Make the port vanish under the host, as a pulled USB plug does."""
@@ -130,7 +137,7 @@ class PtyLine:
     def close(self) -> None:
         """Unplug for good and take the link away."""
         self.unplug()
-        if self._link is not None and self._link.is_symlink() and os.readlink(self._link) == self.path:
+        if self._link is not None and self._link.is_symlink() and str(self._link.readlink()) == self.path:
             with contextlib.suppress(OSError):
                 self._link.unlink()
 

@@ -1,4 +1,4 @@
-"""One thread, one selector, one heap of timers, and the time injected: everything the simulated modem does happens here."""
+"""One thread, one selector, one heap of timers, time injected: everything that the modem does happens here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Timer:
 
 
 class Loop:
-    """Timers and file descriptors. Only :meth:`call_threadsafe`, :meth:`stop` and :meth:`wake` may be used from other threads."""
+    """Timers and file descriptors. Other threads may call :meth:`call_threadsafe`, :meth:`stop`, :meth:`wake`."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or RealClock()

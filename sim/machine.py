@@ -154,6 +154,9 @@ class Machine(Hooks, LineEvents):
     @property
     def running(self) -> bool:
         """Whether the modem is powered, booted and not hung."""
+        return self._alive()
+
+    def _alive(self) -> bool:
         return self._on and not self._frozen
 
     def close(self) -> None:
@@ -173,7 +176,7 @@ class Machine(Hooks, LineEvents):
             self.start()
 
     def closed(self) -> None:
-        """The host has gone; a modem carries on."""
+        """Carry on without a host."""
         self.trace.note("the host has closed the port")
         if self._on:
             self.personality.host_closed()
@@ -213,7 +216,7 @@ class Machine(Hooks, LineEvents):
             return
         self._urcs += 1
         self._inject("urc", self._urcs)
-        if not self.running:
+        if not self._alive():  # a fault may have ended it just now
             return
         data = b"\r\n" + text.encode() + b"\r\n"
         if payload is not None:

@@ -122,7 +122,7 @@ class Stream:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             if not _is_address(host):
-                host = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0]
+                host = str(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0])
             self._socket = socket.socket(family, socket.SOCK_STREAM)
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

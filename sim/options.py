@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ __all__ = ["NameMap", "Options", "Variant", "Variants", "parse_clock"]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A fact that the manuals leave open, or a circumstance: a name, what it means, its values (the first is the default).
+    """A fact that the manuals leave open, or a circumstance; the first value is the default.
 
     ``free`` takes any text instead (``values`` then only holds the default); ``number`` takes a decimal number.
     """
@@ -31,11 +32,7 @@ class Variant:
     def check(self, value: str) -> str:
         """Return ``value`` or raise :class:`UsageError`."""
         if self.number:
-            try:
-                fine = float(value) >= 0
-            except ValueError:
-                fine = False
-            if not fine:
+            if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value):
                 raise UsageError(f"variant {self.name}: {value!r} is not a number")
         elif not self.free and value not in self.values:
             raise UsageError(f"variant {self.name}: no value {value!r}; there are {', '.join(self.values)}")
@@ -108,7 +105,7 @@ def parse_clock(text: str) -> datetime:
 
 @dataclass(slots=True)
 class Options:
-    """Everything but the model. ``files`` are in the modem's storage from the start; ``clock`` is what its RTC says then."""
+    """Everything but the model. ``files`` are stored from the start; ``clock`` is what the RTC says then."""
 
     baud: int | None = None
     link: Path | None = None
@@ -155,7 +152,7 @@ class Options:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str | Sequence[str]]) -> Options:
-        """Build options from a port name's query: ``map``, ``fault``, ``variant`` may repeat; other names are variants."""
+        """Build options from a port name's query: ``map``, ``fault``, ``variant`` may repeat; others are variants."""
         lists = {name: [value] if isinstance(value, str) else list(value) for name, value in query.items()}
         known = {"baud", "link", "seed", "trace", "clock"}
         single = {name: values[-1] for name, values in lists.items() if name in known}

@@ -1,4 +1,4 @@
-"""Where the host's bytes go when they are not a command line: counted payloads, text up to Ctrl-Z, transparent streams."""
+"""Where the host's bytes go outside command lines: counted payloads, text up to Ctrl-Z, transparent streams."""
 
 from __future__ import annotations
 
@@ -114,9 +114,12 @@ class Escape:
 
 
 class CountedPhase:
-    """Exactly ``length`` bytes of any value, then ``done``; ``expired`` gets the part that came if the host falls silent.
+    """Exactly ``length`` bytes of any value, then ``done``.
 
-    With ``escape`` the host may break off with ``+++`` (``expired`` is then called as well). ``progress`` sees the running total.
+    ``expired`` gets the part that came if the host falls silent.
+
+    With ``escape`` the host may break off with ``+++`` (``expired`` is then called as well). ``progress`` sees the
+    running total.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ _TABLE = [_ESCAPES.get(n) or (chr(n) if 0x20 <= n < 0x7F else f"\\x{n:02X}") for
 
 
 def escape(data: bytes) -> str:
-    """Return ``data`` as a transcript writes it; a blank at the end is ``\\x20``."""
+    r"""Return ``data`` as a transcript writes it; a blank at the end is ``\x20``."""
     text = "".join([_TABLE[n] for n in data])
     return text[:-1] + "\\x20" if text.endswith(" ") else text
 

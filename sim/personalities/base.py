@@ -86,14 +86,14 @@ class Personality(ABC):
         """Return a copy of the file storage."""
         return {}
 
-    def set_clock(self, utc: datetime) -> None:
+    def set_clock(self, utc: datetime) -> None:  # noqa: B027 - optional
         """Set the modem's clock."""
 
-    def host_closed(self) -> None:
-        """The host has closed the port."""
+    def host_closed(self) -> None:  # noqa: B027 - optional
+        """React to the host closing the port."""
 
-    def drained(self) -> None:
-        """The line has room again."""
+    def drained(self) -> None:  # noqa: B027 - optional
+        """Go on sending: the line has room again."""
 
-    def fault(self, kind: str, argument: int) -> None:
+    def fault(self, kind: str, argument: int) -> None:  # noqa: B027 - optional
         """Carry out a fault that only the family understands."""

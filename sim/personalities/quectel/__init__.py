@@ -72,7 +72,7 @@ class Quectel(Personality):
             area.stop()
 
     def lose_power(self) -> None:
-        """The clock falls back to its factory date."""
+        """Let the clock fall back to its factory date."""
         self.clock.lose_power()
 
     def mask(self, line: bytes) -> bytes:

@@ -14,7 +14,7 @@ __all__ = ["Area", "bad_parameter"]
 
 
 def bad_parameter() -> Refusal:
-    """The manuals print a bare ERROR for a wrong parameter of a general command."""
+    """Return the bare ERROR that the manuals give for a wrong parameter of a general command."""
     return Refusal()
 
 

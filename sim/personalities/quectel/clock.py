@@ -35,7 +35,7 @@ class ClockCommands(Area):
         self._ntp: Timer | None = None
 
     def reset(self) -> None:
-        """The RTC runs through a restart."""
+        """Forget the network's time; the RTC runs through a restart."""
         self._last_sync: datetime | None = None
 
     def stop(self) -> None:
@@ -60,7 +60,7 @@ class ClockCommands(Area):
         return datetime.now(UTC)
 
     def network_tells(self) -> None:
-        """The network has told the time at registration."""
+        """Take the time that the network tells at registration."""
         if self.variants.on("network-time"):
             self._last_sync = self.true_utc()
             if self._auto:

@@ -108,7 +108,7 @@ _TLS_BG95 = (
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model; ``firmwares`` maps the ``firmware`` variant to (CGMR, QGMR, the QSSLCFG list in the order of ``=?``)."""
+    """One model; ``firmwares`` maps the ``firmware`` variant to (CGMR, QGMR, the QSSLCFG list as ``=?`` orders it)."""
 
     name: str
     port: str

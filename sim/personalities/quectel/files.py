@@ -24,8 +24,8 @@ TOO_MANY_OPEN, READ_ONLY, BAD_HANDLE, NO_SPACE, TIMEOUT, TOO_LARGE, BAD_PARAMETE
 TEXTS = {
     400: "invalid input value", 401: "larger than the size of the file", 402: "read zero byte", 403: "drive full",
     405: "file not found", 406: "invalid file name", 407: "file already exists", 409: "fail to write the file",
-    410: "fail to open the file", 411: "fail to read the file", 413: "reach the max number of file allowed to be opened",
-    414: "the file read-only", 416: "invalid file descriptor", 417: "fail to list the file", 418: "fail to delete the file",
+    410: "fail to open the file", 411: "fail to read the file", 413: "too many files opened",
+    414: "the file read-only", 416: "invalid file descriptor", 417: "fail to list the file", 418: "fail to delete",
     419: "fail to get disk info", 420: "no space", 421: "time out", 423: "file too large", 425: "invalid parameter",
     426: "file already opened",
 }  # fmt: skip
@@ -98,7 +98,7 @@ class Files(Area):
         text = f"{checksum(data):x}"
         return text.upper() if self.variants["checksum-case"] == "upper" else text
 
-    # --- upload and download --------------------------------------------------------------------------------------------
+    # --- upload and download ----------------------------------------------------------------------
 
     @at("+QFUPL")
     def _upload(self, job: Job) -> None:
@@ -177,7 +177,7 @@ class Files(Area):
             raise self._error(NOT_FOUND)
         return self.stored[name]
 
-    # --- the directory --------------------------------------------------------------------------------------------------
+    # --- the directory ----------------------------------------------------------------------------
 
     @at("+QFLST")
     def _list(self, job: Job) -> None:
@@ -238,7 +238,7 @@ class Files(Area):
             raise self._error(EXISTS)
         self.stored[target] = self._content(source)
 
-    # --- open files -----------------------------------------------------------------------------------------------------
+    # --- open files -------------------------------------------------------------------------------
 
     @at("+QFOPEN")
     def _open_file(self, job: Job) -> None:

@@ -140,7 +140,7 @@ class General(Area):
         else:
             settings.cmee = job.args().number(0, 0, 2, 0)
 
-    # --- identification -------------------------------------------------------------------------------------------------
+    # --- identification ---------------------------------------------------------------------------
 
     @at("I")
     def _identify(self, job: Job) -> None:
@@ -183,7 +183,7 @@ class General(Area):
         self.module.radio.need_pin()
         self._line(job, IMSI)
 
-    # --- line -----------------------------------------------------------------------------------------------------------
+    # --- line -------------------------------------------------------------------------------------
 
     @at("+IPR")
     def _rate(self, job: Job) -> None:
@@ -258,7 +258,7 @@ class General(Area):
             values = [args.raw(index) for index in range(1, len(args))]
             self._qcfg[key] = ",".join(f'"{value.text}"' if value.quoted else value.text for value in values)
 
-    # --- power ----------------------------------------------------------------------------------------------------------
+    # --- power ------------------------------------------------------------------------------------
 
     @at("+QPOWD")
     def _power_down(self, job: Job) -> None:

@@ -61,7 +61,7 @@ class Packet(Area):
         return f"10.76.51.{179 + cid}"
 
     def lost(self, cid: int) -> None:
-        """The network takes a context away."""
+        """Let the network take a context away."""
         if self.active(cid):
             self._deactivate(cid, "lost by the network")
             self.module.urc(f'+QIURC: "pdpdeact",{cid}')
@@ -142,7 +142,7 @@ class Packet(Area):
         else:
             raise Refusal(cme=3)
 
-    # --- activation -----------------------------------------------------------------------------------------------------
+    # --- activation -------------------------------------------------------------------------------
 
     @at("+QIACT")
     def _activate(self, job: Job) -> None:
@@ -205,7 +205,7 @@ class Packet(Area):
             self.module.tcp.close_all(cid)
         job.ok()
 
-    # --- DNS and ping ---------------------------------------------------------------------------------------------------
+    # --- DNS and ping -----------------------------------------------------------------------------
 
     @at("+QIDNSCFG")
     def _dns_servers(self, job: Job) -> None:

@@ -150,7 +150,7 @@ class Radio(Area):
         """PIN entries left on the card."""
         return self._pin_tries
 
-    # --- functionality --------------------------------------------------------------------------------------------------
+    # --- functionality ----------------------------------------------------------------------------
 
     @at("+CFUN")
     def _cfun(self, job: Job) -> None:
@@ -190,7 +190,7 @@ class Radio(Area):
             self.module.urc("POWERED DOWN")
         self.machine.restart(self.module.boot_time, "AT+CFUN=1,1")
 
-    # --- registration ---------------------------------------------------------------------------------------------------
+    # --- registration -----------------------------------------------------------------------------
 
     def _search(self) -> None:
         if self.level != 1 or self.card != "READY" or self._manual:

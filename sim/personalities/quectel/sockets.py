@@ -125,7 +125,7 @@ class Sockets(Area):
         self.table.clear()
         self._streaming = self.suspended = None
 
-    # --- opening --------------------------------------------------------------------------------------------------------
+    # --- opening ----------------------------------------------------------------------------------
 
     def admit(self, job: Job, connection: Connection, start: Callable[[Connection], None]) -> None:
         """Check what every open checks, then accept it: ``start`` runs when the modem begins to connect."""
@@ -182,10 +182,10 @@ class Sockets(Area):
         else:
             self.module.urc(f"{self.open_name}: {connection.number},{code}")
 
-    # --- receiving ------------------------------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------
 
     def arrived(self, connection: Connection, data: bytes, peer: tuple[str, int] | None = None) -> None:
-        """Data of the peer: to the line, to a URC, or into the buffer."""
+        """Take data of the peer: to the line, to a URC, or into the buffer."""
         connection.total_received += len(data)
         if connection is self._streaming:
             self.machine.interpreter.send(data)
@@ -225,7 +225,7 @@ class Sockets(Area):
                 self._announce_close(connection)
 
     def drained(self) -> None:
-        """The line has room."""
+        """Go on pushing: the line has room."""
         for connection in list(self.table.values()):
             if connection is self._streaming:
                 if connection.transport is not None:
@@ -251,10 +251,10 @@ class Sockets(Area):
             raise self.ip_error(552 if connection is None else 572, f"nothing to read on id {number}")
         return connection
 
-    # --- the peer ends --------------------------------------------------------------------------------------------------
+    # --- the peer ends ----------------------------------------------------------------------------
 
     def ended(self, connection: Connection, why: str) -> None:
-        """The peer has closed, or the connection broke."""
+        """Note that the peer has closed, or that the connection broke."""
         self.trace.note(f"id {connection.number}: the peer has gone{': ' + why if why else ''}")
         connection.state = CLOSING
         if connection is self._streaming:
@@ -274,7 +274,7 @@ class Sockets(Area):
             self.module.urc(f'{self.urc_name}: "closed",{connection.number}')
 
     def bearer_lost(self, cid: int) -> None:
-        """The PDP context has gone."""
+        """Drop the connections of a PDP context that has gone."""
         for connection in list(self.table.values()):
             if connection.cid != cid or connection.state == INITIAL:
                 continue
@@ -293,7 +293,7 @@ class Sockets(Area):
         for connection in [item for item in self.table.values() if item.cid == cid]:
             self._remove(connection)
 
-    # --- closing --------------------------------------------------------------------------------------------------------
+    # --- closing ----------------------------------------------------------------------------------
 
     def close(self, job: Job) -> None:
         """QICLOSE and QSSLCLOSE: blocks until the peer has closed as well, or the time is up. An unused id gives OK."""
@@ -338,7 +338,7 @@ class Sockets(Area):
         connection.drop()
         connection.transport = transport
 
-    # --- sending --------------------------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------
 
     def prompt(
         self, job: Job, connection: Connection, length: int | None, done: Callable[[bytes], None], *, echo: bool
@@ -406,7 +406,7 @@ class Sockets(Area):
             connection.datagrams.send(data, *(peer or self.machine.network.target(connection.host, connection.port)))
         job.final("SEND OK")
 
-    # --- transparent mode -----------------------------------------------------------------------------------------------
+    # --- transparent mode -------------------------------------------------------------------------
 
     def stream(self, connection: Connection, job: Job, text: str = "CONNECT") -> None:
         """Put the line through to the peer."""

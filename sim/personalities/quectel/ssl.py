@@ -133,6 +133,6 @@ class Ssl(Sockets):
     def _state_line(self, connection: Connection) -> str:
         local = 0 if self.variants.on("port-zero") or connection.transport is None else connection.transport.local_port
         return (
-            f'+QSSLSTATE: {connection.number},"SSLClient","{connection.address}",{connection.port},{local},{connection.state},'
-            f'{connection.cid},{connection.server},{connection.mode},"{self.module.facts.port}",{connection.context}'
+            f'+QSSLSTATE: {connection.number},"SSLClient","{connection.address}",{connection.port},{local},'
+            f'{connection.state},{connection.cid},{connection.server},{connection.mode},"{self.module.facts.port}",{connection.context}'
         )

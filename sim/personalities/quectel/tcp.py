@@ -47,13 +47,14 @@ class Tcp(Sockets):
         self.echo = True
         self._config = {key: default for key, _, default in self.module.facts.qicfg}
 
-    # --- opening --------------------------------------------------------------------------------------------------------
+    # --- opening ----------------------------------------------------------------------------------
 
     @at("+QIOPEN")
     def _open(self, job: Job) -> None:
         if job.form is Form.TEST:
             job.info(
-                '+QIOPEN: (1-16),(0-11),"TCP/UDP/TCP LISTENER/UDP SERVICE",<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)'
+                '+QIOPEN: (1-16),(0-11),"TCP/UDP/TCP LISTENER/UDP SERVICE",'
+                "<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)"
             )
             return
         if job.form is not Form.SET:
@@ -134,7 +135,7 @@ class Tcp(Sockets):
         self.module.urc(f'+QIURC: "incoming",{connection.number},{listener.number},"{host}",{port}')
         stream.resume()
 
-    # --- sending --------------------------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------
 
     @at("+QISEND")
     def _send(self, job: Job) -> None:
@@ -186,7 +187,7 @@ class Tcp(Sockets):
         else:
             self.echo = self.ip_args(job).number(0, 0, 1) == 1
 
-    # --- receiving ------------------------------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------
 
     @at("+QIRD")
     def _read(self, job: Job) -> None:
@@ -219,7 +220,7 @@ class Tcp(Sockets):
         peer = f',"{piece.peer[0]}",{piece.peer[1]}' if piece.peer and connection.kind == "UDP SERVICE" else ""
         return super().push_header(connection, piece) + peer
 
-    # --- the rest -------------------------------------------------------------------------------------------------------
+    # --- the rest ---------------------------------------------------------------------------------
 
     @at("+QICLOSE")
     def _close(self, job: Job) -> None:
@@ -252,8 +253,8 @@ class Tcp(Sockets):
         if state == CONNECTED and connection.kind == "TCP":
             state = int(self.variants["state-connected"])
         return (
-            f'+QISTATE: {connection.number},"{connection.kind}","{connection.address}",{connection.port},{local},{state},'
-            f'{connection.cid},{connection.server},{connection.mode},"{self.module.facts.port}"'
+            f'+QISTATE: {connection.number},"{connection.kind}","{connection.address}",{connection.port},{local},'
+            f'{state},{connection.cid},{connection.server},{connection.mode},"{self.module.facts.port}"'
         )
 
     @at("+QISWTMD")
@@ -288,14 +289,14 @@ class Tcp(Sockets):
         if len(args) == 1:
             job.info(f'+QICFG: "{key}",{self._config[key]}')
             return
-        limits = [
-            [int(number) for number in re.findall(r"\d+", part)]
-            for part in self._ranges[key].replace("),(", ")|(").split("|")
-        ]
+        limits = []
+        for part in re.findall(r"\(([^)]*)\)", self._ranges[key]):
+            bounds = [int(number) for number in re.findall(r"\d+", part)]
+            limits.append((bounds[0], bounds[-1]))
         # tcp/keepalive may be switched off with one value; the others need all of theirs
         if len(args) - 1 != len(limits) and not (key == "tcp/keepalive" and len(args) == 2):
             raise self.ip_error(552)
-        values = [args.number(index + 1, low[0], low[-1]) for index, low in enumerate(limits[: len(args) - 1])]
-        if key == "dataformat" and any(values):
+        numbers = [args.number(index + 1, *limits[index]) for index in range(len(args) - 1)]
+        if key == "dataformat" and any(numbers):
             raise self.ip_error(555, "dataformat: hexadecimal is not simulated")
-        self._config[key] = ",".join(map(str, values))
+        self._config[key] = ",".join(map(str, numbers))

@@ -1,4 +1,4 @@
-"""AT+QSSLCFG: six contexts of settings, and what they mean to a TLS stack (BG96 SSL manual V1.0, real ``=?`` outputs)."""
+"""AT+QSSLCFG: six contexts of settings and what they mean to a TLS stack (BG96 SSL V1.0, real ``=?`` outputs)."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ _DEFAULTS = {
 _PATHS = {"cacert", "clientcert", "clientkey"}
 _RANGES = {
     "sslversion": (0, 4), "seclevel": (0, 2), "session": (0, 1), "sni": (0, 1), "checkhost": (0, 1),
-    "ignorelocaltime": (0, 1), "ignorecertchain": (0, 1), "negotiatetime": (10, 300), "dtls": (0, 1), "dtlsversion": (0, 2),
+    "ignorelocaltime": (0, 1), "ignorecertchain": (0, 1), "negotiatetime": (10, 300),
+    "dtls": (0, 1), "dtlsversion": (0, 2),
 }  # fmt: skip
 _VERSIONS = {1: ("TLSv1", "TLSv1"), 2: ("TLSv1.1", "TLSv1.1"), 3: ("TLSv1.2", "TLSv1.2"), 4: ("TLSv1", "TLSv1.2")}
-# IANA number -> OpenSSL's name. What is listed by the modem and not here (RC4, 3DES, static ECDH) no longer exists in OpenSSL.
+# IANA number -> OpenSSL's name. What is listed by the modem and not here (RC4, 3DES, static ECDH) no longer exists in
+# OpenSSL.
 _SUITES = {
     0x0035: "AES256-SHA",
     0x002F: "AES128-SHA",
@@ -110,7 +112,7 @@ class TlsConfig(Area):
             return raw.text.upper()
         return str(args.number(2, *_RANGES[key]))
 
-    # --- meaning --------------------------------------------------------------------------------------------------------
+    # --- meaning ----------------------------------------------------------------------------------
 
     def handshake_limit(self, context: int) -> float:
         """Return ``negotiatetime``."""

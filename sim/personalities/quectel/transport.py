@@ -85,7 +85,7 @@ class PlainTransport:
         """Say what has to be said before the FIN."""
 
     def close(self, done: Callable[[], None]) -> None:
-        """End in order: what is unsent, then FIN; ``done`` is called when the peer has ended as well, or it never was there."""
+        """End in order: what is unsent, then FIN; ``done`` is called when the peer has ended as well."""
         self._no_limit()
         self._closing = done
         if self.stream is None or self._ended:
