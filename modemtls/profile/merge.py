@@ -1,0 +1,117 @@
+"""Finding profiles, and the one merge rule: maps merge, everything else replaces, ``null`` deletes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from modemtls.errors import ConfigurationError
+from modemtls.profile.problems import Problems, did_you_mean
+from modemtls.profile.source import Node, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "find", "merge", "read"]
+
+BUNDLED: Final = Path(__file__).resolve().parent.parent / "profiles"
+MAX_PARENTS: Final = 8
+# A file's own: never inherited.
+_OWN: Final = frozenset({"profile", "name", "abstract", "extends"})
+
+
+def bundled_names() -> list[str]:
+    """Return the names of all bundled profiles, abstract ones too."""
+    return sorted(path.stem for path in BUNDLED.glob("*.yaml"))
+
+
+def find(name: str, near: Path | None = None) -> Path | None:
+    """Return the file of a profile: beside another one, or bundled."""
+    for folder in (near, BUNDLED):
+        if folder is not None:
+            path = folder / f"{name}.yaml"
+            if path.is_file():
+                return path
+    return None
+
+
+def locate(name_or_path: str) -> Path:
+    """Return the file of a profile given by name or path. Raises ConfigurationError."""
+    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
+        return Path(name_or_path)
+    path = find(name_or_path)
+    if path is None:
+        hint = did_you_mean(name_or_path, bundled_names())
+        raise ConfigurationError(f"no profile {name_or_path}" + (f" ({hint})" if hint else ""))
+    return path
+
+
+def _copy(node: Node) -> Node:
+    return Node(
+        node.kind, node.file, node.line, node.column, node.scalar, list(node.items), dict(node.entries), dict(node.keys)
+    )
+
+
+def merge(parent: Node, child: Node, problems: Problems) -> Node:
+    """Lay ``child`` over ``parent``; both are maps and stay as they are."""
+    out = _copy(parent)
+    out.file, out.line, out.column = child.file, child.line, child.column
+    for name, value in child.entries.items():
+        if value.kind == "null":
+            if name not in parent.entries:
+                problems.add(value, f"null removes what is inherited, and there is no {name} to remove")
+            out.entries.pop(name, None)
+            out.keys.pop(name, None)
+            continue
+        below = parent.entries.get(name)
+        if value.kind == "map" and below is not None and below.kind == "map":
+            value = merge(below, value, problems)  # noqa: PLW2901 - the merged value takes its place
+        out.entries[name] = value
+        out.keys[name] = child.key(name)
+    return out
+
+
+def _load(path: Path, shown: str, problems: Problems) -> Node | None:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{shown}: {error.strerror or error}") from None
+    return parse(data, shown, problems)
+
+
+def read(
+    path: Path, problems: Problems, *, visit: Callable[[Node], None] | None = None, seen: tuple[Path, ...] = ()
+) -> Node | None:
+    """Read a profile and everything it extends, merged. Raises ConfigurationError if the file cannot be read.
+
+    ``visit`` gets every file's own tree. What is wrong goes to ``problems``.
+    """
+    root = _load(path, str(path), problems)
+    if root is None:
+        return None
+    if visit is not None:
+        visit(root)
+    extends = root.entries.get("extends")
+    if extends is None or extends.kind != "text":
+        return root
+    here = path.resolve()
+    name = str(extends.scalar)
+    parent = find(name, here.parent)
+    if parent is None:
+        known = {one.stem for one in here.parent.glob("*.yaml")} | set(bundled_names())
+        problems.add(extends, f"no profile {name} to extend", did_you_mean(name, known))
+        return root
+    if parent.resolve() in (*seen, here):
+        problems.add(extends, f"{name} extends itself in a circle")
+        return root
+    if len(seen) + 1 >= MAX_PARENTS:
+        problems.add(extends, f"more than {MAX_PARENTS} levels of extends")
+        return root
+    below = read(parent, problems, visit=visit, seen=(*seen, here))
+    if below is None:
+        return root
+    base = _copy(below)
+    for own in _OWN:
+        base.entries.pop(own, None)
+        base.keys.pop(own, None)
+    return merge(base, root, problems)

@@ -1,0 +1,333 @@
+"""Shapes: what a value in a profile may look like. They check nodes and describe themselves as JSON Schema."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from modemtls.profile.problems import did_you_mean
+from modemtls.profile.source import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modemtls.profile.problems import Problems
+
+__all__ = [
+    "BOOL",
+    "CONSTANT",
+    "DURATION",
+    "INT",
+    "NAME",
+    "TEXT",
+    "Choice",
+    "Either",
+    "Int",
+    "Later",
+    "ListOf",
+    "MapOf",
+    "OneOf",
+    "Rec",
+    "Shape",
+    "Text",
+    "seconds",
+]
+
+_KINDS: Final = {
+    "text": "text",
+    "int": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "list": "a list",
+    "map": "a map",
+}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s)\Z")
+
+
+def seconds(node: Node) -> float:
+    """Return a duration's seconds. The node must have passed DURATION."""
+    if isinstance(node.scalar, int):
+        return float(node.scalar)
+    found = _DURATION.match(str(node.scalar))
+    assert found is not None
+    return float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
+
+
+def _wrong(node: Node, problems: Problems, wanted: str) -> None:
+    if node.kind == "null":
+        problems.add(node, f"{wanted} expected, not null", "null only removes what is inherited")
+    elif wanted == "text" and node.kind in {"int", "bool"}:
+        problems.add(node, f"text expected, not {_KINDS[node.kind]}", f"quote it: '{str(node.scalar).lower()}'")
+    else:
+        problems.add(node, f"{wanted} expected, not {_KINDS[node.kind]}")
+
+
+class Shape:
+    """What a value may look like."""
+
+    def take(self, node: Node, problems: Problems) -> Node | None:
+        """Return the node without its wrong parts, or None if nothing is left; mistakes go to ``problems``."""
+        raise NotImplementedError
+
+    def json(self) -> dict[str, Any]:
+        """Return the shape as JSON Schema (draft 2020-12)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Shape):
+    """Text, optionally of a pattern (with what it should be, for people)."""
+
+    pattern: str = ""
+    wanted: str = ""
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        if node.kind != "text":
+            _wrong(node, problems, "text")
+            return None
+        if self.pattern and not re.fullmatch(self.pattern, str(node.scalar)):
+            problems.add(node, f"{node.scalar!r} is not {self.wanted}")
+            return None
+        return node
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"type": "string", **({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Int(Shape):
+    """A decimal integer within bounds."""
+
+    low: int | None = None
+    high: int | None = None
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        if node.kind != "int":
+            _wrong(node, problems, "a number")
+            return None
+        value = node.scalar
+        assert isinstance(value, int)
+        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+            low = "" if self.low is None else f" from {self.low}"
+            high = "" if self.high is None else f" to {self.high}"
+            problems.add(node, f"{value} is out of range: a number{low}{high} is expected")
+            return None
+        return node
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        out: dict[str, Any] = {"type": "integer"}
+        if self.low is not None:
+            out["minimum"] = self.low
+        if self.high is not None:
+            out["maximum"] = self.high
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Scalar(Shape):
+    kinds: tuple[str, ...]
+    wanted: str
+
+    def take(self, node: Node, problems: Problems) -> Node | None:
+        if node.kind in self.kinds:
+            return node
+        _wrong(node, problems, self.wanted)
+        return None
+
+    def json(self) -> dict[str, Any]:
+        names = {"bool": "boolean", "int": "integer", "text": "string"}
+        types = [names[kind] for kind in self.kinds]
+        return {"type": types[0] if len(types) == 1 else types}
+
+
+class _Duration(Shape):
+    def take(self, node: Node, problems: Problems) -> Node | None:
+        if node.kind == "int" and isinstance(node.scalar, int) and node.scalar >= 0:
+            return node
+        if node.kind == "text" and _DURATION.match(str(node.scalar)):
+            return node
+        problems.add(node, "a duration expected: seconds, or text like 300ms or 1.5s")
+        return None
+
+    def json(self) -> dict[str, Any]:
+        pattern = "^[0-9]+(\\.[0-9]+)? ?(ms|s)$"
+        return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": pattern}]}
+
+
+TEXT: Final = Text()
+NAME: Final = Text("[A-Za-z_][A-Za-z0-9_]*", "a name (letters, digits, _)")
+INT: Final = Int()
+BOOL: Final = _Scalar(("bool",), "true or false")
+CONSTANT: Final = _Scalar(("text", "int", "bool"), "text, a number, true or false")
+DURATION: Final = _Duration()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Shape):
+    """One of some words or numbers."""
+
+    words: tuple[str | int, ...]
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        if node.kind in {"text", "int"} and node.scalar in self.words:
+            return node
+        if node.kind not in {"text", "int"}:
+            _wrong(node, problems, "one of " + ", ".join(map(str, self.words)))
+            return None
+        known = [str(word) for word in self.words]
+        problems.add(node, f"unknown word {node.scalar}", did_you_mean(str(node.scalar), known))
+        return None
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"enum": list(self.words)}
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf(Shape):
+    """A list of one shape."""
+
+    item: Shape
+    least: int = 0
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        if node.kind != "list":
+            _wrong(node, problems, "a list")
+            return None
+        if len(node.items) < self.least:
+            problems.add(node, f"at least {self.least} expected")
+        kept = [one for item in node.items if (one := self.item.take(item, problems)) is not None]
+        return Node("list", node.file, node.line, node.column, items=kept)
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"type": "array", "items": self.item.json(), **({"minItems": self.least} if self.least else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf(Shape):
+    """A map from free keys (of a pattern) to one shape."""
+
+    value: Shape
+    key: str = ".+"
+    wanted: str = "a name"
+    least: int = 0
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        if node.kind != "map":
+            _wrong(node, problems, "a map")
+            return None
+        if len(node.entries) < self.least:
+            problems.add(node, "empty")
+        out = Node("map", node.file, node.line, node.column)
+        for name, value in node.entries.items():
+            if not re.fullmatch(self.key, name):
+                problems.add(node.key(name), f"{name!r} is not {self.wanted}")
+                continue
+            taken = self.value.take(value, problems)
+            if taken is not None:
+                out.entries[name] = taken
+                out.keys[name] = node.key(name)
+        return out
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?:{self.key})$"},
+            "additionalProperties": self.value.json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rec(Shape):
+    """A map of known keys."""
+
+    fields: Mapping[str, Shape]
+    required: frozenset[str] = frozenset()
+    what: str = "here"
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        if node.kind != "map":
+            _wrong(node, problems, "a map")
+            return None
+        out = Node("map", node.file, node.line, node.column)
+        for name, value in node.entries.items():
+            shape = self.fields.get(name)
+            if shape is None:
+                problems.add(node.key(name), f"unknown key {name} {self.what}", did_you_mean(name, self.fields))
+                continue
+            taken = shape.take(value, problems)
+            if taken is not None:
+                out.entries[name] = taken
+                out.keys[name] = node.key(name)
+        missing = sorted(name for name in self.required if name not in node.entries)
+        if missing:
+            problems.add(node, f"missing {', '.join(missing)} {self.what}")
+        return None if any(name not in out.entries for name in self.required) else out
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        out: dict[str, Any] = {
+            "type": "object",
+            "properties": {name: shape.json() for name, shape in self.fields.items()},
+            "additionalProperties": False,
+        }
+        if self.required:
+            out["required"] = sorted(self.required)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Shape):
+    """A shape that depends on the kind of the value: ``((kinds, shape), …)``."""
+
+    options: tuple[tuple[tuple[str, ...], Shape], ...]
+    wanted: str
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        for kinds, shape in self.options:
+            if node.kind in kinds:
+                return shape.take(node, problems)
+        _wrong(node, problems, self.wanted)
+        return None
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"anyOf": [shape.json() for _, shape in self.options]}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(Shape):
+    """A map whose kind is told by which key it has: the first of ``options`` that is there."""
+
+    options: Mapping[str, Shape]
+    what: str
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        if node.kind != "map":
+            _wrong(node, problems, "a map")
+            return None
+        for name, shape in self.options.items():
+            if name in node.entries:
+                return shape.take(node, problems)
+        first = next(iter(node.entries), "")
+        problems.add(
+            node.key(first),
+            f"not {self.what}: none of its keys says what it does",
+            did_you_mean(first, self.options) or f"one of {', '.join(self.options)}",
+        )
+        return None
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"anyOf": [shape.json() for shape in self.options.values()]}
+
+
+@dataclass(frozen=True, slots=True)
+class Later(Shape):
+    """A shape that contains itself."""
+
+    name: str
+    get: Callable[[], Shape] = field(compare=False)
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        return self.get().take(node, problems)
+
+    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"$ref": f"#/$defs/{self.name}"}
