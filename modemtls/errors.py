@@ -63,6 +63,17 @@ class ModemError(OSError):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+def _restore(kind: type[ModemError], arguments: tuple[object, ...], state: dict[str, object]) -> ModemError:
+    """Make a copy, for copy and pickle: the constructors take other arguments than OSError keeps."""
+    error = kind.__new__(kind)
+    OSError.__init__(error, *arguments)
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigurationError(ModemError, ValueError):
     """The caller asked for something that can never work, and nothing was sent to the modem."""

@@ -101,7 +101,7 @@ def choose(configuration: SslConfiguration, abilities: Abilities, host: str | No
         versions=version.versions,
         suites=_suites(configuration, abilities),
         sni=_sni(configuration, abilities, host),
-        check_hostname=_hostname(security, configuration, abilities, host),
+        check_hostname=_hostname(security, abilities),
         check_dates=_dates(security, abilities),
         handshake_timeout=_handshake_timeout(configuration, abilities),
     )
@@ -193,7 +193,7 @@ def _sni(configuration: SslConfiguration, abilities: Abilities, host: str | None
     return host is not None and not is_address(host)
 
 
-def _hostname(security: Certificates, configuration: SslConfiguration, abilities: Abilities, host: str | None) -> bool:
+def _hostname(security: Certificates, abilities: Abilities) -> bool:
     if not security.verify:
         return False  # a name in a certificate that anybody may have made proves nothing
     if not security.check_hostname:
@@ -204,13 +204,6 @@ def _hostname(security: Certificates, configuration: SslConfiguration, abilities
             "anybody with a certificate of the same CA could answer",
             capability="hostname_check",
             choices=("check_hostname=False",),
-        )
-    wanted = configuration.server_name_indication
-    if host is not None and wanted is not None and abilities.sni != "name" and wanted.lower() != host.lower():
-        raise NotSupportedError(
-            f"{abilities.modem} compares the certificate with the host it connects to, {host!r}, not with {wanted!r}",
-            capability="hostname_check",
-            choices=("leave sni out", "check_hostname=False"),
         )
     return True
 
