@@ -1,55 +1,69 @@
-"""One AT line shared by threads (interface; bodies follow)."""
+"""One AT line shared by threads.
+
+Whoever waits for something reads the port himself, one thread at a time (the *leader*; others sleep until the leader
+hands over or has what they wait for). A background thread reads while nobody waits, and carries on with exchanges that
+their callers left. All state changes under one lock, in the thread that read the bytes.
+
+A boot epoch ends when the modem announces a restart, echoes though echo is off, or reports errors in a form that was
+not selected; whoever waits then fails at once.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from modemtls.at.exchange import Exchange, Expected, Line, Outcome, Reply, Urc
+from modemtls.at.expect import flight_tables
 from modemtls.at.grammar import Grammar
+from modemtls.at.interrupts import shield
+from modemtls.at.job import Job
+from modemtls.at.line import LineState
+from modemtls.at.reactor import Reactor
+from modemtls.at.watch import Watch
+from modemtls.errors import ModemError, ModemRestartedError, ModemTimeoutError, PortLostError, SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from modemtls.at import events as ev
     from modemtls.at.grammar import LinePattern
+    from modemtls.at.interrupts import Interrupts
     from modemtls.at.port import Port
     from modemtls.at.recovery import Recovery
     from modemtls.at.trace import Trace
 
-__all__ = ["Channel", "Exchange", "Expected", "Line", "Outcome", "Reply", "Urc", "Watch"]
+__all__ = ["Channel", "Exchange", "Expected", "Line", "LineBusyError", "Outcome", "Reply", "Urc", "Watch"]
 
-OnOrphan = "Callable[[Reply | BaseException], None]"
-
-
-class Watch:
-    """Waits for lines of one kind. Register it before the command that causes them is sent. A context manager."""
-
-    def wait(self, deadline: float | None = None) -> Urc:
-        """Return the next such line (each once, in order). ``deadline`` is of the channel's clock.
-
-        Raises ModemTimeoutError, ModemRestartedError, PortLostError.
-        """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Stop watching."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Watch:
-        raise NotImplementedError
-
-    def __exit__(self, *_: object) -> None:
-        raise NotImplementedError
+_log = logging.getLogger(__name__)
 
 
-class Channel:
-    """One AT line: one exchange at a time, unsolicited results at any time.
+class LineBusyError(ModemTimeoutError):
+    """The deadline passed while the line belonged to others: nothing was sent."""
 
-    Attributes to set: ``grammar`` (see :meth:`set_grammar`), ``recovery``, ``on_urc`` (called in the reading thread
-    for every unsolicited result; must only set state), ``on_epoch`` (called with the reason when a boot epoch ends;
-    likewise), ``echo`` and ``error_form`` (what was selected: None until it was).
-    To read: ``epoch`` (int), ``closed_reason``, ``clock``.
+
+class _Turn:
+    """A place in the queue for the line: an exchange, or (job None) a hold."""
+
+    __slots__ = ("error", "granted", "job", "thread")
+
+    def __init__(self, thread: int, job: Job | None) -> None:
+        self.thread = thread
+        self.job = job
+        self.granted = False
+        self.error: BaseException | None = None
+
+
+class Channel(Reactor):
+    """One AT line: one exchange at a time in order of asking, unsolicited results at any time.
+
+    Attributes to set: ``on_urc`` (called in the reading thread for every unsolicited result, under the channel's lock:
+    it must only set state), ``on_epoch`` (called likewise with the reason when a boot epoch ended). Times are of
+    ``clock``, which must be monotonic and in seconds.
     """
 
     def __init__(
@@ -61,18 +75,74 @@ class Channel:
         trace: Trace | None = None,
         recovery: Recovery | None = None,
     ) -> None:
+        line = LineState(grammar or Grammar(), now=clock(), trace=trace, recovery=recovery)
+        super().__init__(port, line, clock)
         self.on_urc: Callable[[Urc], None] | None = None
         self.on_epoch: Callable[[str], None] | None = None
-        self.recovery: Recovery
-        self.epoch: int = 0
-        self.echo: bool | None = None  # what ATE set (V.250 6.2.4); an echo though False ends the epoch
-        self.error_form: int | None = None  # what +CMEE set (27.007 9.1); text though 1 ends the epoch
-        self.closed_reason: BaseException | None = None
-        raise NotImplementedError
+        line.byte_time = port.byte_time
+        line.on_urc = self._urc
+        line.on_watch = self._watched
+        line.on_epoch = self._epoch_ended
+        line.on_done = self._job_done
+        line.on_step = self._stepped
+        self._queue: deque[_Turn] = deque()
+        self._holder: int | None = None
+        self._held = 0
+        self._hold_epoch = 0
+        self._watches: dict[ev.WatchKey, Watch] = {}
+        self._steps: list[_Turn] = []
+        self._thread.start()
+
+    # -- settings and facts ----------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The port's name."""
+        return self._port.name
+
+    @property
+    def epoch(self) -> int:
+        """How many boot epochs have ended."""
+        return self._line.epoch
+
+    @property
+    def closed_reason(self) -> BaseException | None:
+        """Why the channel is closed; None while it is open."""
+        return self._closed
+
+    @property
+    def echo(self) -> bool | None:
+        """What ATE set (V.250 6.2.4), None until known. An echo in spite of False ends the epoch."""
+        return self._line.echo
+
+    @echo.setter
+    def echo(self, value: bool | None) -> None:
+        self._line.echo = value
+
+    @property
+    def error_form(self) -> int | None:
+        """What +CMEE set (27.007 9.1), None until known. Text in spite of 1, or any in spite of 0, ends the epoch."""
+        return self._line.error_form
+
+    @error_form.setter
+    def error_form(self, value: int | None) -> None:
+        self._line.error_form = value
+
+    @property
+    def recovery(self) -> Recovery:
+        """How the line is brought into step."""
+        return self._line.recovery
+
+    @recovery.setter
+    def recovery(self, value: Recovery) -> None:
+        self._line.recovery = value
 
     def set_grammar(self, grammar: Grammar) -> None:
         """Change what may come at any time."""
-        raise NotImplementedError
+        with self._lock:
+            self._line.set_grammar(grammar)
+
+    # -- exchanges -------------------------------------------------------------------------------------------------
 
     def exchange(
         self,
@@ -80,52 +150,325 @@ class Channel:
         *,
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
+        epoch: int | None = None,
     ) -> Reply:
         """Send a command and return its answer, of whatever outcome.
 
         If ``deadline`` passes (ModemTimeoutError) or the caller is interrupted once something was sent, the exchange
-        goes on without him, and ``on_orphan`` is called in the background thread with what came of it (it may use
-        the channel). Before anything was sent: LineBusyError (a ModemTimeoutError), and on_orphan is never called.
+        goes on without him, and ``on_orphan`` is called in the background thread with what came of it (there the
+        channel may be used). Before anything was sent: LineBusyError, and on_orphan is never called.
+        With ``epoch`` nothing is sent unless that is still the boot epoch.
 
-        Raises ModemTimeoutError (the modem's own time-out, too), ModemRestartedError, PortLostError, SyncError.
+        Raises ModemTimeoutError (for the modem's own time-out, too), ModemRestartedError, PortLostError, SyncError.
         """
-        raise NotImplementedError
+        flight_tables(ex)  # a bound name without a value shows here, before anything is sent
+        job = Job(ex, on_orphan, epoch)
+        shielded = shield()
+        try:
+            try:
+                self._run(job, deadline, shielded)
+            finally:
+                if shielded is not None:
+                    shielded.restore()
+            if shielded is not None and shielded.pending:
+                shielded.deliver()
+        except BaseException:
+            self._leave_job(job)
+            raise
+        if job.error is not None:
+            raise _again(job.error)
+        assert job.reply is not None
+        return job.reply
+
+    def _run(self, job: Job, deadline: float | None, shielded: Interrupts | None) -> None:
+        """Queue the exchange and wait until it is done."""
+        thread = threading.get_ident()
+        if shielded is not None and shielded.pending:
+            return  # nothing is sent; the caller delivers it
+        with self._lock:
+            self._check()
+            line = self._line
+            if self._holder == thread and job.epoch is None:
+                job.epoch = self._hold_epoch
+            self._torn = True
+            if self._queue or not line.free or self._holder not in {None, thread}:
+                self._queue.append(_Turn(thread, job))
+                self._advance()
+            elif job.epoch is not None and job.epoch != line.epoch:
+                job.fail(_stale())
+            else:
+                line.submit(job, self.clock())
+            if line.output:
+                self._flush()
+            self._torn = False
+            if self._leader is not None:
+                self._rouse()
+        if not self._wait(job.is_finished, deadline, shielded):
+            if self._leave_job(job):
+                raise ModemTimeoutError(f"{job.ex.text}: not answered in the time given")
+            raise LineBusyError(f"{job.ex.text}: not sent, the line was busy for all the time given")
+
+    def _leave_job(self, job: Job) -> bool:
+        """Let an exchange go on without its caller, or take it back; whether any of it was sent."""
+        with self._lock:
+            if job.orphaned:
+                return True
+            if job.finished:
+                if job.started:
+                    self._orphan_done(job)
+                return job.started
+            if job.started:
+                job.orphaned = True
+            else:
+                self._line.withdraw(job)
+                for turn in list(self._queue):
+                    if turn.job is job:
+                        self._queue.remove(turn)
+                self._advance()
+                self._flush()
+            self._rouse()
+            return job.started
 
     @contextmanager
     def hold(self, deadline: float | None = None) -> Iterator[None]:
-        """Keep the line for several exchanges of this thread; nobody comes between."""
-        raise NotImplementedError
+        """Keep the line for several exchanges of this thread: nobody comes between. May be nested.
 
-    def watch(self, pattern: LinePattern, bound: Mapping[str, str] | None = None) -> Watch:
-        """Return a watch for lines of this pattern."""
-        raise NotImplementedError
-
-    def wait(self, ready: Callable[[], bool], deadline: float | None = None) -> bool:
-        """Wait until ``ready()``, which is asked again whenever something arrived; False if the deadline passed.
-
-        Raises PortLostError once the channel is closed. An end of epoch is for ``ready`` to see.
+        Once the modem restarted in between, the exchanges that are left fail. Raises what :meth:`exchange` raises.
         """
-        raise NotImplementedError
+        thread = threading.get_ident()
+        with self._lock:
+            self._check()
+            mine = self._holder == thread
+            if mine:
+                self._held += 1
+        if not mine:
+            self._take(thread, deadline)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= 1
+                if self._held <= 0:
+                    self._release()
 
-    def notify(self) -> None:
-        """Have every :meth:`wait` ask its ``ready`` again: something changed that did not come from the line."""
-        raise NotImplementedError
+    def _take(self, thread: int, deadline: float | None) -> None:
+        turn = _Turn(thread, None)
+        with self._lock:
+            self._queue.append(turn)
+            self._advance()
+            self._rouse()
+        shielded = shield()
+        try:
+            try:
+                self._wait(lambda: turn.granted or turn.error is not None, deadline, shielded)
+            finally:
+                if shielded is not None:
+                    shielded.restore()
+            if shielded is not None:
+                shielded.deliver()
+        except BaseException:
+            self._leave_turn(turn)
+            raise
+        if turn.error is not None:
+            raise _again(turn.error)
+        if not turn.granted and not self._leave_turn(turn, keep=True):
+            raise LineBusyError("the line was busy for all the time given")
 
-    def defer(self, work: Callable[[], None]) -> None:
-        """Run ``work`` in the background thread; it may use the channel. Errors are logged."""
-        raise NotImplementedError
+    def _leave_turn(self, turn: _Turn, *, keep: bool = False) -> bool:
+        """Leave the queue for a hold, or give it back unless ``keep``; whether it was granted."""
+        with self._lock:
+            if turn in self._queue:
+                self._queue.remove(turn)
+            if turn.granted and not keep:
+                self._release()
+            return turn.granted
 
-    def end_epoch(self, reason: str) -> None:
-        """Declare that the modem lost its state: whoever waits fails with ModemRestartedError."""
-        raise NotImplementedError
+    def _release(self) -> None:
+        """Give the line to others."""
+        self._held = 0
+        self._holder = None
+        self._advance()
+        self._flush()
+        self._rouse()
 
     def resynchronise(self, deadline: float | None = None) -> None:
         """Bring commands and answers into step now (otherwise done before the next exchange that needs it).
 
-        Raises SyncError if nothing sensible answers.
+        Raises SyncError if nothing sensible answers, and what :meth:`exchange` raises.
         """
-        raise NotImplementedError
+        with self.hold(deadline):
+            step = _Turn(threading.get_ident(), None)
+            with self._lock:
+                self._check()
+                self._steps.append(step)
+                self._line.suspect("asked to make sure")
+                self._line.recover(self.clock())
+                self._flush()
+                self._rouse()
+            self._await(lambda: step.granted or step.error is not None, deadline)
+            if step.error is not None:
+                raise _again(step.error)
+
+    def _await(self, ready: Callable[[], bool], deadline: float | None) -> None:
+        if not self.wait(ready, deadline):
+            raise ModemTimeoutError("the modem did not answer in the time given")
+
+    # -- what nobody asked for -------------------------------------------------------------------------------------
+
+    def watch(self, pattern: LinePattern, bound: Mapping[str, object] | None = None) -> Watch:
+        """Return a watch for lines of this pattern. Raises KeyError for a bound name without a value."""
+        with self._lock:
+            self._check()
+            key = self._line.codec.watch(pattern, bound or {})
+            one = self._watches[key] = Watch(self, key)
+            return one
+
+    def unwatch(self, key: ev.WatchKey) -> None:
+        """Forget a watch."""
+        with self._lock:
+            self._watches.pop(key, None)
+            self._line.codec.unwatch(key)
+
+    def wait(self, ready: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Wait until ``ready()``; False if the deadline passed.
+
+        It is asked again whenever something arrived, under the channel's lock and in whichever thread reads: it must
+        be quick and only look. Raises the reason once the channel is closed. A restart is for ``ready`` to see.
+        """
+        shielded = shield()
+        try:
+            done = self._wait(ready, deadline, shielded)
+        finally:
+            if shielded is not None:
+                shielded.restore()
+        if shielded is not None:
+            shielded.deliver()
+        if not done and self._closed is not None:
+            raise _again(self._closed)
+        return done
+
+    def notify(self) -> None:
+        """Have every :meth:`wait` ask its ``ready`` again: something changed that did not come from the line."""
+        with self._lock:
+            self._rouse()
+
+    def defer(self, work: Callable[[], None]) -> None:
+        """Run ``work`` in the background thread, where it may use the channel. Errors are logged."""
+        self._defer(work)
+
+    def end_epoch(self, reason: str) -> None:
+        """Declare that the modem lost its state: whoever waits fails with ModemRestartedError."""
+        with self._lock:
+            self._check()
+            self._line.end_epoch(reason, self.clock())
+            self._advance()
+            self._flush()
+            self._rouse()
 
     def close(self, reason: BaseException | None = None) -> None:
-        """Close the port. Whoever waits fails at once with ``reason``, or PortLostError."""
-        raise NotImplementedError
+        """Close the port. Whoever waits fails at once with ``reason``, or PortLostError. Harmless if repeated."""
+        with self._lock:
+            self._close(reason or PortLostError(f"{self._port.name} was closed"))
+        if threading.current_thread() is not self._thread:
+            self._thread.join(2.0)
+
+    def _check(self) -> None:
+        if self._closed is not None:
+            raise _again(self._closed)
+        if self._torn:
+            self._mend()
+
+    # -- what the line reports (under the lock) --------------------------------------------------------------------
+
+    def _urc(self, urc: Urc) -> None:
+        if self.on_urc is not None:
+            try:
+                self.on_urc(urc)
+            except Exception:
+                _log.exception("%s: on_urc failed", self._port.name)
+
+    def _watched(self, key: ev.WatchKey, urc: Urc) -> None:
+        watch = self._watches.get(key)
+        if watch is not None:
+            watch.put(urc)
+
+    def _epoch_ended(self, reason: str, error: ModemRestartedError) -> None:
+        self._fail_everybody(error)
+        if self.on_epoch is not None:
+            try:
+                self.on_epoch(reason)
+            except Exception:
+                _log.exception("%s: on_epoch failed", self._port.name)
+
+    def _fail_everybody(self, error: BaseException) -> None:
+        self._fail_queue(error)
+        for watch in list(self._watches.values()):
+            watch.fail(error)
+
+    def _stepped(self, error: SyncError | None) -> None:
+        steps, self._steps = self._steps, []
+        for step in steps:
+            step.error = error
+            step.granted = error is None
+        if error is not None:
+            self._fail_queue(error)
+
+    def _job_done(self, job: Job) -> None:
+        if job.orphaned:
+            self._orphan_done(job)
+
+    def _orphan_done(self, job: Job) -> None:
+        callback = job.on_orphan
+        job.on_orphan = None
+        if callback is not None:
+            outcome = job.outcome()
+            self.defer(lambda: callback(outcome))
+
+    def _fail_queue(self, error: BaseException) -> None:
+        queue, self._queue = self._queue, deque()
+        for turn in queue:
+            turn.error = error
+            if turn.job is not None:
+                turn.job.fail(error)
+        steps, self._steps = self._steps, []
+        if isinstance(error, ModemRestartedError):
+            self._steps = steps  # recovery goes on in the new epoch
+        else:
+            for step in steps:
+                step.error = error
+
+    # -- the queue (under the lock) ---------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Give the line to whose turn it is."""
+        line = self._line
+        while self._queue and line.free:
+            holder = self._holder
+            turn = next((one for one in self._queue if holder is None or one.thread == holder), None)
+            if turn is None:
+                return
+            self._queue.remove(turn)
+            if turn.job is None:
+                turn.granted = True
+                self._holder = turn.thread
+                self._held = 1
+                self._hold_epoch = line.epoch
+                return
+            if turn.job.epoch is not None and turn.job.epoch != line.epoch:
+                turn.job.fail(_stale())
+                continue
+            line.submit(turn.job, self.clock())
+
+
+def _stale() -> ModemRestartedError:
+    return ModemRestartedError("the modem restarted meanwhile")
+
+
+def _again(error: BaseException) -> BaseException:
+    """Return an error for one more thread to raise: a traceback belongs to one of them."""
+    if isinstance(error, ModemError):
+        try:
+            return type(error)(error.message).with_traceback(None)
+        except TypeError:
+            pass
+    return error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modemtls.at.exchange import Exchange
-    from modemtls.at.grammar import Grammar, LinePattern, PromptRule
+    from modemtls.at.grammar import Grammar, LinePattern, PromptRule, UrcRule
 
 __all__ = ["Codec"]
 
@@ -115,7 +115,20 @@ class Codec:
         self._matcher.frame = None
         data = bytes(frame.data)
         raw = frame.raw + data if self._keep_raw else b""
-        return [ev.Broken(data, frame.size, frame.index >= 0, raw)]
+        return [ev.Broken(data, frame.size, frame.index, frame.text, frame.values, frame.rule, frame.watches, raw)]
+
+    def restart(self) -> None:
+        """Forget what has arrived and what an exchange expected; grammar and watches stay."""
+        self.end()
+        self._matcher.frame = None
+        self._buffer = bytearray()
+        self._overflowing = False
+        self._made()
+
+    def boot(self, text: bytes) -> UrcRule | None:
+        """Return the rule by which this line, found in a broken payload, tells of a restart."""
+        found = self._matcher.find(text)
+        return found if found is not None and found.means == "boot" else None
 
     # -- bytes -----------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ class Final:
 class Unsolicited:
     """A line that no exchange asked for but the grammar (``rule``) or somebody waiting (``watches``) knows.
 
-    ``watch_values`` are the values of the first of ``watches``.
+    ``values`` are those of the rule, or without one those of the first watch.
     """
 
     rule: UrcRule | None
@@ -121,11 +121,18 @@ class Overflow:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A payload that did not arrive in full: ``data`` is what came of ``size`` bytes."""
+    """A payload that did not arrive in full: ``data`` is what came of ``size`` bytes.
+
+    ``index`` is the position in the exchange that it belongs to, or -1; the rest is as in :class:`Unsolicited`.
+    """
 
     data: bytes
     size: int
-    solicited: bool
+    index: int
+    text: bytes
+    values: Mapping[str, Value]
+    rule: UrcRule | None = None
+    watches: tuple[tuple[WatchKey, Mapping[str, Value]], ...] = ()
     raw: bytes = b""
 
 

@@ -112,10 +112,11 @@ class Urc:
     """An unsolicited result, or a line that a watch waits for.
 
     ``rule`` is None for a line that only a watch knows. ``values`` are those of the rule (constants included) or of
-    the watch.
+    the watch. ``complete`` is False if the payload stopped arriving: the rest is lost.
     """
 
     rule: UrcRule | None
     text: str
     values: Mapping[str, Value]
     payload: bytes | None = field(default=None, repr=False)
+    complete: bool = True

@@ -100,11 +100,13 @@ class Grammar:
     """What stands at any time, whatever exchange is in flight.
 
     ``max_line`` bounds a line, ``max_payload`` a counted payload (bytes): what is announced longer is no payload.
+    ``guard_after_urc`` (s): nothing is sent so soon after an unsolicited result.
     """
 
     urcs: tuple[UrcRule, ...] = ()
     max_line: int = 8192
     max_payload: int = 65536
+    guard_after_urc: float = 0.0
 
 
 # V.250 6.2.6 and table 2; 27.007 9.2; 27.005 3.2.5. NO CARRIER, BUSY and the like are final only where an exchange

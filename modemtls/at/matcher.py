@@ -103,6 +103,11 @@ class Matcher:
             self.watches.remove(key)
             self._look_for_inline()
 
+    def find(self, text: bytes) -> UrcRule | None:
+        """Return the rule of a whole line that is an unsolicited result."""
+        found = self._urcs.find(text)
+        return None if found is None else found[0]
+
     def prompted(self, *, late: bool) -> None:
         """Take note that a prompt has come: no second one is one."""
         if late:

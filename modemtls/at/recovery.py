@@ -29,7 +29,7 @@ class Recovery:
     probes: tuple[Exchange, ...]
     input_timeout: float | None = None
     escape: bytes = b""
-    escape_guard: float = 0.0
+    escape_guard: float = 0.1
     quiet: float = 0.1
     rounds: int = 3
 
@@ -38,7 +38,9 @@ class Recovery:
             raise ValueError("recovery needs at least two probes with different information lines")
 
 
-# Read commands that 27.007 makes mandatory (8.2 +CFUN, 9.1 +CMEE), answered without a SIM or a network.
+# Read commands that 27.007 makes mandatory (8.2 +CFUN, 9.1 +CMEE), answered without a SIM or a network. ESC cancels
+# a 27.005 prompt (3.4.4) and is ignored in a command line (V.250 5.2.1).
 STANDARD_RECOVERY: Final = Recovery(
     probes=(probe("AT+CMEE?", "+CMEE: {mode:int}"), probe("AT+CFUN?", "+CFUN: {level:int}{rest:more}")),
+    escape=b"\x1b",
 )

@@ -1,0 +1,479 @@
+"""The state of one AT line: the exchange in flight, its timers, doubt and recovery, the boot epoch.
+
+No I/O and no thread: bytes and the time are handed in, bytes to send are handed out (:attr:`Line.output`). The channel
+calls it under its lock.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from modemtls.at import events as ev
+from modemtls.at.codec import Codec
+from modemtls.at.exchange import Urc
+from modemtls.at.job import Job, Phase, text_of
+from modemtls.at.recovery import STANDARD_RECOVERY
+from modemtls.at.resync import Doubt, Resync
+from modemtls.at.tracing import Tracer
+from modemtls.errors import ModemRestartedError, ModemTimeoutError, SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modemtls.at.grammar import Grammar
+    from modemtls.at.recovery import Recovery
+    from modemtls.at.trace import Trace
+
+__all__ = ["LineState"]
+
+# A counted payload comes in one go: this long a gap (s) and the rest is lost. Above the pauses that a modem makes
+# between packets, far below any command's time-out.
+PAYLOAD_STALL: Final = 2.0
+# How long (s) the port may take no byte before a write counts as stuck: flow control that never ends.
+WRITE_STALL: Final = 10.0
+# A good result without a line that it must have may be a late one of an earlier command: the right answer would follow
+# within this time (s).
+GRACE: Final = 0.5
+# Final results that tell of an exchange nobody waits for (V.250 table 2, 27.007 9.2, 27.005 3.2.5).
+_STRAY: Final = re.compile(rb"OK|ERROR|\+CM[ES] ERROR:.*")
+_BREAKS: Final = re.compile(rb"[\r\n\0]+")
+
+
+class LineState:
+    """One AT line.
+
+    Hooks: ``on_urc`` and ``on_watch`` for what was not asked for, ``on_epoch`` when a boot epoch ended, ``on_done``
+    when an exchange did, ``on_step`` when recovery did (with the error that it failed with, if it did).
+    """
+
+    def __init__(
+        self, grammar: Grammar, *, now: float, trace: Trace | None = None, recovery: Recovery | None = None
+    ) -> None:
+        self.codec = Codec(grammar, keep_raw=trace is not None)
+        self.grammar = grammar
+        self.recovery = recovery or STANDARD_RECOVERY
+        self.tracer = Tracer(trace) if trace is not None else None
+        self.on_urc: Callable[[Urc], None] | None = None
+        self.on_watch: Callable[[ev.WatchKey, Urc], None] | None = None
+        self.on_epoch: Callable[[str, ModemRestartedError], None] | None = None
+        self.on_step: Callable[[SyncError | None], None] | None = None
+        self.on_done: Callable[[Job], None] | None = None
+        self.output = b""  # what waits to be written, in order
+        self.byte_time = 0.0  # s that a byte takes on the line
+        self.epoch = 0
+        self.echo: bool | None = None
+        self.error_form: int | None = None
+        self.job: Job | None = None  # in flight
+        self.pending: Job | None = None  # waits for recovery or a guard time, nothing sent
+        self.doubt: Doubt | None = Doubt("the port was just opened")
+        self.resync: Resync | None = None
+        self.not_before = 0.0  # nothing is sent earlier: guard times
+        self.last_read = now
+        self.last_write = now
+        self._virgin = True  # nothing has been answered since the modem started: nothing is believed about it
+
+    # -- what the channel asks -------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is in flight or the line is being recovered."""
+        return self.job is not None or self.resync is not None
+
+    @property
+    def free(self) -> bool:
+        """Whether an exchange may be submitted."""
+        return self.job is None and self.pending is None
+
+    def timer(self) -> float | None:
+        """Return when :meth:`tick` has to be called next, if nothing arrives."""
+        job = self.job
+        first = job.timer if job is not None else None
+        if self.resync is not None:
+            first = _sooner(first, self.resync.timer)
+        elif self.pending is not None:
+            first = _sooner(first, self.not_before)
+        if self.codec.in_payload:
+            first = _sooner(first, self.last_read + PAYLOAD_STALL)
+        if self.output:
+            first = _sooner(first, self.last_write + WRITE_STALL)
+        return first
+
+    # -- what the channel tells ------------------------------------------------------------------------------------
+
+    def submit(self, job: Job, now: float) -> None:
+        """Start an exchange, or keep it until the line is in step and guard times are over. The line must be free."""
+        if self.doubt is None and self.resync is None and self.not_before <= now:
+            self._send(job, now)
+        else:
+            self.pending = job
+            self.tick(now)
+
+    def withdraw(self, job: Job) -> bool:
+        """Take back an exchange of which nothing was sent."""
+        if self.pending is not job:
+            return False
+        self.pending = None
+        return True
+
+    def recover(self, now: float) -> None:
+        """Begin to bring the line into step, if it is in doubt."""
+        if self.doubt is not None and self.resync is None and self.job is None:
+            self._note(now, f"getting into step: {self.doubt.reason}")
+            self.resync = Resync(self, self.doubt, now)
+            self.resync.step(now)
+
+    def suspect(self, reason: str) -> None:
+        """Doubt that commands and answers are in step."""
+        if self.doubt is None:
+            self.doubt = Doubt(reason)
+
+    def wrote(self, count: int, now: float) -> None:
+        """Take note that the port took the first ``count`` bytes of the output."""
+        self.output = self.output[count:]
+        self.last_write = now
+        if not self.output:
+            self._written(now)
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take bytes from the modem."""
+        self.last_read = now
+        for event in self.codec.feed(data):
+            self._event(event, now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.codec.in_payload and now >= self.last_read + PAYLOAD_STALL:
+            for event in self.codec.abandon():
+                self._event(event, now)
+        if self.output and now >= self.last_write + WRITE_STALL:
+            self._stuck(now)
+        job = self.job
+        if job is not None and job.timer is not None and now >= job.timer:
+            self._expired(job, now)
+        if self.resync is not None:
+            self.resync.step(now)
+        elif self.pending is not None and self.job is None:
+            if self.doubt is not None:
+                self.recover(now)
+            elif now >= self.not_before:
+                job, self.pending = self.pending, None
+                self._send(job, now)
+
+    def recovered(self, now: float) -> None:
+        """Commands and answers are in step again."""
+        self._note(now, "in step")
+        self.resync = None
+        self.doubt = None
+        self.codec.late_prompt = None
+        if self.on_step is not None:
+            self.on_step(None)
+        self.tick(now)
+
+    def unrecoverable(self, error: SyncError, now: float) -> None:
+        """They could not be brought into step: who waits fails; whoever comes next has it tried again."""
+        self._note(now, str(error))
+        self.resync = None
+        self.codec.end()
+        self.output = b""
+        if self.on_step is not None:
+            self.on_step(error)
+        job, self.pending = self.pending, None
+        if job is not None:
+            job.fail(error)
+            self._done(job)
+
+    def end_epoch(self, reason: str, now: float) -> None:
+        """Take it that the modem lost its state: nothing that is believed about it holds."""
+        self.epoch += 1
+        self._virgin = True
+        self.echo = None
+        self.error_form = None
+        self.output = b""
+        self.codec.late_prompt = None
+        self._note(now, f"epoch {self.epoch}: {reason}")
+        error = ModemRestartedError(f"the modem restarted: {reason}")
+        job = self.job
+        self.job = None
+        self.codec.end()
+        doubted = job.ex if job is not None else None
+        self.doubt = Doubt(reason, doubted)
+        failed = [one for one in (job, self.pending) if one is not None]
+        self.pending = None
+        if self.resync is not None:
+            self.resync = Resync(self, self.doubt, now)
+        if self.on_epoch is not None:
+            self.on_epoch(reason, error)
+        for one in failed:
+            one.fail(error)
+            self._done(one)
+
+    def set_grammar(self, grammar: Grammar) -> None:
+        """Change what may come at any time."""
+        self.grammar = grammar
+        self.codec.set_grammar(grammar)
+
+    def broken(self, now: float) -> None:
+        """Get over an exception that broke in half-way: what was being done is in doubt."""
+        self.codec.restart()
+        self.output = b""
+        if self.job is not None:
+            self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: interrupted"))
+        if self.resync is not None:
+            self.resync = None
+        self.suspect("an interruption")
+
+    def fail_all(self, error: BaseException) -> None:
+        """End everything: the port is gone."""
+        self.output = b""
+        jobs = [one for one in (self.job, self.pending) if one is not None]
+        self.job = self.pending = self.resync = None
+        for one in jobs:
+            one.fail(error)
+            self._done(one)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def _send(self, job: Job, now: float) -> None:
+        ex = job.ex
+        self.job = job
+        job.started = True
+        job.phase = Phase.PROMPT if ex.prompt is not None else Phase.ANSWER
+        self.codec.begin(ex)
+        job.timer = None  # starts when the line is written
+        self.put(ex.line + ex.terminator, now)
+        if self.tracer is not None:
+            self.tracer.command(ex, now)
+
+    def put(self, data: bytes, now: float) -> None:
+        """Queue bytes for the port."""
+        if not self.output:
+            self.last_write = now
+        self.output += data
+
+    def _written(self, now: float) -> None:
+        """Start the modem's time: the output is empty."""
+        job = self.job
+        if job is None:
+            return
+        if job.phase in {Phase.ANSWER, Phase.PROMPT}:
+            job.timer = now + job.ex.timeout + self.byte_time * len(job.ex.line)
+        elif job.phase is Phase.PAYLOAD:
+            size = len(job.ex.payload) + len(job.ex.payload_end)
+            if job.position < size:
+                job.phase = Phase.SETTLE
+                job.timer = now + job.ex.payload_pause
+            else:
+                job.phase = Phase.ANSWER
+                job.timer = now + job.ex.timeout + self.byte_time * size
+
+    def _payload(self, job: Job, now: float) -> None:
+        """Hand out the payload, or its next piece."""
+        ex = job.ex
+        data = ex.payload + ex.payload_end
+        if job.position == 0:
+            self.codec.payload_sent(data)
+        end = job.position + ex.payload_chunk if ex.payload_chunk else len(data)
+        piece = data[job.position : end]
+        job.position += len(piece)
+        job.phase = Phase.PAYLOAD
+        job.timer = None
+        if self.tracer is not None:
+            self.tracer.payload(ex, piece, now)
+        if piece:
+            self.put(piece, now)
+        else:
+            self._written(now)
+
+    def _stuck(self, now: float) -> None:
+        """Give up: the port takes no bytes any more."""
+        job = self.job
+        self.output = b""
+        if job is not None:
+            self._give_up(job, now, ModemTimeoutError(f"{job.ex.text}: the modem takes no bytes (flow control?)"))
+        elif self.resync is not None:
+            self.resync.stuck(now)
+
+    def _expired(self, job: Job, now: float) -> None:
+        if job.phase is Phase.SETTLE:
+            self._payload(job, now)
+        elif job.phase is Phase.GRACE:
+            assert job.final is not None
+            self.codec.end()
+            self.job = None
+            self._virgin = False
+            rule, text, values, missing = job.final
+            came = {one.index for one in job.lines}
+            missing = tuple([index for index in missing if index not in came])
+            if missing:
+                self._doubt_exchange(job, f"{job.ex.text} was answered by {text_of(text)} alone")
+            job.settle(rule, text, values, missing)
+            self._done(job)
+        else:
+            what = "no prompt" if job.phase is Phase.PROMPT else "no answer"
+            self._give_up(job, now, ModemTimeoutError(f"{job.ex.text}: {what} within {job.ex.timeout:g} s"))
+
+    def _give_up(self, job: Job, now: float, error: BaseException) -> None:
+        """End the exchange in flight with an error; its answer may still come."""
+        self.job = None
+        self._note(now, f"given up: {error}")
+        self._doubt_exchange(job, str(error))
+        for event in self.codec.abandon():
+            self._event(event, now)
+        self.codec.end()
+        job.fail(error)
+        self._done(job)
+
+    def _doubt_exchange(self, job: Job, reason: str) -> None:
+        """Doubt the line because of an exchange, which may have left the modem waiting for payload."""
+        ex = job.ex
+        doubt = Doubt(reason, ex)
+        if ex.prompt is not None:
+            if not job.prompted:
+                self.codec.late_prompt = ex.prompt
+            doubt.data_phase(ex.input_timeout or self.recovery.input_timeout, max(self.last_write, self.last_read))
+        self.doubt = doubt
+
+    def _done(self, job: Job) -> None:
+        if self.on_done is not None:
+            self.on_done(job)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _event(self, event: ev.Event, now: float) -> None:
+        if self.tracer is not None:
+            self.tracer.event(event, self.job, now)
+        match event:
+            case ev.Final():
+                self._final(event, now)
+            case ev.Info():
+                if self.resync is None and self.job is not None:
+                    self.job.info(event)
+            case ev.Unsolicited():
+                self._unsolicited(event, now)
+            case ev.Prompt():
+                self._prompt(event, now)
+            case ev.Echo():
+                if self.echo is False:
+                    self.end_epoch("it echoes although echo was switched off", now)
+            case ev.Unknown():
+                self._unknown(event.text, now)
+            case ev.Overflow():
+                if self.job is not None:
+                    self.job.note(b"<%d bytes without a line end>" % event.size)
+            case ev.Broken():
+                self._broken(event, now)
+            case _:
+                pass
+
+    def _final(self, event: ev.Final, now: float) -> None:
+        if self.resync is not None:
+            self.resync.final(event, now)
+            return
+        job = self.job
+        if job is None:
+            return
+        rule = event.rule
+        if self.error_form is not None and self._foreign_form(rule.form):
+            self.end_epoch(f"it reports errors in a form that was not selected ({text_of(event.text)})", now)
+            return
+        if event.missing:
+            job.final = (rule, event.text, event.values, event.missing)
+            if job.phase is not Phase.PAYLOAD:
+                job.phase = Phase.GRACE
+                job.timer = now + GRACE
+            return
+        self.job = None
+        self._virgin = False
+        if self.output or (job.prompted and job.position < len(job.ex.payload) + len(job.ex.payload_end)):
+            # An answer before its payload was complete: the modem may or may not want the rest. Never pad.
+            self.output = b""
+            self._doubt_exchange(job, f"{job.ex.text} was answered before its payload was sent")
+        guard = job.ex.guard
+        if guard:
+            self.not_before = now + guard
+        job.settle(rule, event.text, event.values, ())
+        self._done(job)
+
+    def _foreign_form(self, form: str) -> bool:
+        """Whether an error came in a form of 27.007 9.1 that was not selected.
+
+        Numbers though text was selected are no sign: some modems mix. A bare ERROR is legal in any form.
+        """
+        return (form == "verbose" and self.error_form == 1) or (bool(form) and self.error_form == 0)
+
+    def _prompt(self, event: ev.Prompt, now: float) -> None:
+        job = self.job
+        if event.late or job is None:
+            doubt = self.doubt
+            if doubt is None:
+                doubt = self.doubt = Doubt("a prompt that nobody waits for")
+            own = doubt.exchange.input_timeout if doubt.exchange is not None else None
+            doubt.data_phase(own or self.recovery.input_timeout, now)
+            if self.resync is not None:
+                self.resync.prompt(now)
+            return
+        job.prompted = True
+        job.final = None
+        assert job.ex.prompt is not None
+        if job.ex.prompt.settle:
+            job.phase = Phase.SETTLE
+            job.timer = now + job.ex.prompt.settle
+        else:
+            self._payload(job, now)
+
+    def _unsolicited(self, event: ev.Unsolicited, now: float, *, complete: bool = True) -> None:
+        rule = event.rule
+        urc = Urc(rule, text_of(event.text), event.values, event.payload, complete)
+        if self.on_watch is not None:
+            for key, values in event.watches:
+                one = urc if values is event.values else Urc(rule, urc.text, values, event.payload, complete)
+                self.on_watch(key, one)
+        if rule is not None and rule.means == "boot" and not self._virgin:
+            self.end_epoch(f"it announced itself ({urc.text})", now)
+        if rule is not None and self.on_urc is not None:
+            self.on_urc(urc)
+        guard = self.grammar.guard_after_urc
+        if guard:
+            self.not_before = max(self.not_before, now + guard)
+
+    def _unknown(self, text: bytes, now: float) -> None:
+        if self.resync is not None:
+            self.resync.stray(now, result=_STRAY.fullmatch(text) is not None)
+        elif self.job is not None:
+            self.job.note(text)
+        elif _STRAY.fullmatch(text) is not None:
+            self._note(now, f"stray result {text_of(text)}")
+            if self.doubt is None:
+                self.doubt = Doubt(f"the result {text_of(text)} that nobody waits for")
+            else:
+                self.doubt.result(self.recovery.quiet, now)
+
+    def _broken(self, event: ev.Broken, now: float) -> None:
+        """Take a payload that stopped: what came of it may hold the notice of the restart that stopped it."""
+        reason = f"a payload stopped after {len(event.data)} of {event.size} bytes"
+        self._note(now, reason)
+        for piece in _BREAKS.split(event.data)[1:]:
+            rule = self.codec.boot(piece)
+            if rule is not None:
+                if not self._virgin:
+                    self.end_epoch(f"it announced itself in the middle of a payload ({text_of(piece)})", now)
+                if self.on_urc is not None:
+                    self.on_urc(Urc(rule, text_of(piece), dict(rule.constants)))
+                break
+        if event.index < 0:
+            cut = ev.Unsolicited(event.rule, event.text, event.values, event.data, event.watches)
+            self._unsolicited(cut, now, complete=False)
+            self.suspect(reason)
+        elif self.job is not None:
+            self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: {reason}"))
+
+    def _note(self, now: float, text: str) -> None:
+        if self.tracer is not None:
+            self.tracer.note(text, now)
+
+
+def _sooner(first: float | None, second: float | None) -> float | None:
+    if first is None:
+        return second
+    return first if second is None or first <= second else second
