@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
     from modemtls.sim.machine import Machine
 
 __all__ = ["COMMON_VARIANTS", "Personality", "at", "commands_of"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from modemtls.sim.command import Args, Refusal
 
 if TYPE_CHECKING:
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
     from modemtls.sim.personalities.quectel import Quectel
 
 __all__ = ["Area", "bad_parameter"]

@@ -87,8 +87,13 @@ _TLS_BG96 = (
     ("ignorelocaltime", "(0,1)"),
     ("negotiatetime", "(10-300)"),
 )
-# Where in the list the later firmware prints its three keys is not known; they are appended.
-_TLS_BG96_LATE = (*_TLS_BG96, ("sni", "(0,1)"), ("checkhost", "(0,1)"), ("ignorecertchain", "(0,1)"))
+_TLS_BG96_LATE = (  # the order of the RAK5010's output
+    *_TLS_BG96[:6],
+    ("sni", "(0,1)"),
+    ("checkhost", "(0,1)"),
+    ("ignorecertchain", "(0,1)"),
+    *_TLS_BG96[6:],
+)
 _TLS_BG95 = (
     ("sslversion", "(0-4)"),
     ("ciphersuite", f"({CIPHERS_BG95})"),

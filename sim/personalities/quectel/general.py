@@ -11,7 +11,7 @@ from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.quectel.area import Area
 
 if TYPE_CHECKING:
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
     from modemtls.sim.personalities.quectel import Quectel
 
 __all__ = ["IMEI", "General"]

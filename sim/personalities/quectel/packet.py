@@ -10,7 +10,7 @@ from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.quectel.area import Area
 
 if TYPE_CHECKING:
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
     from modemtls.sim.loop import Timer
 
 __all__ = ["Packet"]
@@ -214,9 +214,12 @@ class Packet(Area):
             return
         args = self.ip_args(job)
         args.count(1, 3)
-        context = self._context(args.number(0, *CIDS))
+        cid = args.number(0, *CIDS)
+        context = self._context(cid)
         if len(args) == 1:
-            job.info('+QIDNSCFG: {},"{}","{}"'.format(args.number(0, *CIDS), *context.dns))
+            if not context.active:  # seen in Azure/embedded-wireless-framework issue #20
+                raise self.ip_error(561, f"context {cid} is not active")
+            job.info('+QIDNSCFG: {},"{}","{}"'.format(cid, *context.dns))
         else:
             context.dns = (args.text(1), args.text(2, DNS[1]))
 

@@ -11,7 +11,7 @@ from modemtls.sim.personalities.quectel.area import Area
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
     from modemtls.sim.loop import Timer
     from modemtls.sim.personalities.quectel import Quectel
 
@@ -23,6 +23,7 @@ TAC, CELL = "1A2B", "01C3D4E5"
 OPERATOR = "Test Network"
 FIRST_URC = 0.03  # s from the host's open to RDY: opening a port flushes what came before
 URC_STEP = 0.01  # s between boot URCs
+PHONEBOOK_TIME = 1.0  # s; the manual says "later"
 PIN_TRIES, PUK_TRIES = 3, 10
 
 
@@ -74,15 +75,15 @@ class Radio(Area):
     def power_up(self, *, banner: bool) -> None:
         """Print the boot URCs and look for a network."""
         if banner:
-            delay = self._later_urcs(FIRST_URC, "RDY", "APP RDY", "+CFUN: 1")
-            self._later_urcs(delay, *self._card_urcs())
+            self._card_comes(self._later_urcs(FIRST_URC, "RDY", "APP RDY", "+CFUN: 1"))
         self._search()
 
-    def _card_urcs(self) -> list[str]:
-        state = self.card
-        if state != "READY":
-            return [f"+CPIN: {state}"]
-        return ["+CPIN: READY", "+QUSIM: 1", "+QIND: SMS DONE", "+QIND: PB DONE"]
+    def _card_comes(self, delay: float) -> None:
+        """Print what a card's state brings with it."""
+        delay = self._later_urcs(delay, f"+CPIN: {self.card}")
+        if self.card == "READY":
+            delay = self._later_urcs(delay, "+QUSIM: 1", "+QIND: SMS DONE")
+            self._later_urcs(delay + PHONEBOOK_TIME, "+QIND: PB DONE")
 
     @property
     def card(self) -> str:
@@ -126,8 +127,8 @@ class Radio(Area):
             self._try_pin(code)
         else:
             self._try_puk(code, args.text(1, "", bare=True))
-        self._later_urcs(URC_STEP, *self._card_urcs())
         self._unlocked = True
+        self._card_comes(URC_STEP)
         self._search()
 
     def _try_pin(self, code: str) -> None:
@@ -176,7 +177,7 @@ class Radio(Area):
             if level == 1:
                 if before == 0:
                     self._unlocked = self.variants["sim"] == "ready"
-                    self._later_urcs(URC_STEP, *self._card_urcs())
+                    self._card_comes(URC_STEP)
                 self._search()
             else:
                 self.module.packet.all_lost(silent=False)

@@ -5,107 +5,37 @@ Sources: BG96 SSL manual V1.0, BG96 TCP(IP) manual V1.1.
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from modemtls.sim.personalities.quectel.area import Area
-from modemtls.sim.phases import CountedPhase, StreamPhase, TextPhase
+from modemtls.sim.personalities.quectel.connection import (
+    BUFFER,
+    CLOSING,
+    CONNECTED,
+    INITIAL,
+    LISTENING,
+    OPENING,
+    PUSH,
+    TRANSPARENT,
+    Connection,
+    Piece,
+)
+from modemtls.sim.personalities.quectel.prompting import Prompting
+from modemtls.sim.phases import StreamPhase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modemtls.sim.interpreter import Job
-    from modemtls.sim.loop import Timer
-    from modemtls.sim.network import Datagrams, Listener
-    from modemtls.sim.personalities.quectel.transport import PlainTransport
+    from modemtls.sim.job import Job
 
-__all__ = [
-    "BUFFER",
-    "CLOSING",
-    "CONNECTED",
-    "INITIAL",
-    "LISTENING",
-    "OPENING",
-    "PUSH",
-    "TRANSPARENT",
-    "Connection",
-    "Sockets",
-]
+__all__ = ["IDS", "Sockets"]
 
-INITIAL, OPENING, CONNECTED, LISTENING, CLOSING = 0, 1, 2, 3, 4
-BUFFER, PUSH, TRANSPARENT = 0, 1, 2
 IDS = 12
 PUSH_SIZE = 1460  # most bytes in one push URC
 LINE_BACKLOG = 8192  # bytes towards the host above which the modem stops reading from the network
 CLOSE_TIMEOUT = 10  # s, default of QICLOSE and QSSLCLOSE
-LATE_PROMPT = 1.0  # s, for the variant
 
 
-class _Piece(NamedTuple):
-    """Received data; ``peer`` is set for a UDP service, whose datagrams stay apart."""
-
-    data: bytes
-    peer: tuple[str, int] | None
-
-
-class Connection:
-    """One id in use."""
-
-    def __init__(self, number: int, kind: str, cid: int, host: str, port: int, mode: int) -> None:
-        self.number, self.kind, self.cid, self.host, self.port, self.mode = number, kind, cid, host, port, mode
-        self.state = INITIAL
-        self.server = number
-        self.context = 0
-        self.address = host
-        self.local_port = 0
-        self.transport: PlainTransport | None = None
-        self.datagrams: Datagrams | None = None
-        self.listener: Listener | None = None
-        self.pieces: deque[_Piece] = deque()
-        self.unread = 0
-        self.total_received = 0
-        self.total_sent = 0
-        self.announced = False
-        self.close_announced = False
-        self.close_held = False
-        self.opener: Job | None = None
-        self.timer: Timer | None = None
-
-    @property
-    def boundaries(self) -> bool:
-        """Whether datagrams have to stay apart."""
-        return self.kind.startswith("UDP")
-
-    def take(self, most: int) -> _Piece:
-        """Return and forget up to ``most`` received bytes, or one whole datagram."""
-        if not self.pieces:
-            return _Piece(b"", None)
-        if self.kind == "UDP SERVICE":
-            piece = self.pieces.popleft()
-            self.unread -= len(piece.data)
-            return piece
-        out = bytearray()
-        while self.pieces and len(out) < most:
-            data = self.pieces.popleft().data
-            room = most - len(out)
-            out += data[:room]
-            if len(data) > room:
-                self.pieces.appendleft(_Piece(data[room:], None))
-            if self.boundaries:
-                break
-        self.unread -= len(out)
-        return _Piece(bytes(out), None)
-
-    def drop(self) -> None:
-        """Close everything underneath, without a word to anybody."""
-        if self.timer is not None:
-            self.timer.cancel()
-        for item in (self.transport, self.datagrams, self.listener):
-            if item is not None:
-                item.abort()
-
-
-class Sockets(Area):
+class Sockets(Prompting):
     """The ids of one family."""
 
     open_name = ""  # +QSSLOPEN
@@ -192,7 +122,7 @@ class Sockets(Area):
             if self.machine.backlog > LINE_BACKLOG and connection.transport is not None:
                 connection.transport.pause()
             return
-        connection.pieces.append(_Piece(data, peer))
+        connection.pieces.append(Piece(data, peer))
         connection.unread += len(data)
         if connection.mode == PUSH:
             self._push(connection)
@@ -208,7 +138,7 @@ class Sockets(Area):
         del connection
         return ""
 
-    def push_header(self, connection: Connection, piece: _Piece) -> str:
+    def push_header(self, connection: Connection, piece: Piece) -> str:
         """Return the push URC for a piece."""
         return f'{self.urc_name}: "recv",{connection.number},{len(piece.data)}'
 
@@ -233,7 +163,7 @@ class Sockets(Area):
             elif connection.mode == PUSH and connection.pieces:
                 self._push(connection)
 
-    def read(self, connection: Connection, most: int) -> _Piece:
+    def read(self, connection: Connection, most: int) -> Piece:
         """Return buffered data, re-arm the URC, let the network go on."""
         piece = connection.take(most)
         if not connection.pieces and (not piece.data or self.variants["recv-again"] == "empty"):
@@ -339,47 +269,6 @@ class Sockets(Area):
         connection.transport = transport
 
     # --- sending ----------------------------------------------------------------------------------
-
-    def prompt(
-        self, job: Job, connection: Connection, length: int | None, done: Callable[[bytes], None], *, echo: bool
-    ) -> None:
-        """Ask for ``length`` bytes, or for text up to Ctrl-Z, and hand them to ``done``."""
-        interpreter = self.machine.interpreter
-        limit: float | None = self.variants.number("send-timeout") or None
-        back = interpreter.send if echo and interpreter.settings.echo else None
-
-        def finished(data: bytes) -> None:
-            self.trace.received(data)
-            interpreter.leave()
-            done(data)
-
-        def expired(_: bytes = b"") -> None:
-            interpreter.leave()
-            job.refuse(self.ip_error(571, f"id {connection.number}: nothing typed for {limit:g} s at the prompt"))
-
-        def cancelled() -> None:
-            interpreter.leave()
-            if self.variants["esc-result"] == "OK":
-                job.ok()
-            else:
-                job.refuse(self.ip_error(571, "cancelled"))
-
-        text = {"no-space": b"\r\n>", "crlf-after": b"\r\n>\r\n"}.get(self.variants["prompt"], b"\r\n> ")
-        job.defer()
-        if self.variants["prompt"] == "late":
-            self.loop.call_later(LATE_PROMPT, lambda: None if job.done else interpreter.send(text))
-        else:
-            interpreter.send(text)
-        if length is None:
-            most = int(self.variants["send-max"])
-            interpreter.enter(
-                TextPhase(self.loop, most, finished, idle=limit, cancelled=cancelled, expired=expired, echo=back),
-                data_mode=False,
-            )
-        else:
-            interpreter.enter(
-                CountedPhase(self.loop, length, finished, idle=limit, expired=expired, echo=back), data_mode=False
-            )
 
     def sendable(self, number: int) -> Connection:
         """Return the connection to send on, or refuse."""

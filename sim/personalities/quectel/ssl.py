@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from modemtls.sim.command import Form, Refusal
 from modemtls.sim.personalities.base import at
-from modemtls.sim.personalities.quectel.sockets import BUFFER, IDS, INITIAL, Connection, Sockets
+from modemtls.sim.personalities.quectel.connection import BUFFER, INITIAL, Connection
+from modemtls.sim.personalities.quectel.sockets import IDS, Sockets
 from modemtls.sim.personalities.quectel.tlsconfig import CONTEXTS, ConfigurationError
 from modemtls.sim.personalities.quectel.transport import TlsTransport
 
 if TYPE_CHECKING:
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
 
 __all__ = ["Ssl"]
 
@@ -88,7 +89,7 @@ class Ssl(Sockets):
         length = args.number(1, 1, int(self.variants["send-max"])) if len(args) == 2 else None
         connection = self.sendable(number)
         echo = self.module.tcp.echo if self.variants.on("qisde-ssl") else True
-        self.prompt(job, connection, length, lambda data: self.transmit(job, connection, data), echo=echo)
+        self.prompt(job, connection.number, length, lambda data: self.transmit(job, connection, data), echo=echo)
 
     @at("+QSSLRECV")
     def _receive(self, job: Job) -> None:

@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING
 
 from modemtls.sim.command import Form, Refusal
 from modemtls.sim.personalities.base import at
-from modemtls.sim.personalities.quectel.sockets import (
-    BUFFER,
-    CONNECTED,
-    IDS,
-    TRANSPARENT,
-    Connection,
-    Sockets,
-    _Piece,
-)
+from modemtls.sim.personalities.quectel.connection import BUFFER, CONNECTED, TRANSPARENT, Connection
+from modemtls.sim.personalities.quectel.sockets import IDS, Sockets
 from modemtls.sim.personalities.quectel.transport import PlainTransport
 
 if TYPE_CHECKING:
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
     from modemtls.sim.network import Stream
     from modemtls.sim.personalities.quectel import Quectel
+    from modemtls.sim.personalities.quectel.connection import Piece
 
 __all__ = ["Tcp"]
 
@@ -156,7 +150,9 @@ class Tcp(Sockets):
             peer = self.machine.network.target(args.text(2), args.number(3, 1, 65535))
         else:
             args.count(1, 2)
-        self.prompt(job, connection, length, lambda data: self.transmit(job, connection, data, peer), echo=self.echo)
+        self.prompt(
+            job, connection.number, length, lambda data: self.transmit(job, connection, data, peer), echo=self.echo
+        )
 
     def _acknowledged(self, job: Job, number: int) -> None:
         connection = self.table.get(number)
@@ -215,7 +211,7 @@ class Tcp(Sockets):
         """Return the length with ``recvind``."""
         return f",{connection.unread}" if self._config["recvind"] == "1" else ""
 
-    def push_header(self, connection: Connection, piece: _Piece) -> str:
+    def push_header(self, connection: Connection, piece: Piece) -> str:
         """Add the sender of a datagram of a UDP service."""
         peer = f',"{piece.peer[0]}",{piece.peer[1]}' if piece.peer and connection.kind == "UDP SERVICE" else ""
         return super().push_header(connection, piece) + peer

@@ -11,7 +11,7 @@ from modemtls.sim.personalities.quectel.area import Area
 
 if TYPE_CHECKING:
     from modemtls.sim.command import Args
-    from modemtls.sim.interpreter import Job
+    from modemtls.sim.job import Job
     from modemtls.tlsengine import ClientSettings
 
 __all__ = ["ConfigurationError", "TlsConfig"]
