@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from modemtls.at.recovery import STANDARD_RECOVERY
 from modemtls.errors import (
     CommandError,
     ModemError,
@@ -19,7 +20,7 @@ from modemtls.modem.bringup import Bringup
 from modemtls.modem.clock import ClockState, HostTime, set_clock
 from modemtls.modem.contexts import ContextPool
 from modemtls.modem.credentials import CredentialStore
-from modemtls.modem.identify import Listener, ask, errors_as, greet
+from modemtls.modem.identify import ask, errors_as, greet
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.slots import SlotTable
 from modemtls.modem.sockets import Sockets
@@ -100,7 +101,6 @@ class AttachedModem:
         settings: Settings,
         identity: Identity,
         *,
-        listener: Listener | None = None,
         progress: Progress | None = None,
         time: HostTime | None = None,
     ) -> None:
@@ -112,7 +112,6 @@ class AttachedModem:
         self.settings = settings
         self.identity = identity
         self.clock = ClockState(None, "not looked at yet")
-        self._listener = listener or Listener(None)
         self._time = time or HostTime()
         self._tell = progress or (lambda step, detail: None)  # noqa: ARG005
         self._turn = Turn("bring-up")
@@ -303,7 +302,7 @@ class AttachedModem:
     def _wait_for_boot(self, deadline: float | None) -> None:
         until = self.now() + self.profile.line.boot_time
         try:
-            greet(self.channel, self._listener, until=until if deadline is None else min(until, deadline))
+            greet(self.channel, until=until if deadline is None else min(until, deadline))
         except NotAModemError as error:
             raise ModemTimeoutError(f"modem: it restarted and does not answer since: {error}") from error
 
@@ -539,7 +538,7 @@ def attach(
 
     tell = progress or (lambda step, detail: None)  # noqa: ARG005
     tell("port", f"opening {port}")
-    channel, listener = find(port, settings, trace)
+    channel = find(port, settings, trace)
     try:
         deadline = channel.clock() + settings.timeout
         tell("modem", "asking what it is")
@@ -547,12 +546,10 @@ def attach(
         identity = ask(channel, deadline=deadline)
         profile = select(channel, identity, settings.profile, deadline=deadline)
         tell("modem", f"{identity}: profile {profile.name}")
-        profile = profile.variant(model=identity.model, firmware=identity.revision)
+        profile = profile.fitted(model=identity.model, firmware=identity.revision)
         channel.set_grammar(profile.grammar)
-        channel.recovery = profile.recovery
-        return AttachedModem(
-            port, channel, Runner(channel, profile), settings, identity, listener=listener, progress=progress
-        )
+        channel.recovery = profile.recovery or STANDARD_RECOVERY
+        return AttachedModem(port, channel, Runner(channel, profile), settings, identity, progress=progress)
     except BaseException:
         channel.close()
         raise

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
+import os
+import re
+import select as select_module
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +16,7 @@ from modemtls.at.channel import Channel
 from modemtls.at.exchange import Exchange, Expected
 from modemtls.at.port import open_port
 from modemtls.errors import ConfigurationError, ModemError, NotAModemError
-from modemtls.modem.identify import QUICK_RECOVERY, Listener, baudrates, greet
+from modemtls.modem.identify import QUICK_RECOVERY, baudrates, greet
 from modemtls.profile import bundled, load
 
 if TYPE_CHECKING:
@@ -28,7 +32,8 @@ __all__ = ["find", "is_serial_line", "select"]
 
 logger = logging.getLogger(__name__)
 
-Opener = "Callable[..., Port]"
+_LISTENING = 0.3  # s; what answers a bare AT at all begins to within this time
+_MAX_HEARD = 4096
 
 
 def is_serial_line(name: str) -> bool:
@@ -42,33 +47,68 @@ def is_serial_line(name: str) -> bool:
 
 def find(
     name: str, settings: Settings, trace: Trace | None = None, *, opener: Callable[..., Port] = open_port
-) -> tuple[Channel, Listener]:
+) -> Channel:
     """Open the port and have the modem answer, at the baud rate that was asked for or that is found.
 
     Raises :class:`PortError` and its kinds; :class:`NotAModemError`, with what came instead and the rates tried.
     """
     tried: list[int] = []
-    reasons: list[str] = []
+    told = ""
     for rate in baudrates(settings.baudrate, serial_line=is_serial_line(name)):
-        listener = Listener(trace)
-        channel = Channel(opener(name, rate, rtscts=settings.rtscts), trace=listener, recovery=QUICK_RECOVERY)
+        port = opener(name, rate, rtscts=settings.rtscts)
+        spare = os.dup(port.fileno())  # to listen once more when the channel has gone
         tried.append(rate)
         try:
-            greet(channel, listener, attempts=1 if reasons else 2)
-        except NotAModemError as error:
-            channel.close()
-            reasons.append(error.message)
-            logger.info("%s at %d bit/s: %s", name, rate, error)
-            if "sends back" in error.message or "refuses" in error.message:
-                break  # the rate is right
-        except BaseException:
-            channel.close()
-            raise
-        else:
-            return channel, listener
-    told = next((one for one in reasons if "nothing" not in one), reasons[0])
-    rates = ", ".join(map(str, tried))
-    raise NotAModemError(f"{name}: no modem there: {told} (tried {rates} bit/s)")
+            channel = Channel(port, trace=trace, recovery=QUICK_RECOVERY)
+            try:
+                greet(channel, attempts=1 if told else 2)
+            except NotAModemError as error:
+                channel.close()
+                what, final = _diagnose(spare, error.message)
+                logger.info("%s at %d bit/s: %s", name, rate, what)
+                told = what if not told or told == _SILENCE else told
+                if final:
+                    break
+            except BaseException:
+                channel.close()
+                raise
+            else:
+                return channel
+        finally:
+            os.close(spare)
+    raise NotAModemError(f"{name}: no modem there: {told} (tried {', '.join(map(str, tried))} bit/s)")
+
+
+_SILENCE = "nothing answers"
+
+
+def _diagnose(handle: int, refusal: str) -> tuple[str, bool]:
+    """Tell what comes from a port in answer to a bare AT, and whether another baud rate cannot help."""
+    heard = _listen(handle)
+    if not heard.strip(b"\r\n\0"):
+        return refusal, refusal != _SILENCE
+    if not heard.replace(b"AT", b"").strip(b"\r\n\0"):
+        return "it only sends back what it is sent", True
+    if re.search(rb"[^\x09\x0a\x0d\x20-\x7e]", heard):
+        return f"what comes is no text (wrong baud rate?): {heard[:12].hex(' ')}", False
+    if refusal != _SILENCE:
+        return refusal, True
+    return f"what comes is no answer to AT commands: {heard[:40].decode('ascii', 'replace')!r}", False
+
+
+def _listen(handle: int) -> bytes:
+    heard = b""
+    end = time.monotonic() + _LISTENING
+    with contextlib.suppress(OSError):
+        os.write(handle, b"AT\r")
+        poll = select_module.poll()
+        poll.register(handle, select_module.POLLIN)
+        while len(heard) < _MAX_HEARD and poll.poll(max(0, 1000 * (end - time.monotonic()))):
+            piece = os.read(handle, _MAX_HEARD)
+            if not piece:
+                break
+            heard += piece
+    return heard
 
 
 def select(channel: Channel, identity: Identity, wanted: str | None, *, deadline: float | None = None) -> Profile:

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Reply
-    from modemtls.at.trace import Trace, TraceRecord
 
-__all__ = ["BAUDRATES", "QUICK_RECOVERY", "Identity", "Listener", "ask", "baudrates", "errors_as", "greet"]
+__all__ = ["BAUDRATES", "QUICK_RECOVERY", "Identity", "ask", "baudrates", "errors_as", "greet"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,26 +70,11 @@ class Identity:
         return f"{named or 'a modem that does not say its name'}" + (f", {self.revision}" if self.revision else "")
 
 
-class Listener:
-    """A trace that remembers whether anything came, and passes everything on."""
-
-    def __init__(self, trace: Trace | None) -> None:
-        self._trace = trace
-        self.received = bytearray()
-
-    def __call__(self, record: TraceRecord, /) -> None:
-        """Take one record."""
-        if record.direction == "in" and len(self.received) < 4096:
-            self.received += record.data
-        if self._trace is not None:
-            self._trace(record)
-
-
-def greet(channel: Channel, listener: Listener, *, attempts: int = 2, until: float | None = None) -> None:
+def greet(channel: Channel, *, attempts: int = 2, until: float | None = None) -> None:
     """Have the modem answer, without echo and in words.
 
-    Tried ``attempts`` times, and on until the time ``until``. Raises :class:`NotAModemError` that says what came instead;
-    with :data:`QUICK_RECOVERY` a silent line costs some 1.1 s an attempt.
+    Tried ``attempts`` times, and on until the time ``until``. Raises :class:`NotAModemError`. With
+    :data:`QUICK_RECOVERY` a silent line costs some 1.1 s an attempt.
     """
     reply: Reply | None = None
     while attempts > 0 or (until is not None and channel.clock() < until):
@@ -103,20 +87,9 @@ def greet(channel: Channel, listener: Listener, *, attempts: int = 2, until: flo
             channel.echo = False
             return
         channel.wait(lambda: False, channel.clock() + _GREETING_PAUSE)
-    raise NotAModemError(_describe(bytes(listener.received), reply))
-
-
-def _describe(received: bytes, reply: Reply | None) -> str:
     if reply is not None:
-        return f"it refuses even the simplest command ({_GREETING.decode()}: {reply.final})"
-    if not received.strip(b"\r\n\0"):
-        return "nothing answers"
-    if not re.sub(rb"ATE0Q0V1|AT|\+C(?:MEE|FUN)\?|[\r\n\0]", b"", received):
-        return "it only sends back what it is sent"
-    sample = received[:16].hex(" ")
-    if re.search(rb"[^\x09\x0a\x0d\x20-\x7e]", received):
-        return f"what comes is no text (wrong baud rate?): {sample}"
-    return f"what comes is no answer to AT commands: {received[:40].decode('ascii', 'replace')!r}"
+        raise NotAModemError(f"it refuses even the simplest command ({_GREETING.decode()}: {reply.final})")
+    raise NotAModemError("nothing answers")
 
 
 def errors_as(channel: Channel, form: int, *, deadline: float | None = None) -> None:

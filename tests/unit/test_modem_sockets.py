@@ -25,7 +25,9 @@ class Bench:
         self.host = FakeHost(**{"tls_open": Answer(), "tls_close": Answer(), "tls_send": Answer(), **on})
         self.background = []
         self.changes = []
-        self.table = SlotTable({"tls": numbers, "tcp": ()}, now=self.host.now, stray=lambda f, n: self.sockets.stray(f, n))
+        self.table = SlotTable(
+            {"tls": numbers, "tcp": ()}, now=self.host.now, stray=lambda f, n: self.sockets.stray(f, n)
+        )
         self.table.begin_epoch(1, "")
         self.sockets = Sockets(
             self.host,

@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import errno
+from datetime import UTC, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from modemtls.at.exchange import Reply, Urc
+from modemtls.at.grammar import Outcome, UrcRule, compile_pattern
+from modemtls.errors import (
+    CommandError,
+    ModemError,
+    ModemRestartedError,
+    ModemTimeoutError,
+    PdpError,
+    RegistrationError,
+)
+from modemtls.modem.attached import AttachedModem
+from modemtls.modem.clock import BUILD_DATE, HostTime, format_clock
+from modemtls.modem.identify import Identity
+from modemtls.modem.settings import Settings, TlsSettings
+from tests.support.modem_fakes import Answer, FakeHost, refusal
+
+NOW = BUILD_DATE + timedelta(days=30)
+TLS = TlsSettings(version=3, suites=("0XFFFF",), ca="mtls-ca")
+
+USUAL = {
+    "setup": Answer(),
+    "probe": Answer(),
+    "sim_state": Answer(values={"state": "ready"}),
+    "radio_state": Answer(values={"level": 1}),
+    "radio_on": Answer(),
+    "registration": Answer(rows=[{"stat": "home", "technology": "lte-m"}]),
+    "registration_notify": Answer(),
+    "pdp_list": Answer(rows=[{"pdp": 1, "address": "10.0.0.1"}]),
+    "pdp_read": Answer(values={"apn": "a"}),
+    "pdp_configure": Answer(),
+    "pdp_activate": Answer(),
+    "pdp_deactivate": Answer(),
+    "clock_read": Answer(values={"clock": format_clock(NOW)}),
+    "clock_set": Answer(),
+    "tls_list": Answer(),
+    "tcp_list": Answer(),
+    "tls_configure": Answer(),
+    "tls_verify": Answer(),
+    "tls_open": Answer(),
+    "tls_close": Answer(),
+    "tcp_open": Answer(),
+    "tcp_close": Answer(),
+    "tls_send": Answer(),
+}
+
+
+class FakeChannel:
+    def __init__(self, host):
+        self._host = host
+        self.clock = host.now
+        self.wait = host.wait
+        self.recovery = None
+        self.echo = None
+        self.error_form = None
+        self.closed_reason = None
+        self.exchanges = []
+        self.background = []
+        self.on_urc = self.on_epoch = None
+        self.dead = False
+
+    @property
+    def epoch(self):
+        return self._host.epoch
+
+    def exchange(self, ex, *, deadline=None, on_orphan=None):
+        self.exchanges.append(ex.line)
+        if self.dead:
+            self._host.time += 1
+            raise ModemTimeoutError("no answer")
+        return Reply(Outcome.OK, "OK")
+
+    def defer(self, work):
+        self.background.append(work)
+
+    def notify(self):
+        pass
+
+    def close(self, reason=None):
+        self.closed_reason = self.closed_reason or ModemError("closed")
+
+    def end_epoch(self, reason):
+        self._host.epoch += 1
+        self.echo = None
+        self.on_epoch(reason)
+
+    def urc(self, means, family=None, payload=None, **values):
+        rule = UrcRule(compile_pattern("URC"), means, family)
+        if means == "boot":
+            self.end_epoch("it announced itself")
+        self.on_urc(Urc(rule, "URC", values, payload))
+
+
+class Bench:
+    def __init__(self, settings=None, synchronised=True, **on):
+        self.host = FakeHost(**{**USUAL, **on})
+        self.channel = FakeChannel(self.host)
+        profile = SimpleNamespace(
+            name="test",
+            limits={"tls_sockets": (0, 1, 2), "tcp_sockets": (0, 1), "contexts": (0, 1), "pdp_contexts": (1, 2)},
+            behaviour={},
+            programs=self.host.on,
+            line=SimpleNamespace(cmee=1, boot_time=20.0),
+        )
+        runner = SimpleNamespace(run=self.host.run, profile=profile, capabilities={}, on_urc=lambda urc: urc.values)
+        self.told = []
+        self.modem = AttachedModem(
+            "/dev/ttyX",
+            self.channel,
+            runner,
+            settings or Settings(),
+            Identity("Maker", "M1", "R2"),
+            progress=lambda step, detail: self.told.append(step),
+            time=HostTime(now=lambda: NOW, synchronised=lambda: synchronised),
+        )
+
+    def connect(self, settings=TLS):
+        self.modem.ensure_up()
+        with self.modem.contexts.lease(settings) as lease:
+            return self.modem.open_tls("h.example", 443, lease)
+
+    def later(self):
+        while self.channel.background:
+            self.channel.background.pop(0)()
+
+    def new(self):
+        """Operations and standard commands since the last call."""
+        calls = [*self.channel.exchanges, *self.host.ops()]
+        self.channel.exchanges.clear()
+        self.host.calls.clear()
+        return calls
+
+
+def test_bring_up_in_order_and_once():
+    bench = Bench()
+    bench.modem.ensure_up()
+    assert bench.channel.exchanges == [b"ATE0Q0V1", b"AT+CMEE=1"]
+    assert (bench.channel.echo, bench.channel.error_form) == (False, 1)
+    assert bench.host.ops() == [
+        "setup",
+        "probe",
+        "sim_state",
+        "radio_state",
+        "registration_notify",
+        "registration",
+        "pdp_list",
+        "tls_list",
+        "tcp_list",
+        "clock_read",
+    ]
+    bench.new()
+    bench.modem.ensure_up()
+    bench.modem.ensure_ready()
+    assert bench.new() == []
+    assert bench.told[0] == "modem"
+
+
+def test_connecting_again_with_everything_in_place_costs_one_command():
+    bench = Bench()
+    bench.modem.close_socket(bench.connect())
+    bench.new()
+    bench.connect()
+    assert bench.new() == ["tls_open"]
+
+
+def test_ready_needs_no_sim_and_no_network():
+    bench = Bench(sim_state=refusal("sim_absent", 10), registration=refusal("network"))
+    bench.modem.ensure_ready()
+    assert "sim_state" not in bench.new()
+
+
+@pytest.mark.parametrize(
+    ("op", "error", "says"),
+    [
+        ("setup", CommandError, "modem: "),
+        ("sim_state", ModemError, "SIM: "),
+        ("radio_state", ModemError, "radio: "),
+        ("registration", RegistrationError, "registration: "),
+        ("pdp_list", PdpError, "PDP context"),
+        ("tls_list", CommandError, "sockets: "),
+    ],
+)
+def test_each_steps_failure_says_which_step_and_why_and_can_be_tried_again(op, error, says):
+    bench = Bench()
+    bench.host.on[op] = refusal("not_allowed", 3, "operation not allowed")
+    with pytest.raises(error, match=f"^{says}.*operation not allowed"):
+        bench.modem.ensure_up()
+    bench.host.on[op] = USUAL[op]
+    bench.modem.ensure_up()
+
+
+@pytest.mark.parametrize("op", ["setup", "sim_state", "registration", "pdp_list", "clock_read", "tls_list"])
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), ModemTimeoutError("no answer")])
+def test_an_interrupt_at_any_step_leaves_it_usable(op, interruption):
+    bench = Bench(**{op: [interruption, USUAL[op]]})
+    if op == "clock_read" and isinstance(interruption, ModemTimeoutError):
+        bench.modem.ensure_up()  # a clock that does not answer is only an error where dates are checked
+        return
+    with pytest.raises(type(interruption)):
+        bench.modem.ensure_up()
+    bench.connect()
+
+
+def test_a_restart_in_the_middle_begins_again_and_not_for_ever():
+    bench = Bench()
+
+    def restarts(given):
+        bench.channel.end_epoch("RDY")
+        raise ModemRestartedError("the modem restarted: RDY")
+
+    bench.host.on["registration"] = [restarts, USUAL["registration"]]
+    bench.modem.ensure_up()
+    assert bench.host.count("setup") == 2
+    assert bench.host.count("sim_state") == 2
+    bench = Bench(registration=restarts)
+    bench.host.on["registration"] = lambda given: (bench.channel.end_epoch("RDY"), Answer(rows=[{"stat": "home"}]))[1]
+    with pytest.raises(ModemRestartedError, match="given up after 3 restarts"):
+        bench.modem.ensure_up()
+
+
+def test_a_restart_means_everything_anew():
+    bench = Bench()
+    slot = bench.connect()
+    bench.channel.urc("boot")
+    with pytest.raises(ModemRestartedError):
+        bench.modem.run(slot, "send", {"data": b"x", "size": 1})
+    bench.new()
+    bench.connect()
+    calls = bench.new()
+    assert calls[:3] == [b"ATE0Q0V1", b"AT+CMEE=1", "setup"]
+    assert calls[-3:] == ["tls_configure", "tls_verify", "tls_open"]
+
+
+def test_a_lease_of_before_a_restart_opens_nothing():
+    bench = Bench()
+    bench.modem.ensure_up()
+    lease = bench.modem.contexts.lease(TLS)
+    bench.channel.urc("boot")
+    with pytest.raises(ModemRestartedError):
+        bench.modem.open_tls("h.example", 443, lease)
+    assert bench.host.count("tls_open") == 0
+
+
+def test_a_modem_that_does_not_come_back_is_told_in_bounded_time():
+    bench = Bench()
+    bench.modem.ensure_up()
+    bench.channel.urc("boot")
+    bench.channel.dead = True
+    begun = bench.host.time
+    with pytest.raises(ModemTimeoutError, match="does not answer since"):
+        bench.modem.ensure_up()
+    assert bench.host.time - begun < 30
+
+
+def test_a_lost_bearer_is_brought_back_without_the_rest():
+    bench = Bench()
+    slot = bench.connect()
+    bench.channel.urc("network_lost", pdp=2)
+    bench.modem.run(slot, "send", {"data": b"x", "size": 1})
+    bench.channel.urc("network_lost", pdp=1)
+    with pytest.raises(PdpError, match="the network ended PDP context 1"):
+        bench.modem.run(slot, "send", {"data": b"x", "size": 1})
+    bench.new()
+    bench.host.on["pdp_list"] = Answer()
+    bench.modem.ensure_up()
+    assert bench.new() == ["registration", "pdp_list", "pdp_activate"]
+
+
+def test_an_open_refused_for_want_of_a_bearer_is_tried_once_more_after_a_look():
+    bench = Bench(tls_open=[refusal("pdp_lost", 570), Answer()])
+    bench.connect()
+    assert bench.host.count("tls_open") == 2
+    bench = Bench(tls_open=refusal("pdp_failed", 561))
+    with pytest.raises(CommandError):
+        bench.connect()
+    assert bench.host.count("tls_open") == 2
+
+
+def test_a_wrong_clock_is_an_error_only_where_dates_are_checked():
+    early = Answer(values={"clock": "80/01/06,00:00:00+00"})
+    bench = Bench(synchronised=False, clock_read=early)
+    with pytest.raises(ModemError, match=r"clock: certificates' dates cannot be checked: .*1980-01-06"):
+        bench.connect()
+    assert bench.host.count("tls_open") == 0
+    bench.connect(TlsSettings(version=3, suites=(), check_dates=False))
+    bench.host.on["clock_read"] = Answer(values={"clock": format_clock(NOW.astimezone(UTC))})
+    bench.connect()  # it is looked at again: the network may have told the time meanwhile
+
+
+def test_foreign_sockets_are_left_alone():
+    bench = Bench(tls_list=Answer(rows=[{"socket": 0, "context": 1}]))
+    slot = bench.connect()
+    assert slot.number == 1
+    assert bench.host.count("tls_close") == 0
+    assert bench.host.calls[-1][1]["context"] == 0  # 1 is in use by the foreign one
+
+
+def test_take_over_closes_foreign_sockets():
+    bench = Bench(Settings(take_over=True), tls_list=[Answer(rows=[{"socket": 0, "context": 1}]), Answer()])
+    assert bench.connect().number == 0
+    assert ("tls_close", {"socket": 0}) in bench.host.calls
+
+
+def test_urcs_reach_the_sockets():
+    bench = Bench()
+    slot = bench.connect()
+    told = []
+    slot.listener = lambda: told.append(1)
+    bench.channel.urc("data", "tls", socket=slot.number)
+    assert slot.data_pending
+    bench.channel.urc("data", "tls", b"pushed", socket=slot.number, length=6)
+    assert slot.take(10) == b"pushed"
+    bench.channel.urc("closed", "tls", socket=slot.number)
+    assert slot.closed
+    assert len(told) == 3
+    bench.channel.urc("noise")
+    bench.channel.on_urc(Urc(None, "a line that only a watch knows", {}))
+
+
+def test_a_powered_down_modem_has_lost_its_sockets():
+    bench = Bench()
+    slot = bench.connect()
+    bench.channel.urc("power_down")
+    with pytest.raises(ModemRestartedError):
+        slot.check()
+
+
+def test_a_pulled_sim_is_looked_at_again():
+    bench = Bench()
+    bench.modem.ensure_up()
+    bench.channel.urc("sim", state="absent")
+    bench.host.on["sim_state"] = Answer(values={"state": "absent"})
+    with pytest.raises(ModemError, match="SIM: none is inserted"):
+        bench.modem.ensure_up()
+
+
+def test_a_connection_nobody_waits_for_is_closed_in_the_background():
+    bench = Bench(tls_open=[KeyboardInterrupt(), Answer()])
+    with pytest.raises(KeyboardInterrupt):
+        bench.connect()
+    bench.later()
+    bench.channel.urc("opened", "tls", socket=0, error=0)
+    bench.later()
+    assert bench.host.count("tls_close") == 2
+    bench.connect()
+
+
+def test_closing_the_modem_closes_its_sockets_and_the_port():
+    bench = Bench()
+    slot = bench.connect()
+    bench.modem.close()
+    assert bench.host.calls[-1] == ("tls_close", {"socket": slot.number})
+    assert bench.channel.closed_reason is not None
+    bench.modem.close()
+
+
+def test_info_and_status():
+    bench = Bench(
+        info=Answer(values={"imei": "86", "iccid": None}),
+        signal=Answer(values={"rssi": 20}),
+        operator=refusal("network"),
+        registration=Answer(rows=[{"stat": "denied"}, {"stat": "roaming", "technology": "lte-m"}]),
+    )
+    assert bench.modem.info() == {"manufacturer": "Maker", "model": "M1", "revision": "R2", "imei": "86"}
+    bench.new()
+    bench.modem.info()
+    assert bench.new() == []
+    status = bench.modem.status()
+    assert (status.sim, status.registration, status.technology) == ("ready", "roaming", "lte-m")
+    assert (status.signal, status.operator, status.pdp, status.address) == (-73, None, 1, "10.0.0.1")
+
+
+def test_one_socket_too_many_is_a_clear_error():
+    bench = Bench()
+    for _ in range(3):
+        bench.connect()
+    with pytest.raises(ModemError, match="all 3 tls sockets") as caught:
+        bench.connect()
+    assert caught.value.errno == errno.EMFILE

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from modemtls.at.exchange import Exchange
+from modemtls.at.grammar import compile_pattern
+from modemtls.at.port import FdPort
+from modemtls.errors import ConfigurationError, NotAModemError, PortBusyError
+from modemtls.modem import finding, identify
+from modemtls.modem.finding import find, select
+from modemtls.modem.identify import Identity, ask, errors_as
+from modemtls.modem.settings import Settings
+from modemtls.profile.model import Identify, Question
+
+
+class Far:
+    """The far end of a port: `say(line) -> bytes` answers each line; `byte` answers each piece as it comes."""
+
+    def __init__(self, say=None, piece=None):
+        self.say = say
+        self.piece = piece
+        self.rates = []
+        self.lines = []
+        self.deaf_but_at = None
+        self._threads = []
+        self._sockets = []
+
+    def open(self, name, rate, *, rtscts=False):
+        self.rates.append(rate)
+        ours, theirs = socket.socketpair()
+        self._sockets.append(theirs)
+        thread = threading.Thread(target=self._serve, args=(theirs, rate))
+        thread.start()
+        self._threads.append(thread)
+        return FdPort(name, ours.detach())
+
+    def _serve(self, wire, rate):
+        buffer = b""
+        while True:
+            try:
+                data = wire.recv(4096)
+            except OSError:
+                return
+            if not data:
+                return
+            if self.deaf_but_at not in {None, rate}:
+                wire.sendall(b"\xff\x80" * len(data))
+                continue
+            if self.piece is not None:
+                wire.sendall(self.piece(data))
+                continue
+            buffer += data
+            while b"\r" in buffer and self.say is not None:
+                line, _, buffer = buffer.partition(b"\r")
+                self.lines.append(line)
+                wire.sendall(self.say(line))
+
+    def close(self):
+        for wire in self._sockets:
+            wire.close()
+        for thread in self._threads:
+            thread.join(5)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Everything at a twentieth of the time."""
+    quick = dataclasses.replace(
+        identify.QUICK_RECOVERY,
+        probes=tuple(dataclasses.replace(one, timeout=0.05) for one in identify.QUICK_RECOVERY.probes),
+        quiet=0.01,
+    )
+    monkeypatch.setattr(finding, "QUICK_RECOVERY", quick)
+    monkeypatch.setattr(identify, "_GREETING_TIME", 0.1)
+    monkeypatch.setattr(finding, "_LISTENING", 0.05)
+    monkeypatch.setattr(identify, "_GREETING_PAUSE", 0.01)
+
+
+class Plain:
+    """A modem's interpreter, as far as V.250 and 27.007 go."""
+
+    def __init__(self, echo=True, verbose=True, quiet=False, **answers):
+        self.echo, self.verbose, self.quiet = echo, verbose, quiet
+        self.answers = {
+            "+CGMI": ["Maker"],
+            "+CGMM": ["M95-X"],
+            "+CGMR": ["M95R01A02"],
+            "+CMEE?": ["+CMEE: 0"],
+            "+CFUN?": ["+CFUN: 1"],
+            **answers,
+        }
+        self.before = b""  # unsolicited, put out in front of the next answer's information text
+
+    def __call__(self, line):
+        out = line + b"\r" if self.echo else b""
+        text = line.decode("latin-1").upper()
+        if not text.startswith("AT"):
+            return out + self.result("ERROR")
+        rest = text[2:]
+        while rest[:1] in {"E", "Q", "V"}:
+            value = rest[1:2] == "1"
+            match rest[0]:
+                case "E":
+                    self.echo = value
+                case "Q":
+                    self.quiet = value
+                case "V":
+                    self.verbose = value
+            rest = rest[2:]
+        if not rest or rest.startswith("+CMEE="):
+            return out + self.result("OK")
+        lines = self.answers.get(rest)
+        if lines is None:
+            return out + self.result("ERROR")
+        before, self.before = self.before, b""
+        end = b"\r\n"
+        info = b"".join((end if self.verbose else b"") + one.encode() + end for one in lines)
+        return out + before + info + self.result("OK")
+
+    def result(self, word):
+        if self.quiet:
+            return b""
+        return f"\r\n{word}\r\n".encode() if self.verbose else {"OK": b"0\r", "ERROR": b"4\r"}[word]
+
+
+@pytest.fixture
+def attach():
+    far = []
+    channels = []
+
+    def start(say=None, *, piece=None, name="/dev/pts/99", settings=None, only_at=None):
+        one = Far(say, piece)
+        one.deaf_but_at = only_at
+        far.append(one)
+        start.far = one
+        channel = find(name, settings or Settings(), opener=one.open)
+        channels.append(channel)
+        return channel
+
+    yield start
+    for channel in channels:
+        channel.close()
+    for one in far:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    "modem",
+    [{}, {"echo": False}, {"verbose": False}, {"quiet": True}, {"verbose": False, "quiet": True, "echo": False}],
+)
+def test_a_modem_answers_whatever_a_predecessor_left_it_with(attach, modem):
+    plain = Plain(**modem)
+    channel = attach(plain)
+    errors_as(channel, 1)
+    assert ask(channel) == Identity("Maker", "M95-X", "M95R01A02", ("Maker", "M95-X", "M95R01A02"))
+    assert (plain.echo, plain.verbose, plain.quiet) == (False, True, False)
+    assert (channel.echo, channel.error_form) == (False, 1)
+
+
+def test_a_half_typed_line_of_a_predecessor_does_no_harm(attach):
+    plain = Plain()
+    first = [b"AT+HALF"]
+    channel = attach(lambda line: plain((first.pop() if first else b"") + line))
+    assert ask(channel).model == "M95-X"
+
+
+@pytest.mark.parametrize(
+    ("far", "says"),
+    [
+        ({}, "nothing answers"),
+        ({"piece": lambda data: data}, "only sends back what it is sent"),
+        ({"piece": lambda data: b"\xff\x00\x80" * len(data)}, "wrong baud rate"),
+        ({"piece": lambda data: b"login: "}, "no answer to AT commands: 'login: "),
+        ({"say": lambda line: b"\r\nERROR\r\n"}, "refuses|no answer"),
+    ],
+)
+def test_what_is_no_modem_is_told_in_bounded_time_and_with_the_rate(attach, far, says):
+    with pytest.raises(NotAModemError, match=says) as caught:
+        attach(far.get("say"), piece=far.get("piece"))
+    assert "(tried 115200 bit/s)" in str(caught.value)
+    assert "/dev/pts/99: no modem there" in str(caught.value)
+
+
+def test_other_rates_are_tried_when_asked_and_on_a_real_serial_line(attach, monkeypatch):
+    channel = attach(Plain(), settings=Settings(baudrate="auto"), only_at=9600)
+    assert ask(channel).manufacturer == "Maker"
+    assert attach.far.rates == [115200, 921600, 9600]
+    monkeypatch.setattr(finding, "is_serial_line", lambda name: True)
+    attach(Plain(), only_at=921600)
+    assert attach.far.rates == [115200, 921600]
+    with pytest.raises(NotAModemError, match="tried 57600 bit/s"):
+        attach(None, settings=Settings(baudrate=57600))
+    with pytest.raises(NotAModemError, match=r"115200, 921600, .*3000000 bit/s"):
+        attach(None)
+    with pytest.raises(NotAModemError, match="only sends back"):
+        attach(piece=lambda data: data)
+    assert attach.far.rates == [115200]  # an echo shows that the rate is right
+
+
+def test_only_real_serial_devices_are_serial_lines():
+    assert finding.is_serial_line("/dev/ttyUSB9")
+    assert finding.is_serial_line("/dev/ttyS0")
+    assert not finding.is_serial_line("/dev/pts/3")
+    assert not finding.is_serial_line("sim:anything")
+    assert not finding.is_serial_line("socket://ttyS0:1")
+
+
+def test_a_busy_port_says_so(attach):
+    def busy(name, rate, *, rtscts=False):
+        raise PortBusyError("/dev/ttyX is in use by minicom")
+
+    with pytest.raises(PortBusyError):
+        find("/dev/ttyX", Settings(), opener=busy)
+
+
+# --- identification
+
+
+def test_unsolicited_lines_are_not_taken_for_an_answer(attach):
+    plain = Plain()
+    channel = attach(plain)
+    plain.before = b"\r\nRDY\r\n\r\n+CPIN: READY\r\n"
+    assert ask(channel).manufacturer == "Maker"
+
+
+def test_older_commands_prefixes_and_quotes(attach):
+    plain = Plain(**{"+GMI": ["Old Maker"], "+CGMM": ['+CGMM: "M1"'], "+GMR": ["Revision 7"]})
+    del plain.answers["+CGMI"], plain.answers["+CGMR"]
+    assert ask(attach(plain)) == Identity("Old Maker", "M1", "Revision 7", ("Old Maker", "M1", "Revision 7"))
+
+
+def test_a_modem_that_only_knows_ati(attach):
+    plain = Plain(I=["Maker", "M95-X", "Revision: 7"])
+    for name in ("+CGMI", "+CGMM", "+CGMR"):
+        del plain.answers[name]
+    identity = ask(attach(plain))
+    assert identity.model == ""
+    assert identity.lines == ("Maker", "M95-X", "Revision: 7")
+    assert "M95-X" in str(identity)
+
+
+class Profiles:
+    def __init__(self, monkeypatch, **identify):
+        self.all = {
+            name: SimpleNamespace(name=name, models=[name.upper()], identify=one) for name, one in identify.items()
+        }
+        monkeypatch.setattr(finding, "bundled", lambda: list(self.all))
+        monkeypatch.setattr(finding, "load", lambda name: self.all[name])
+
+
+def test_the_profile_that_fits_best(monkeypatch):
+    Profiles(
+        monkeypatch,
+        m95=Identify(manufacturer=("Maker",), model=("M95*",)),
+        m95x=Identify(model=("M95-X",), manufacturer=("Maker",)),
+        other=Identify(model=("N1",)),
+    )
+    assert select(None, Identity("Maker", "M95-X", "r"), None).name == "m95x"
+    assert select(None, Identity("Maker", "M95-Y", "r"), None).name == "m95"
+    assert select(None, Identity("Maker", "M95-X", "r"), "other").name == "other"
+
+
+def test_the_lines_of_ati_identify_too(monkeypatch):
+    Profiles(monkeypatch, m95=Identify(model=("M95*",)))
+    assert select(None, Identity(lines=("Maker", "M95-X")), None).name == "m95"
+
+
+def test_no_profile_names_the_nearest_and_the_way_out(monkeypatch, attach):
+    Profiles(monkeypatch, m95=Identify(model=("M95",)), zz7=Identify(model=("ZZ7",)))
+    with pytest.raises(
+        ConfigurationError, match=r'Maker M96, r: no bundled profile.*nearest is m95: try profile="m95"'
+    ):
+        select(None, Identity("Maker", "M96", "r"), None)
+
+
+def test_several_profiles_name_each_other(monkeypatch):
+    Profiles(monkeypatch, a=Identify(model=("M9?",)), b=Identify(model=("M?5",)))
+    with pytest.raises(ConfigurationError, match=r"a and b fit equally well; choose one with profile="):
+        select(None, Identity("Maker", "M95", "r"), None)
+
+
+def test_a_question_of_the_profile_decides_where_standard_ones_do_not(monkeypatch, attach):
+    question = Question(b"AT#WHO", compile_pattern("#WHO: {name:text}"))
+    Profiles(monkeypatch, a=Identify(ask=(question,)), b=Identify(model=("M?5",)))
+    channel = attach(Plain(**{"#WHO": ["#WHO: me"]}))
+    assert select(channel, Identity("Maker", "what", "r"), None).name == "a"
+    assert channel.exchange(Exchange(line=b"AT")).ok
