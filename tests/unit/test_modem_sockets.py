@@ -25,9 +25,7 @@ class Bench:
         self.host = FakeHost(**{"tls_open": Answer(), "tls_close": Answer(), "tls_send": Answer(), **on})
         self.background = []
         self.changes = []
-        self.table = SlotTable(
-            {"tls": numbers, "tcp": ()}, now=self.host.now, stray=lambda f, n: self.sockets.stray(f, n)
-        )
+        self.table = SlotTable({"tls": numbers, "tcp": ()}, now=self.host.now, stray=self.stray)
         self.table.begin_epoch(1, "")
         self.sockets = Sockets(
             self.host,
@@ -38,6 +36,9 @@ class Bench:
             changed=lambda: self.changes.append(1),
         )
         self.lease = Lease()
+
+    def stray(self, family, number):
+        self.sockets.stray(family, number)
 
     def open(self, deadline=None):
         return self.sockets.open(
