@@ -111,9 +111,9 @@ def fetch(sock: socket.socket, where: Target, write: Callable[[bytes], object]) 
     client.putheader("Connection", "close")
     client.endheaders()
     try:
-        answer = client.getresponse()
-        _judge(answer)
-        return _body(answer, write)
+        with client.getresponse() as answer:
+            _judge(answer)
+            return _body(answer, write)
     except http.client.IncompleteRead as error:
         raise GetError(f"the connection ended {error.expected or 'some'} bytes before the end of the page") from None
     except http.client.HTTPException as error:

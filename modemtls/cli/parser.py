@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import math
 import re
 import sys
@@ -293,4 +294,7 @@ def _command_help(command: Command) -> str:
         out += ["The modem:", *(_row(_spelled(item), _told(item)) for item in shown), ""]
     if command.examples:
         out += ["Examples:", *("  " + e for e in command.examples), ""]
+    if command.more:
+        module, _, function = command.more.partition(":")
+        out.append(getattr(importlib.import_module(f"modemtls.cli.{module}"), function)())
     return "\n".join(out)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modemtls.cli.output import status
+from modemtls.cli.output import printable, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,8 +40,7 @@ def opened(
     port = settings.port
     if trace is None and settings.flag("verbose"):
         trace = dialogue_to(sys.stderr.write)
-    if progress is None and not quiet:
-        progress = _progress()
+    bring_up = _BringUp(quiet=quiet, verbose=settings.flag("verbose"))
     given: dict[str, object] = {
         "apn": settings.text("apn"),
         "user": settings.text("user"),
@@ -52,28 +51,47 @@ def opened(
         "profile": settings.text("profile"),
         "timeout": settings.number("timeout"),
         "trace": trace,
-        "progress": progress,
+        "progress": progress or bring_up,
         "rtscts": settings.flag("rtscts"),
         "take_over": settings.flag("take_over"),
     }
-    modem = modemtls.open(port, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
     try:
-        yield modem
+        modem = modemtls.open(port, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+        try:
+            yield modem
+        finally:
+            modem.close()
     finally:
-        modem.close()
+        bring_up.close()
 
 
-def _progress() -> Callable[[str, str], None]:
-    told = ""
+class _BringUp:
+    """Progress of the bring-up: on a terminal one line that is gone afterwards, with --verbose a line for each step.
 
-    def tell(step: str, detail: str = "") -> None:
-        nonlocal told
+    Anywhere else nothing, so that a failure is one line on stderr.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self.lines = verbose
+        self.passing = not quiet and not verbose and sys.stderr.isatty()
+        self.told = ""
+
+    def __call__(self, step: str, detail: str = "") -> None:
         text = f"{step}: {detail}" if detail else step
-        if text != told:
-            told = text
+        if text == self.told:
+            return
+        if self.lines:
             status(text)
+        elif self.passing:
+            sys.stderr.write(f"\r\x1b[Kmodemtls: {printable(text)} ...")
+            sys.stderr.flush()
+        self.told = text
 
-    return tell
+    def close(self) -> None:
+        if self.passing and self.told:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+        self.told = ""
 
 
 def dialogue_to(write: Callable[[str], object], start: float | None = None) -> Callable[[TraceRecord], None]:

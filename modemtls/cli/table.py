@@ -63,6 +63,8 @@ class Command:
     examples: tuple[str, ...] = ()
     tail: str = ""
     """Name of what may follow after ``--``."""
+    more: str = ""
+    """A function, written as ``run`` is, whose text ends the help."""
 
     @property
     def name(self) -> str:
@@ -185,9 +187,15 @@ COMMANDS: tuple[Command, ...] = (
         "its pseudo terminal as the first line, then runs until stopped. Names that are not mapped resolve to "
         "127.0.0.1; names under .invalid do not resolve.",
         arguments=(
-            Argument(("MODEL",), "which modem, for example the names that `modemtls profiles` lists", complete="model"),
+            Argument(("MODEL",), "which modem: a model below, named as in `modemtls profiles`", complete="model"),
             Argument(("--link",), "make a symbolic link to the pseudo terminal", metavar="PATH", complete="file"),
-            Argument(("--baud",), "pace the line as a UART of this speed; 0 does not pace", kind="count", metavar="N"),
+            Argument(
+                ("--baud",),
+                "pace the line as a UART of this speed",
+                kind="positive",
+                metavar="N",
+                default="as fast as it goes",
+            ),
             Argument(
                 ("--map",),
                 "send connections for NAME (one port of it, or all) to HOST; repeatable",
@@ -202,8 +210,15 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Argument(("--variant",), "choose where manuals leave room; repeatable", metavar="NAME=VALUE", count="*"),
             Argument(("--seed",), "seed of everything random", kind="count", metavar="N"),
-            Argument(("--trace",), "write what passes over the line to FILE", metavar="FILE", complete="file"),
+            Argument(
+                ("--trace",),
+                "write what passes over the line, and what the modem makes of it, to FILE as a transcript",
+                metavar="FILE",
+                complete="file",
+            ),
+            Argument(("--clock",), "what the modem's clock says at first, in UTC", metavar="DATE"),
         ),
+        more="simulate:more_help",
         examples=(
             "modemtls sim MODEL --link /tmp/modem &",
             "modemtls -p /tmp/modem info",

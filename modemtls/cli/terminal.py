@@ -10,10 +10,10 @@ import codecs
 import contextlib
 import os
 import re
+import select
 import selectors
 import shutil
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -120,58 +120,40 @@ def run(settings: Settings) -> int:
         settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
     )
     try:
-        with _readable(port) as source:
-            if sys.stdin.isatty() and sys.stdout.isatty():
-                _on_terminal(port, source)
-                return 0
-            return _on_pipe(port, source, settings.number("timeout") or ANSWER_WAIT)
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            _on_terminal(port)
+            return 0
+        return _on_pipe(port, settings.number("timeout") or ANSWER_WAIT)
     finally:
         port.close()
 
 
-@contextlib.contextmanager
-def _readable(port: Port) -> Iterator[int]:
-    """Give a descriptor that becomes readable when the port has something; a port without one gets a thread."""
+def _received(port: Port) -> bytes:
+    from modemtls.errors import PortLostError
+
     try:
-        number = port.fileno()
-    except OSError:
-        number = None
-    if number is not None:
-        yield number
-        return
-    out, into = os.pipe()
-
-    def copy() -> None:
-        with contextlib.suppress(OSError):
-            while data := port.read(4096):
-                os.write(into, data)
-        os.close(into)
-
-    thread = threading.Thread(target=copy, daemon=True)
-    thread.start()
-    try:
-        yield out
-    finally:
-        port.close()
-        thread.join(1)
-        os.close(out)
-
-
-def _received(port: Port, source: int) -> bytes:
-    if port.fileno() == source:
-        return port.read(4096)
-    data = os.read(source, 4096)
+        data = os.read(port.fileno(), 4096)
+    except BlockingIOError:
+        return b""
+    except OSError as error:
+        raise PortLostError(f"{port.name}: the port went away") from error
     if not data:
-        from modemtls.errors import PortLostError
-
         raise PortLostError(f"{port.name}: the port went away")
     return data
+
+
+def _send(port: Port, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        select.select([], [port.fileno()], [])
+        with contextlib.suppress(BlockingIOError):
+            view = view[os.write(port.fileno(), view) :]
 
 
 # -- on a pipe -----------------------------------------------------------------------------------------------------
 
 
-def _on_pipe(port: Port, source: int, limit: float) -> int:
+def _on_pipe(port: Port, limit: float) -> int:
     def show(line: str) -> None:
         print(printable(line), flush=True)
 
@@ -182,7 +164,7 @@ def _on_pipe(port: Port, source: int, limit: float) -> int:
     deadline = 0.0
     spoken = time.monotonic()
     with selectors.SelectSelector() as waiter:
-        waiter.register(source, selectors.EVENT_READ)
+        waiter.register(port, selectors.EVENT_READ)
         waiter.register(sys.stdin, selectors.EVENT_READ)
         while True:
             now = time.monotonic()
@@ -190,7 +172,7 @@ def _on_pipe(port: Port, source: int, limit: float) -> int:
                 line = lines.pop(0)
                 show(line)
                 screen.sent(line)
-                port.write(line.encode() + b"\r")
+                _send(port, line.encode() + b"\r")
                 deadline = now + limit
             if ended and not screen.waiting and not lines and now - spoken >= QUIET:
                 return 0
@@ -201,8 +183,8 @@ def _on_pipe(port: Port, source: int, limit: float) -> int:
             if screen.waiting:
                 wait = min(deadline - now, wait or limit)
             ready = [key.fileobj for key, _ in waiter.select(wait)]
-            if source in ready:
-                screen.feed(_received(port, source))
+            if port in ready:
+                screen.feed(_received(port))
                 spoken = time.monotonic()
             elif screen.unfinished and time.monotonic() - spoken >= QUIET:
                 screen.quiet()
@@ -236,7 +218,7 @@ def _keys_as_typed(number: int) -> Iterator[None]:
         termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
-def _on_terminal(port: Port, source: int) -> None:
+def _on_terminal(port: Port) -> None:
     editor = Editor("at> ", shutil.get_terminal_size().columns)
 
     def show(line: str) -> None:
@@ -245,7 +227,7 @@ def _on_terminal(port: Port, source: int) -> None:
     screen = Screen(show)
     print(f"{port.name}: type AT commands; Ctrl-D or Ctrl-] ends", flush=True)
     with _keys_as_typed(sys.stdin.fileno()), selectors.SelectSelector() as waiter:
-        waiter.register(source, selectors.EVENT_READ)
+        waiter.register(port, selectors.EVENT_READ)
         waiter.register(sys.stdin, selectors.EVENT_READ)
         try:
             while True:
@@ -254,8 +236,8 @@ def _on_terminal(port: Port, source: int) -> None:
                 sys.stdout.write(editor.draw())
                 sys.stdout.flush()
                 ready = [key.fileobj for key, _ in waiter.select(QUIET if screen.unfinished else None)]
-                if source in ready:
-                    screen.feed(_received(port, source))
+                if port in ready:
+                    screen.feed(_received(port))
                 if sys.stdin in ready:
                     for pressed in editor.feed(os.read(sys.stdin.fileno(), 4096)):
                         if not _pressed(pressed.key, pressed.text, editor, screen, port):
@@ -277,13 +259,13 @@ def _pressed(key: Key, text: str, editor: Editor, screen: Screen, port: Port) ->
         sys.stdout.write(f"{editor.hide()}{editor.prompt}{text}^C\n")
         return True
     if key is Key.CANCEL:
-        port.write(b"\x1b")
+        _send(port, b"\x1b")
         return True
     sys.stdout.write(f"{editor.hide()}{editor.prompt}{text}{'^Z' if key is Key.FINISH else ''}\n")
     if key is Key.FINISH:
         screen.sent(text)
-        port.write(text.encode() + b"\x1a")
+        _send(port, text.encode() + b"\x1a")
     elif text or screen.prompted:
         screen.sent(text)
-        port.write(text.encode() + b"\r")
+        _send(port, text.encode() + b"\r")
     return True

@@ -1,0 +1,184 @@
+"""``modemtls demo``: everything once, without hardware."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+from modemtls.cli.get import Target, fetch
+from modemtls.cli.output import printable
+from modemtls.cli.session import dialogue_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modemtls.api import Modem
+    from modemtls.cli.settings import Settings
+
+__all__ = ["DemoError", "run"]
+
+MODEL = "quectel-bg95"
+NAME, WRONG_NAME = "demo.example", "wrong.example"
+START_WAIT = 20.0
+"""Seconds for the simulated modem to say where it is, and for a connection of the demonstration."""
+
+
+class DemoError(OSError):
+    """The demonstration did not show what it is to show."""
+
+
+def run(settings: Settings) -> int:
+    """``modemtls demo``."""
+    del settings
+    _need_extra()
+    from modemtls.cli.demo_server import served
+
+    _say("modemtls demo: a web page over HTTPS, through the TLS stack inside a cellular modem.")
+    _step("1. A server", f"HTTPS on this machine. Its certificate is for {NAME}, signed by a CA made a moment ago.")
+    with served(NAME) as server:
+        print(f"   listening on 127.0.0.1:{server.port}")
+        _step(
+            "2. A modem",
+            "There is none here, so a simulated Quectel BG95 takes its place: a process of its own behind a pseudo "
+            "terminal, with echo, prompts, files and a clock, and real TLS towards the server.",
+        )
+        with _simulator(server.port) as path:
+            print(f"   modem at {path}")
+            _dialogue(path, server)
+    _say(
+        "That is all. With a modem of your own:   modemtls -p /dev/ttyUSB2 info\n"
+        "In Python:                               modemtls.open('/dev/ttyUSB2').connect((host, port), tls=...)"
+    )
+    return 0
+
+
+def _dialogue(path: str, server: object) -> None:
+    import modemtls
+    from modemtls.cli.demo_server import Server
+
+    assert isinstance(server, Server)
+    began = time.monotonic()
+    _step(
+        "3. The modem comes up",
+        "What is on the line from now on: --> from here to the modem, <-- from the modem, seconds in front. The driver "
+        "asks what modem it is, loads the profile for it, waits for the network and sets the clock that certificates "
+        "will be checked against.",
+    )
+    trace = dialogue_to(_line, began)
+    modem = modemtls.open(path, apn="iot.example", trace=trace)
+    try:
+        modem.bring_up()
+        _step(
+            f"4. https://{NAME}/",
+            "The CA goes into the modem as a file, once. The modem then makes the connection and the handshake itself: "
+            "what crosses the serial line is the request and the page, never a TLS record.",
+        )
+        page = _page(modem, server)
+        _step("5. The page")
+        for line in page.decode().splitlines():
+            print(f"   | {printable(line)}")
+        print(f"   ({len(page)} bytes, complete; connection verified by the modem against that CA and that name)")
+        _step(
+            f"6. https://{WRONG_NAME}/",
+            f"The same server under another name. Its certificate is for {NAME}, so this must be refused.",
+        )
+        _refusal(modem, server)
+    finally:
+        modem.close()
+    print(f"\n   {time.monotonic() - began:.1f} s from the first command to the last.")
+
+
+def _page(modem: Modem, server: object) -> bytes:
+    import modemtls
+    from modemtls.cli.demo_server import Server
+
+    assert isinstance(server, Server)
+    pieces: list[bytes] = []
+    with modem.connect((NAME, 443), tls=modemtls.TLSConfig(ca=server.ca), timeout=START_WAIT) as sock:
+        fetch(sock, Target(secure=True, host=NAME, port=443, path="/"), pieces.append)
+    if server.requests != 1:
+        raise DemoError(f"the page came, but the server has seen {server.requests} requests")
+    page = b"".join(pieces)
+    if NAME.encode() not in page:
+        raise DemoError("the page that came is not the server's")
+    return page
+
+
+def _refusal(modem: Modem, server: object) -> None:
+    import modemtls
+    from modemtls.cli.demo_server import Server
+    from modemtls.errors import HandshakeError
+
+    assert isinstance(server, Server)
+    before = len(server.names_asked)
+    try:
+        modem.connect((WRONG_NAME, 443), tls=modemtls.TLSConfig(ca=server.ca), timeout=START_WAIT).close()
+    except HandshakeError as error:
+        if server.requests != 1 or len(server.names_asked) == before:
+            raise DemoError(f"refused, but not by a look at the certificate: {error}") from error
+        print()
+        print(textwrap.fill(f"Refused: {error}", 100, initial_indent="   ", subsequent_indent="   "))
+        return
+    raise DemoError(f"a connection to {WRONG_NAME} was NOT refused although the certificate is for {NAME}")
+
+
+@contextlib.contextmanager
+def _simulator(port: int) -> Iterator[str]:
+    """Run the simulated modem and give the path of its pseudo terminal; it is ended with the block."""
+    arguments = [sys.executable, "-m", "modemtls.cli.main", "sim", MODEL]
+    for name in (NAME, WRONG_NAME):
+        arguments += ["--map", f"{name}=127.0.0.1:{port}"]
+    # A session of its own: Ctrl-C is for the demonstration, which ends the modem itself.
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        path = process.stdout.readline().strip()
+        if not path:
+            process.wait(START_WAIT)
+            raise DemoError("the simulated modem did not start: " + " ".join(process.stderr.read().split()))
+        yield path
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _need_extra() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("OpenSSL") is None or find_spec("cryptography") is None:
+        raise DemoError("the demonstration needs the extra `sim`: pip install 'modemtls[sim]'")
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}\n", flush=True)
+
+
+def _step(title: str, text: str = "") -> None:
+    print(f"\n{title}")
+    if text:
+        print(textwrap.fill(text, 100, initial_indent="   ", subsequent_indent="   "))
+    sys.stdout.flush()
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

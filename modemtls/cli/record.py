@@ -1,0 +1,57 @@
+"""``modemtls record`` and ``modemtls replay``: a live dialogue onto paper, and back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modemtls.cli.output import status
+
+if TYPE_CHECKING:
+    from modemtls.cli.settings import Settings
+
+__all__ = ["replay", "run"]
+
+USUAL_BAUDRATE = 115200
+"""bit/s, if --baudrate is not given."""
+
+
+def run(settings: Settings) -> int:
+    """``modemtls record FILE [-- COMMAND]``; with a command its exit code is returned."""
+    from modemtls.at.port import open_port
+    from modemtls.dialogue.record import Recorder, pass_through
+
+    name = settings.required("file")
+    command = list(settings.options.tail)
+    port = open_port(
+        settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
+    )
+    try:
+        with Path(name).open("w", encoding="utf-8") as file:
+            recorder = Recorder(file, source=f"recorded at {port.name}", profile=settings.text("profile"))
+            code = pass_through(port, recorder, command, opened=None if command else _tell)
+    finally:
+        port.close()
+    status(f"written to {name}")
+    return code if code >= 0 else 128 - code
+
+
+def _tell(path: str) -> None:
+    print(path, flush=True)
+    status("recording; Ctrl-C ends")
+
+
+def replay(settings: Settings) -> int:
+    """``modemtls replay FILE``."""
+    from modemtls.dialogue.replay import ReplayModem
+    from modemtls.transcript import load
+
+    transcript = load(Path(settings.required("file")))
+    with ReplayModem(transcript) as modem:
+        print(modem.path, flush=True)
+        if modem.run():
+            status("played to the end")
+            return 0
+        print(f"modemtls: {settings.required('file')}: {modem.replay.deviation}", file=sys.stderr)
+        return 1
