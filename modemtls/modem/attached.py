@@ -313,8 +313,8 @@ class AttachedModem:
         epoch = self.channel.epoch
         anew = self._up_epoch != epoch
         if anew:
+            self._bringup.radio(deadline)  # first: a modem without function may not even see its SIM
             self._bringup.sim(deadline)
-            self._bringup.radio(deadline)
         self._bringup.registration(deadline)
         self._bearer_up = True  # a loss reported from here on counts
         try:
@@ -437,12 +437,21 @@ class AttachedModem:
         """Close a socket in the modem and free its number; idempotent; a failure is finished in the background."""
         self._sockets.close(slot, deadline=deadline)
 
-    def run(self, slot: Slot, op: str, bindings: Mapping[str, object], *, deadline: float | None = None) -> Result:
+    def run(
+        self,
+        slot: Slot,
+        op: str,
+        bindings: Mapping[str, object],
+        *,
+        deadline: float | None = None,
+        on_orphan: Callable[[Result | BaseException], None] | None = None,
+    ) -> Result:
         """Run an operation of a socket (``socket`` is filled in) if it is usable.
 
-        ``op`` is without family: ``send`` runs ``tls_send`` or ``tcp_send``.
+        ``op`` is without family: ``send`` runs ``tls_send`` or ``tcp_send``. ``on_orphan`` is given what comes of it
+        after the caller was interrupted or out of time, in the background thread; never if nothing had been sent.
         """
-        return self._sockets.run(slot, op, bindings, deadline=deadline)
+        return self._sockets.run(slot, op, bindings, deadline=deadline, on_orphan=on_orphan)
 
     def close(self) -> None:
         """Close the driver's own sockets, as far as that goes quickly, and the port."""

@@ -14,6 +14,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
+from modemtls.at.channel import LineBusyError
 from modemtls.errors import (
     CommandError,
     ModemRestartedError,
@@ -70,6 +71,8 @@ class PinMemory:
         """Note that the SIM took the PIN, which also resets its counter of failures."""
         with self._lock:
             self._risked.discard(self._digest(sim, pin))
+
+    not_sent = accepted
 
     def _digest(self, sim: str, pin: str) -> bytes:
         return hashlib.sha256(self._salt + f"{sim}\0{pin}".encode()).digest()
@@ -173,6 +176,9 @@ class Bringup:
         self._say("SIM", "unlocking")
         try:
             self._host.run("sim_unlock", {"pin": pin}, deadline=deadline)
+        except LineBusyError:
+            self._pins.not_sent(sim, pin)
+            raise
         except CommandError as error:
             if error.kind == "puk":
                 raise PinError("SIM: the PIN was refused, and the SIM is now blocked; it needs its PUK") from error

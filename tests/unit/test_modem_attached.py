@@ -146,8 +146,8 @@ def test_bring_up_in_order_and_once():
     assert bench.host.ops() == [
         "setup",
         "probe",
-        "sim_state",
         "radio_state",
+        "sim_state",
         "registration_notify",
         "registration",
         "pdp_list",

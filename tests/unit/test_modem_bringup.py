@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from modemtls.at.channel import LineBusyError
 from modemtls.errors import (
     ModemRestartedError,
     ModemTimeoutError,
@@ -96,6 +97,17 @@ def test_a_pin_whose_fate_is_unknown_is_not_sent_again():
         with pytest.raises((PinError, ModemTimeoutError)):
             bench.steps.sim(None)
     assert bench.host.count("sim_unlock") == 1
+
+
+def test_a_pin_that_never_left_may_be_sent():
+    bench = Bench(
+        settings=Settings(pin="1111"),
+        sim_state=[state("pin"), state("pin"), state("ready")],
+        sim_unlock=[LineBusyError("busy"), Answer()],
+    )
+    with pytest.raises(ModemTimeoutError, match="SIM"):
+        bench.steps.sim(None)
+    bench.steps.sim(None)
 
 
 def test_a_pin_that_was_taken_may_be_sent_after_a_restart():
