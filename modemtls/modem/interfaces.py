@@ -31,8 +31,15 @@ class Host(Protocol):
         """Read the clock that deadlines are measured with."""
         ...
 
-    def run(self, op: str, bindings: Mapping[str, object] | None = None, *, deadline: float | None = None) -> Result:
-        """Run an operation of the profile."""
+    def run(
+        self,
+        op: str,
+        bindings: Mapping[str, object] | None = None,
+        *,
+        deadline: float | None = None,
+        on_orphan: Callable[[Result | BaseException], None] | None = None,
+    ) -> Result:
+        """Run an operation of the profile; ``on_orphan`` as :meth:`~modemtls.at.channel.Channel.exchange` has it."""
         ...
 
     def has(self, op: str) -> bool:

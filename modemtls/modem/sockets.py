@@ -115,7 +115,15 @@ class Sockets:
             raise ModemRestartedError("the modem restarted while the connection was being opened")
         slot.check()
 
-    def run(self, slot: Slot, op: str, bindings: Mapping[str, object], *, deadline: float | None = None) -> Result:
+    def run(
+        self,
+        slot: Slot,
+        op: str,
+        bindings: Mapping[str, object],
+        *,
+        deadline: float | None = None,
+        on_orphan: Callable[[Result | BaseException], None] | None = None,
+    ) -> Result:
         """Run ``tls_OP`` or ``tcp_OP`` for a socket, if it is usable."""
         if slot.lost is not None:
             slot.check()
@@ -123,7 +131,8 @@ class Sockets:
             raise ModemRestartedError("the modem restarted: the connection is gone")
         if slot.state != "open":
             raise SocketClosedError("the connection is closed")
-        return self._host.run(_OPERATIONS[slot.family, op], {"socket": slot.number, **bindings}, deadline=deadline)
+        name = _OPERATIONS[slot.family, op]
+        return self._host.run(name, {"socket": slot.number, **bindings}, deadline=deadline, on_orphan=on_orphan)
 
     def close(self, slot: Slot, *, deadline: float | None = None) -> None:
         """Close a socket in the modem and free its number; what fails is finished in the background. Idempotent."""

@@ -36,7 +36,7 @@ class FakeHost:
     def has(self, op):
         return op in self.on
 
-    def run(self, op, bindings=None, *, deadline=None):
+    def run(self, op, bindings=None, *, deadline=None, on_orphan=None):
         if deadline is not None and self.time >= deadline:
             raise ModemTimeoutError(f"{op}: too late")
         self.calls.append((op, dict(bindings or {})))
