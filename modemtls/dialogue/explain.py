@@ -169,7 +169,7 @@ class _Reader:
 
     def _tell(self, direction: Direction, raw: bytes) -> int:
         """Count bytes as told. Return the line in which their text begins."""
-        blank = len(raw) - len(raw.lstrip(b"\r\n"))
+        blank = len(raw) - len(raw.lstrip(b" \r\n"))
         at = self._at[direction] + (blank if blank < len(raw) else 0)
         self._at[direction] += len(raw)
         starts = self._starts[direction]
@@ -265,8 +265,7 @@ class _Reader:
             f"{name} {'***' if form and name in form.secrets else value}" for name, value in values.items() if value
         )
         meaning = f"{form.name}{': ' if told else ''}{told}" if form else ""
-        known = form is not None or line.upper() in {b"AT", b"A/"}
-        self._say(Direction.OUT, "command", raw, shown, meaning, known=known)
+        self._say(Direction.OUT, "command", raw, shown, meaning, known=form is not None)
         self._queue.append(_Flight(unechoed, form, values))
         if self._flight is None or len(self._queue) > 1:
             self._next()
@@ -406,10 +405,10 @@ class _Reader:
         values = event.values
         meaning = ""
         if event.rule.code_field is not None:
-            namespace = event.rule.namespace
             form = self._flight.form if self._flight else None
             code = values.get(event.rule.code_field)
-            meaning = (self._words.error(form.namespace, code) if form else "") or self._words.error(namespace, code)
+            spaces = (*(form.namespaces if form and event.rule.namespace == "cme" else ()), event.rule.namespace)
+            meaning = next((text for space in spaces if (text := self._words.error(space, code))), "")
         self._say(Direction.IN, "result", event.raw, event.text, meaning)
         if event.text.startswith(b"CONNECT") and event.rule in UNKNOWN_FINALS and b" OK" not in event.text:
             self._data_mode = b"FAIL" not in event.text

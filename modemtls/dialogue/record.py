@@ -146,53 +146,52 @@ def pass_through(
 def _pump(
     port: Port, master: int, recorder: Recorder, child: subprocess.Popen[bytes] | None, clock: Callable[[], float]
 ) -> int:
-    waiting = {Direction.OUT: bytearray(), Direction.IN: bytearray()}  # bytes that the other side has not taken yet
     modem = port.fileno()
+    to_modem, to_program = bytearray(), bytearray()  # what the other side has not taken yet
     with selectors.DefaultSelector() as selector, _child_ends(selector, child):
-        selector.register(master, selectors.EVENT_READ)
-        if modem is not None:
-            selector.register(modem, selectors.EVENT_READ)
+        for descriptor in (master, modem):
+            selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            selector.modify(master, selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting[Direction.IN] else 0))
+            selector.modify(master, selectors.EVENT_READ | (selectors.EVENT_WRITE if to_program else 0))
+            selector.modify(modem, selectors.EVENT_READ | (selectors.EVENT_WRITE if to_modem else 0))
             try:
-                # A port without a descriptor (RFC 2217) can only be asked.
-                ready = {key.fd for key, _ in selector.select(None if modem is not None else 0.02)}
+                ready = {key.fd for key, _ in selector.select()}
             except KeyboardInterrupt:
                 if child is None:
                     return 0
-                ready = set()  # the terminal gives Ctrl-C to the child as well: it decides
-            if modem is None or modem in ready:
-                _from_modem(port, recorder, waiting[Direction.IN], clock)
-            if master in ready or waiting[Direction.IN]:
-                _program(master, recorder, waiting, clock)
-            if waiting[Direction.OUT]:
-                port.write(bytes(waiting[Direction.OUT]))
-                waiting[Direction.OUT].clear()
-            if child is not None and child.poll() is not None and master not in ready:
+                continue  # the terminal gives Ctrl-C to the child as well: it decides
+            if modem in ready:
+                data = _read(modem, port.name)
+                recorder.feed(clock(), Direction.IN, data)
+                to_program += data
+            if master in ready:
+                data = _read(master, "the pseudo terminal")
+                recorder.feed(clock(), Direction.OUT, data)
+                to_modem += data
+            _write(master, to_program)
+            _write(modem, to_modem)
+            if child is not None and child.poll() is not None and master not in ready and not to_modem:
                 return child.returncode
 
 
-def _from_modem(port: Port, recorder: Recorder, waiting: bytearray, clock: Callable[[], float]) -> None:
-    data = port.read()
-    if data:
-        recorder.feed(clock(), Direction.IN, data)
-        waiting += data
-
-
-def _program(master: int, recorder: Recorder, waiting: dict[Direction, bytearray], clock: Callable[[], float]) -> None:
+def _read(descriptor: int, name: str) -> bytes:
+    """Read what is there, perhaps nothing. Raises PortLostError."""
     try:
-        data = os.read(master, 65536)
+        data = os.read(descriptor, 65536)
     except BlockingIOError:
-        data = b""
-    except OSError:  # EIO: nobody has the terminal open; ours stays open, so this is the end
-        raise PortLostError("the pseudo terminal went away") from None
-    if data:
-        recorder.feed(clock(), Direction.OUT, data)
-        waiting[Direction.OUT] += data
-    if waiting[Direction.IN]:
+        return b""
+    except OSError as error:
+        raise PortLostError(f"{name}: {error.strerror}") from None
+    if not data:
+        raise PortLostError(f"{name}: went away")
+    return data
+
+
+def _write(descriptor: int, waiting: bytearray) -> None:
+    """Write as much as is taken."""
+    if waiting:
         with contextlib.suppress(BlockingIOError):
-            sent = os.write(master, waiting[Direction.IN])
-            del waiting[Direction.IN][:sent]
+            del waiting[: os.write(descriptor, waiting)]
 
 
 @contextlib.contextmanager

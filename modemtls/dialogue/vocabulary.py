@@ -1,11 +1,12 @@
 """What is known about a modem's commands, in the form in which a dialogue is read.
 
-:data:`STANDARD` knows nothing but the framing of V.250 and 27.007: every command is then one that nobody knows.
+:data:`STANDARD` knows the framing and the few commands that V.250 and 27.007 give to every modem.
 :mod:`modemtls.dialogue.known` makes a vocabulary of a profile.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -14,10 +15,9 @@ from modemtls.at.exchange import Expected
 from modemtls.at.grammar import STANDARD_FINALS, FinalRule, Grammar, LinePattern, Outcome, PromptRule, compile_pattern
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Mapping
 
-__all__ = ["ANYTHING", "STANDARD", "UNKNOWN_FINALS", "Awaited", "CodeIn", "Form", "Vocabulary"]
+__all__ = ["ANYTHING", "STANDARD", "STANDARD_FORMS", "UNKNOWN_FINALS", "Awaited", "CodeIn", "Form", "Vocabulary"]
 
 # V.250 table 2 and 27.005 3.2.5, and the words in which many modems report the end of a transmission: final where
 # nobody knows the command.
@@ -52,8 +52,8 @@ class Form:
     """One command as somebody knows it.
 
     ``line`` matches the whole command line without its terminator; its groups are the values. ``size`` is the group
-    with the number of payload bytes; without one the payload lasts until ``end``. ``namespace`` is where the numbers
-    of ``+CME ERROR`` are defined, ``codes`` where those in the information lines are.
+    with the number of payload bytes; without one the payload lasts until ``end``. ``namespaces`` are where the numbers
+    of ``+CME ERROR`` are looked up, ``codes`` where those in the information lines are.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Form:
     payload_secret: bool = False
     secrets: frozenset[str] = frozenset()
     awaited: tuple[Awaited, ...] = ()
-    namespace: str = "cme"
+    namespaces: tuple[str, ...] = ("cme",)
     codes: tuple[CodeIn, ...] = ()
 
 
@@ -94,4 +94,30 @@ class Vocabulary:
         return self.errors.get((namespace, str(code)), "")
 
 
-STANDARD: Final = Vocabulary()
+def _standard(line: bytes, meaning: str) -> Form:
+    return Form(meaning, re.compile(line, re.IGNORECASE), (ANYTHING.pattern,), UNKNOWN_FINALS)
+
+
+# What every modem understands, by the clauses of V.250 and 27.007.
+STANDARD_FORMS: Final = tuple(
+    _standard(line, meaning)
+    for line, meaning in (
+        (rb"AT", "attention"),
+        (rb"A/", "repeat (V.250 5.2.4)"),
+        (rb"ATE(?P<echo>[01]?)", "echo (V.250 6.2.4)"),
+        (rb"ATV(?P<words>[01]?)", "results in words (V.250 6.2.6)"),
+        (rb"ATQ(?P<quiet>[01]?)", "no results (V.250 6.2.5)"),
+        (rb"ATI\d*", "identification (V.250 6.1.3)"),
+        (rb"ATZ\d?", "reset (V.250 6.1.1)"),
+        (rb"AT&F\d?", "factory settings (V.250 6.1.2)"),
+        (rb"ATO\d?", "back to the data phase (V.250 6.3.7)"),
+        (rb"ATH\d?", "hang up (V.250 6.3.6)"),
+        (rb"AT\+C?GMI", "manufacturer (27.007 5.1)"),
+        (rb"AT\+C?GMM", "model (27.007 5.2)"),
+        (rb"AT\+C?GMR", "revision (27.007 5.3)"),
+        (rb"AT\+C?GSN(?:=\d)?", "serial number (27.007 5.4)"),
+        (rb"AT\+CMEE(?:=(?P<form>[012])|\?)", "form of errors (27.007 9.1)"),
+        (rb"AT\+IPR(?:=(?P<rate>\d+)|\?)", "bit rate (V.250 6.2.10)"),
+    )
+)
+STANDARD: Final = Vocabulary(forms=STANDARD_FORMS)

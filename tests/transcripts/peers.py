@@ -1,6 +1,7 @@
 """The servers that a dialogue needs, as its `# server:` headers say; on loopback, each in a thread.
 
-`host`, `port`: as the host names them. `tls: false` for plain TCP. `refuse: closed | expired | wrong-name | untrusted`.
+`host`, `port`: as the host names them. `tls: false` for plain TCP, `udp: true` for datagrams.
+`refuse: closed | expired | wrong-name | untrusted`.
 `steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`.
 """
 
@@ -10,12 +11,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from modemtls.transcript import Value
 from tests.support.pki import Leaf, Pki
 
-KEYS = {"host", "port", "tls", "refuse", "expect", "send", "close", "steps"}
+KEYS = {"host", "port", "udp", "tls", "refuse", "expect", "send", "close", "steps"}
 
 
 class Peer:
@@ -30,10 +31,17 @@ class Peer:
         self._refuse = spec.get("refuse")
         steps = spec.get("steps") or [{k: spec[k]} for k in ("expect", "send", "close") if k in spec]
         self._steps: list[dict[str, Value]] = steps  # type: ignore[assignment]
+        self._open: list[socket.socket] = []
+        if spec.get("udp"):
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket.bind(("127.0.0.1", 0))
+            self.real_port = self._socket.getsockname()[1]
+            self._thread = threading.Thread(target=self._datagrams, daemon=True)
+            self._thread.start()
+            return
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.real_port = self._socket.getsockname()[1]
         self._context = None if spec.get("tls") is False else _context(self._leaf(pki))
-        self._open: list[socket.socket] = []
         if self._refuse == "closed":
             self._socket.close()
             return
@@ -76,6 +84,20 @@ class Peer:
             except OSError as error:
                 self.failure = self.failure or str(error)
 
+    def _datagrams(self) -> None:
+        peer = None
+        for step in self._steps:
+            [(what, value)] = step.items()
+            try:
+                if what == "expect":
+                    got, peer = self._socket.recvfrom(4096)
+                    if got != _bytes(value):
+                        self.failure = f"the server expected {_bytes(value)!r}, got {got!r}"
+                else:
+                    self._socket.sendto(_bytes(value), peer)
+            except OSError:
+                return
+
     def _talk(self, connection: socket.socket) -> None:
         for step in self._steps:
             [(what, value)] = step.items()
@@ -94,11 +116,17 @@ class Peer:
                     connection.sendall(_bytes(value))
                 case "close":
                     if isinstance(connection, ssl.SSLSocket):
-                        connection.unwrap().close()
-                    else:
-                        connection.close()
+                        connection.settimeout(0)
+                        with suppress(ssl.SSLWantReadError):  # says that it closes, and does not wait for the answer
+                            connection.unwrap()
+                        connection.settimeout(5)
+                    connection.shutdown(socket.SHUT_WR)
                 case _:
                     raise ValueError(f"server: no step {what!r}")
+        with suppress(OSError):  # until the modem closes: then this side does, too
+            while connection.recv(4096):
+                pass
+        connection.close()
 
 
 def _bytes(value: Value) -> bytes:

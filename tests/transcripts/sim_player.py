@@ -1,8 +1,8 @@
 """Plays a dialogue against the simulator: given the host's bytes it must answer these bytes, but for the named fields.
 
 A part with `# sim:` begins a session with a fresh modem; the parts behind it go on with the same. The header is the
-situation: `model` (else the profile's), `firmware` and everything else that is no key of its own: a variant's name,
-`clock`, `files: {NAME: TEXT}` (`@ca`: the test's own CA), `maps`, `boot: true` (the dialogue begins at power-up),
+situation: `model` (else the profile's), `variant: {NAME: VALUE}`, `faults` (commands count from the first of `before`),
+`clock`, `files: {NAME: TEXT}` (`@ca`: the test's own CA), `boot: true` (the dialogue begins at power-up),
 `before: [COMMAND, …]` (given before, each has to succeed) and `wait: TEXT` (a line to come after those).
 """
 
@@ -20,7 +20,7 @@ from tests.transcripts.peers import Peer, running
 if TYPE_CHECKING:
     from tests.support.pki import Pki
 
-OWN = {"model", "variant", "clock", "files", "before", "wait", "boot"}
+OWN = {"model", "variant", "faults", "clock", "files", "before", "wait", "boot"}
 FINAL = re.compile(rb"\r\n(OK|ERROR|\+CM[ES] ERROR: [^\r\n]*)\r\n\Z")
 # The most that a modem may take for an answer, in its own seconds and in real ones.
 REAL = 4.0
@@ -78,12 +78,15 @@ def _modem(situation: dict[str, Value], transcript: Transcript, peers: list[Peer
     assert isinstance(variants, dict)
     assert isinstance(files, dict)
     content = {name: pki.ca.read_bytes() if text == "@ca" else str(text).encode() for name, text in files.items()}
+    faults = situation.get("faults") or []
+    assert isinstance(faults, list)
     clock = situation.get("clock")
     model = situation.get("model") or transcript.profile
     return Harness(
         str(model),
         variants=[f"{name}={_word(value)}" for name, value in variants.items()],
         maps=[f"{peer.host}:{peer.port}=127.0.0.1:{peer.real_port}" for peer in peers],
+        faults=[str(fault) for fault in faults],
         files=content,
         clock=None if clock is None else str(clock),
         boot=not situation.get("boot"),

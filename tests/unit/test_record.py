@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from modemtls.at.port import FdPort
 from modemtls.at.trace import TraceRecord
 from modemtls.dialogue.record import Recorder, pass_through
+from modemtls.errors import PortLostError
 from modemtls.transcript import Direction, Redacted, Turn, parse
 
 OUT, IN = Direction.OUT, Direction.IN
@@ -78,30 +80,6 @@ def test_long_payloads_make_lines_of_bearable_length() -> None:
     assert max(map(len, file.getvalue().splitlines())) < 2000
 
 
-class SocketPort:
-    """A port over one end of a socket pair."""
-
-    name = "test"
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        end.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._end.fileno()
-
-    def read(self) -> bytes:
-        try:
-            return self._end.recv(65536)
-        except BlockingIOError:
-            return b""
-
-    def write(self, data: bytes) -> None:
-        self._end.setblocking(True)
-        self._end.sendall(data)
-        self._end.setblocking(False)
-
-
 PROGRAM = r"""
 import os, sys, tty
 terminal = os.open(os.environ["MODEMTLS_PORT"], os.O_RDWR | os.O_NOCTTY)
@@ -121,14 +99,16 @@ sys.exit(7)
 
 
 @pytest.fixture
-def modem() -> tuple[socket.socket, SocketPort]:
+def modem() -> tuple[socket.socket, FdPort]:
     mine, theirs = socket.socketpair()
-    with mine, theirs:
-        yield mine, SocketPort(theirs)
+    port = FdPort("test", theirs.detach())
+    with mine:
+        yield mine, port
+    port.close()
 
 
 def test_another_program_talks_to_the_modem_and_is_recorded(
-    modem: tuple[socket.socket, SocketPort], tmp_path: Path
+    modem: tuple[socket.socket, FdPort], tmp_path: Path
 ) -> None:
     far, port = modem
     heard = bytearray()
@@ -157,18 +137,14 @@ def test_another_program_talks_to_the_modem_and_is_recorded(
     assert said[IN] == b"\r\nOK\r\n" + bytes(range(255, -1, -1)) + b"\r\nDONE\r\n"
 
 
-def test_a_modem_that_goes_away_ends_it(modem: tuple[socket.socket, SocketPort]) -> None:
-    class Gone(SocketPort):
-        def read(self) -> bytes:
-            raise ConnectionResetError("unplugged")
-
+def test_a_modem_that_goes_away_ends_it(modem: tuple[socket.socket, FdPort]) -> None:
     far, port = modem
-    far.sendall(b"x")
-    with pytest.raises(ConnectionResetError):
-        pass_through(Gone(port._end), Recorder(io.StringIO(), source="x"), [sys.executable, "-c", "input()"])
+    far.close()
+    with pytest.raises(PortLostError, match="test"):
+        pass_through(port, Recorder(io.StringIO(), source="x"), [sys.executable, "-c", "input()"])
 
 
-def test_without_a_command_the_path_is_told(modem: tuple[socket.socket, SocketPort]) -> None:
+def test_without_a_command_the_path_is_told(modem: tuple[socket.socket, FdPort]) -> None:
     _, port = modem
     told = []
 

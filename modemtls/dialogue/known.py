@@ -1,0 +1,293 @@
+"""A profile as a vocabulary: its programs read backwards, from what was sent to what was meant.
+
+Also: which profile a dialogue belongs to, and what in it has to be kept out of recordings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from modemtls.dialogue.redact import PayloadRule
+from modemtls.dialogue.vocabulary import STANDARD, STANDARD_FORMS, Awaited, CodeIn, Form, Vocabulary
+from modemtls.profile import model as m
+from modemtls.transcript import Direction, Redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from modemtls.at.grammar import FinalRule
+    from modemtls.profile import Profile
+    from modemtls.profile.template import Placeholder, Template
+    from modemtls.transcript import Transcript
+
+__all__ = ["choose", "redaction", "vocabulary"]
+
+# What a value of each quoting kind may look like on the line; the group is the value inside its quotes.
+_KINDS: Final = {
+    "number": r"(?P<{0}>-?\d+)",
+    "quoted": r'"(?P<{0}>[^"]*)"',
+    "host": r'"(?P<{0}>[^"]*)"',
+    "pem": r'"(?P<{0}>[^"]*)"',
+    "bare": r"(?P<{0}>[A-Za-z0-9._:+/-]*)",
+    "line": r"(?P<{0}>[ -~]*?)",
+    "hex": r"(?P<{0}>[0-9A-Fa-f]*)",
+    "hexlower": r"(?P<{0}>[0-9A-Fa-f]*)",
+    "token": r'(?P<{0}>"[^"]*"|[^,"]*)',
+}
+
+
+def vocabulary(profile: Profile) -> Vocabulary:
+    """Return everything that a profile knows, for :func:`modemtls.dialogue.explain.explain`."""
+    forms: dict[str, Form] = {}
+    # The simplest program names a command that occurs in several.
+    for program in sorted(profile.programs.values(), key=lambda one: (one.single is None, len(one.names))):
+        for form in _forms([program.body], program.name):
+            known = forms.get(form.line.pattern.decode())
+            if known is None:
+                forms[form.line.pattern.decode()] = form
+            else:  # the same command in another program: what may follow it there
+                lines = tuple(dict.fromkeys((*known.lines, *form.lines)))
+                awaited = tuple(dict.fromkeys((*known.awaited, *form.awaited)))
+                forms[form.line.pattern.decode()] = replace(known, lines=lines, awaited=awaited)
+    errors = {(space, str(code)): one.text for space, codes in profile.errors.items() for code, one in codes.items()}
+    return Vocabulary(
+        name=profile.name,
+        forms=(*sorted(forms.values(), key=lambda form: -_literal(form.line.pattern)), *STANDARD_FORMS),
+        grammar=profile.grammar,
+        errors=errors,
+        meanings={spec.rule.pattern.source: spec.rule.means.replace("_", " ") for spec in profile.urcs},
+    )
+
+
+def _literal(pattern: bytes) -> int:
+    """How much of an expression is plain text: the more, the more exactly it knows its command."""
+    return len(re.sub(rb"\(\?P<.*?\)|\\", b"", pattern))
+
+
+def _forms(steps: Iterable[m.Step], name: str, codes: tuple[CodeIn, ...] = ()) -> Iterator[Form]:
+    """Yield the commands of a program; a line that is awaited belongs to the command before it."""
+    last: Form | None = None
+    for step in steps:
+        if isinstance(step, m.SendStep):
+            if last is not None:
+                yield last
+            last = _form(step, name, codes)
+            if step.cause is not None:
+                yield from _cause(step.cause, name)
+        elif isinstance(step, m.AwaitStep):
+            waited = tuple(Awaited(rule.pattern, _code(rule.fail)) for rule in step.rules)
+            if step.collect is not None:
+                waited = (*waited, Awaited(step.collect))
+            if last is not None:
+                last = replace(last, awaited=(*last.awaited, *waited))
+            if step.cause is not None:
+                yield from _cause(step.cause, name)
+        else:
+            inner = list(_forms(_inner(step), name, codes))
+            if inner:
+                if last is not None:
+                    yield last
+                last = inner.pop()
+                yield from inner
+    if last is not None:
+        yield last
+
+
+def _inner(step: m.Step) -> list[m.Step]:
+    out: list[m.Step] = []
+    if step.retry is not None:
+        out += step.retry.before
+    if isinstance(step, m.GroupStep | m.UseStep):
+        out += [*step.steps, *step.on_fail, *step.finally_]
+    elif isinstance(step, m.EachStep):
+        out += step.steps
+    elif isinstance(step, m.FirstStep):
+        out += [one for alternative in step.alternatives for one in alternative]
+    return out
+
+
+def _cause(cause: m.Cause, name: str) -> Iterator[Form]:
+    return _forms([cause.use], f"{name}, the cause", (CodeIn(cause.source or "code", cause.namespace),))
+
+
+def _code(fail: m.FailRule | None) -> CodeIn | None:
+    return CodeIn(fail.source, fail.namespace) if fail is not None and fail.namespace and fail.source else None
+
+
+def _form(step: m.SendStep, name: str, codes: tuple[CodeIn, ...]) -> Form:
+    expression, secrets = _expression(step.line)
+    own = _code(step.fail)
+    payload = step.payload
+    return Form(
+        name=name,
+        line=re.compile(expression.encode(), re.DOTALL),
+        lines=tuple(rule.pattern for rule in step.lines),
+        finals=_finals(step.finals),
+        prompt=step.prompt,
+        size=_size(step, payload) if payload is not None else "",
+        end=payload.end if payload is not None else b"",
+        payload_secret=payload is not None and payload.secret,
+        secrets=frozenset(secrets),
+        namespaces=step.namespaces,
+        codes=(*codes, *((own,) if own else ())),
+    )
+
+
+def _finals(finals: Sequence[FinalRule]) -> tuple[FinalRule, ...]:
+    from modemtls.at.grammar import STANDARD_FINALS
+
+    return (*finals, *(rule for rule in STANDARD_FINALS if rule not in finals))
+
+
+def _size(step: m.SendStep, payload: m.Payload) -> str:
+    """Return the placeholder that says how long the payload is."""
+    for place in step.line.placeholders():
+        if place.name == "size" or (place.name == payload.name and any(codec.name == "size" for codec in place.codecs)):
+            return place.name
+    return ""
+
+
+def _expression(template: Template) -> tuple[str, set[str]]:
+    """Return an expression for what a template renders to, and the groups that are secret."""
+    out: list[str] = []
+    seen: set[str] = set()
+    secrets: set[str] = set()
+    for part in template.parts:
+        if isinstance(part, str):
+            out.append(re.escape(part))
+            continue
+        text = _value(part)
+        if part.name in seen:
+            text = re.sub(r"\(\?P<\w+>", "(?:", text)
+        seen.add(part.name)
+        if part.secret:
+            secrets.add(part.name)
+        if part.optional and part.kind is not None and not part.kind.empty:
+            text = f"(?:{text})?"
+        out.append(text)
+    return "(?i:" + "".join(out) + ")", secrets
+
+
+def _value(place: Placeholder) -> str:
+    kind = place.kind.name if place.kind is not None else "token"
+    if place.separator is not None:
+        return f"(?P<{place.name}>.*?)"
+    if place.table is not None and kind == "token":
+        words = sorted({str(word) for word in place.table.values()}, key=len, reverse=True)
+        return f"(?P<{place.name}>{'|'.join(re.escape(word) for word in words)})"
+    return _KINDS[kind].format(place.name)
+
+
+# --- which profile
+
+
+def choose(transcript: Transcript, profiles: Sequence[Profile], name: str | None = None) -> Vocabulary:
+    """Return the vocabulary to read a transcript with.
+
+    ``name``: the caller's choice. Else the profile that the transcript names (the nearest name will do), else the one
+    whose modem identifies itself in the dialogue, else the one that knows most of its commands; none: STANDARD.
+
+    Raises KeyError for a ``name`` that no profile has.
+    """
+    by_name = {profile.name: profile for profile in profiles}
+    if name is not None:
+        return vocabulary(by_name[name])
+    wanted = transcript.profile
+    if wanted is not None:
+        near = difflib.get_close_matches(wanted, by_name, 1, 0.5)
+        if near:
+            return vocabulary(by_name[near[0]])
+    said = _said(transcript, Direction.IN)
+    scores = [(_identified(profile, said), profile.name) for profile in profiles]
+    best = max(scores, default=(0, ""))
+    if best[0]:
+        return vocabulary(by_name[best[1]])
+    commands = [line for line in re.split(rb"[\r\n]+", _said(transcript, Direction.OUT)) if line[:2].upper() == b"AT"]
+    words = [(sum(v.find(line) is not None for line in commands), v) for v in map(vocabulary, profiles)]
+    return max(words, key=lambda one: one[0])[1] if any(count for count, _ in words) else STANDARD
+
+
+def _said(transcript: Transcript, direction: Direction) -> bytes:
+    turns = [turn for turn in transcript.turns() if turn.direction is direction]
+    return b"\r".join(b"".join(b"" if isinstance(c, Redacted) else c for c in turn.chunks) for turn in turns)
+
+
+def _identified(profile: Profile, said: bytes) -> int:
+    """How well a profile's own description fits anything that the modem said about itself."""
+    lines = {line.decode("ascii", "replace") for line in re.split(rb"[\r\n]+", said) if line}
+    lines |= {line.partition(":")[2].strip() for line in lines if line.startswith("Revision:")}
+    identify = profile.identify
+    asked = max((1 for question in identify.ask for line in lines if question.pattern.match(line.encode())), default=0)
+    makers = [line for line in lines if identify.score(manufacturer=line)] if identify.manufacturer else [""]
+    models = [line for line in lines if _fits(identify.model, line)] if identify.model else [""]
+    revisions = [line for line in lines if _fits(identify.revision, line)] if identify.revision else [""]
+    found = (
+        identify.score(maker, model, revision)
+        for maker in makers or ["", *lines]
+        for model in models
+        for revision in revisions
+    )
+    return max((*found, asked))
+
+
+def _fits(patterns: Sequence[str], text: str) -> bool:
+    return bool(m.Identify(model=tuple(patterns)).score(model=text))
+
+
+# --- what has to be kept out of recordings
+
+
+def redaction(profiles: Iterable[Profile]) -> tuple[list[re.Pattern[bytes]], list[PayloadRule]]:
+    """Return what these profiles mark as secret in command lines, answers and notices, and secret payloads."""
+    patterns: dict[bytes, re.Pattern[bytes]] = {}
+    payloads: dict[bytes, PayloadRule] = {}
+
+    def add(expression: bytes) -> None:
+        patterns.setdefault(expression, re.compile(expression, re.DOTALL))
+
+    for profile in profiles:
+        for form in vocabulary(profile).forms:
+            source = form.line.pattern
+            if form.secrets:
+                add(_only(source, form.secrets))
+            if form.payload_secret:
+                payloads[source] = PayloadRule(_longer(form), form.size, form.end or b"\x1a")
+            for pattern in (*form.lines, *(one.pattern for one in form.awaited)):
+                if pattern.secret:
+                    add(_answer(pattern.source, {f.name for f in pattern.fields if f.secret}))
+        for spec in profile.urcs:
+            if spec.rule.pattern.secret:
+                secret = {f.name for f in spec.rule.pattern.fields if f.secret}
+                add(_answer(spec.rule.pattern.source, secret))
+    return list(patterns.values()), list(payloads.values())
+
+
+def _only(expression: bytes, secrets: frozenset[str]) -> bytes:
+    """Keep the groups that are secret, and make the others no groups."""
+    return re.sub(rb"\(\?P<(\w+)>", lambda match: b"(" if match[1].decode() in secrets else b"(?:", expression)
+
+
+def _longer(form: Form) -> re.Pattern[bytes]:
+    """Return an expression for the command with whatever others put behind the size: a time-out, a mode."""
+    group = f"(?P<{form.size}>".encode()
+    at = form.line.pattern.find(group)
+    end = form.line.pattern.find(b")", at) + 1
+    return re.compile(form.line.pattern[:end] + b"[^\\r\\n]*)", re.DOTALL) if form.size and at >= 0 else form.line
+
+
+def _answer(source: str, secrets: set[str]) -> bytes:
+    """Return an expression for an answer's pattern in which the secret fields are groups."""
+    out = []
+    for piece in re.split(r"(\{[^{}]+\})", source.partition("\\r\\n")[0]):
+        if piece.startswith("{"):
+            name, _, kind = piece[1:-1].partition(":")
+            inside = {"quoted": '"[^"]*"', "int": r"-?\d+", "text": ".*", "more": "(?:,.*)?"}.get(
+                kind, r'(?:"[^"]*"|[^,]*)'
+            )
+            out.append(f"({inside})" if name in secrets else f"(?:{inside})")
+        else:
+            out.append(re.sub(r"(\\?[:,])(?:\\ )?", r"\1 ?", re.escape(piece)))
+    return "".join(out).encode()
