@@ -1,0 +1,141 @@
+"""``modemtls profiles`` and ``modemtls profile …``: what is known about modems, and the profile author's tools."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+from modemtls.cli.output import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modemtls.cli.settings import Settings
+    from modemtls.profile import Profile
+    from modemtls.profile.model import Condition
+
+__all__ = ["check", "listing", "schema", "show"]
+
+
+def listing(settings: Settings) -> int:
+    """``modemtls profiles [--json|--names]``."""
+    from modemtls.profile import bundled, load
+
+    names = bundled()
+    if settings.flag("names"):
+        print("\n".join(names))
+        return 0
+    profiles = [load(name) for name in names]
+    if settings.flag("json"):
+        print(json.dumps([_plain(p) for p in profiles], indent=2, ensure_ascii=False))
+        return 0
+    for profile in profiles:
+        print(f"{profile.name}: {profile.title or profile.vendor}")
+        for label, text in [("models", ", ".join(profile.models)), *_told(profile)]:
+            head, pad = f"  {label:<13} ", " " * 16
+            print(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=pad, break_on_hyphens=False))
+        print()
+    print("`modemtls profile show NAME --flat` prints one whole; `--json` gives this list to programs.")
+    return 0
+
+
+def _plain(profile: Profile) -> dict[str, object]:
+    """Return a profile for programs.
+
+    A capability that depends on model, firmware or a probe has the value it has when the condition holds, and is named
+    in ``conditional`` with that condition.
+    """
+    values = profile.able_all()
+    conditional = {}
+    for name, rule in profile.capabilities.items():
+        values[name] = rule.value
+        if rule.condition is not None:
+            conditional[name] = _condition(rule.condition)
+    return {
+        "name": profile.name,
+        "title": profile.title,
+        "vendor": profile.vendor,
+        "models": list(profile.models),
+        "capabilities": values,
+        "conditional": conditional,
+        "limits": dict(profile.limits),
+    }
+
+
+def _condition(condition: Condition) -> str:
+    parts = []
+    for test in condition.tests:
+        if test.how == "range":
+            parts.append(f"{test.name} from {test.low or 'any'} to {test.high or 'any'}")
+        else:
+            values = " or ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in test.values)
+            parts.append(f"{test.name} {test.how.replace('_', ' ')} {values}")
+    return " and ".join(parts)
+
+
+def _told(profile: Profile) -> list[tuple[str, str]]:
+    sure, perhaps, lacking = [], [], []
+    versions: object = ()
+    for name, value in profile.able_all().items():
+        rule = profile.capabilities.get(name)
+        if name == "tls":
+            versions = value
+        elif rule is not None and rule.condition is not None:
+            perhaps.append(name)
+        elif value is False:
+            lacking.append(name)
+        else:
+            sure.append(name if value is True else f"{name} ({value})")
+    limits = _limits(profile.limits)
+    listed = ", ".join(versions) if isinstance(versions, tuple | list) else str(versions)
+    out = [("TLS versions", listed), ("can", ", ".join(sure))]
+    if perhaps:
+        out.append(("asks modem", f"{', '.join(perhaps)} (depends on the firmware)"))
+    return [*out, ("cannot", ", ".join(lacking)), ("limits", limits)]
+
+
+def _limits(limits: Mapping[str, object]) -> str:
+    return ", ".join(f"{k} {len(v) if isinstance(v, tuple | list) else v}" for k, v in limits.items())
+
+
+def check(settings: Settings) -> int:
+    """``modemtls profile check FILE…``: every finding on a line of its own, on stdout; 1 if there are any."""
+    from modemtls.profile import check as findings_of
+
+    value = settings.get("file")
+    files = [str(f) for f in value] if isinstance(value, list) else []
+    findings = findings_of(files)
+    if settings.flag("json"):
+        keys = ("file", "line", "column", "message", "hint")
+        print(json.dumps([{key: getattr(f, key) for key in keys} for f in findings], indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(printable(str(finding)))
+    sys.stdout.flush()
+    if findings:
+        count = f"{len(findings)} mistake{'s' if len(findings) > 1 else ''}"
+        print(f"modemtls: {count} in {printable(', '.join(dict.fromkeys(f.file for f in findings)))}", file=sys.stderr)
+        return 1
+    if not settings.flag("json"):
+        print(f"{len(files)} profile{'s' if len(files) > 1 else ''} checked, nothing wrong")
+    return 0
+
+
+def show(settings: Settings) -> int:
+    """``modemtls profile show NAME [--flat]``."""
+    from modemtls.profile import show as text_of
+
+    text = text_of(settings.required("name"), flat=settings.flag("flat"))
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    return 0
+
+
+def schema(settings: Settings) -> int:
+    """``modemtls profile schema``."""
+    from modemtls.profile import json_schema
+
+    del settings
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
