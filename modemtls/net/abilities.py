@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from modemtls.errors import ConfigurationError, NotSupportedError
@@ -24,16 +23,17 @@ _USUAL_HANDSHAKE = 60
 def abilities_of(modem: AttachedModem) -> Abilities:
     """Return what ``modem`` can express about TLS."""
     able = modem.capabilities
-    tables = modem.profile.tables
-    suites = tables.get("suites")
-    suites = suites if isinstance(suites, Mapping) else {}
-    codes = suites.get("codes", {})
+    profile = modem.profile
+    suites = profile.suites
     return Abilities(
-        modem=modem.profile.name,
-        versions=tuple(_versions(tables.get("tls_versions", ()))),
-        suites={_number(code): token for code, token in codes.items()},
+        modem=profile.title or profile.name,
+        versions=tuple(
+            VersionChoice(token=one.token, versions=frozenset(TlsVersion.of(v) for v in one.versions))
+            for one in profile.tls_versions
+        ),
+        suites={} if suites is None else suites.codes,
         suite_mode="list" if able.get("suites") == "list" else "one",
-        all_suites=suites.get("all"),
+        all_suites=None if suites is None else suites.all,
         sni=_sni(modem),
         hostname_check=bool(able.get("hostname_check")),
         date_check=bool(able.get("date_check")),
@@ -42,21 +42,11 @@ def abilities_of(modem: AttachedModem) -> Abilities:
     )
 
 
-def _versions(rows: object) -> list[VersionChoice]:
-    assert isinstance(rows, Sequence)
-    return [
-        VersionChoice(token=row["token"], versions=frozenset(TlsVersion.of(v) for v in row["versions"])) for row in rows
-    ]
-
-
-def _number(code: object) -> int:
-    return code if isinstance(code, int) else int(str(code), 16)
-
-
 def _sni(modem: AttachedModem) -> Literal["no", "host", "name"]:
     if not modem.capabilities.get("sni"):
         return "no"
-    return "name" if modem.profile.uses("tls_configure", "sni_name") else "host"
+    program = modem.profile.programs.get("tls_configure")
+    return "name" if program is not None and "sni_name" in program.names else "host"
 
 
 def _handshake(modem: AttachedModem) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from modemtls.at.channel import LineBusyError
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemError, ModemTimeoutError, SocketClosedError
+from modemtls.net.unbroken import unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +80,7 @@ class Link:
         self._asked_after_close = not manners.kept
         self._poll_due = manners.poll is not None
         self._drained_at = 0  # the slot's mark when the modem last had nothing left
+        self._straggler = False  # the answer to an abandoned question may still be on its way
         self.closing = False
         slot.listener = self._notified
 
@@ -237,18 +239,34 @@ class Link:
             self._arrived(result, mark, after_close=after_close)
             self.changed()
 
-        try:
-            result = self._modem.run(
-                slot, "receive", {"size": self.manners.receive}, deadline=deadline, on_orphan=arrived
-            )
-        except ModemTimeoutError as error:
-            if deadline is not None and self._modem.now() >= deadline:
-                raise  # the caller's own time; if the question was out, its answer goes to `arrived`
-            self._arrived(error, mark, after_close=after_close)
-        except ModemError as error:
-            self._arrived(error, mark, after_close=after_close)
-        else:
+        with unbroken():
+            straggling, self._straggler = self._straggler, True  # until an answer shows that it is none
+            try:
+                result: Result | ModemError = self._modem.run(
+                    slot, "receive", {"size": self.manners.receive}, deadline=deadline, on_orphan=arrived
+                )
+            except LineBusyError:
+                self._straggler = straggling
+                raise
+            except ModemTimeoutError as error:
+                if deadline is not None and self._modem.now() >= deadline:
+                    raise  # the caller's own time; the answer goes to `arrived`
+                result = error
+            except ModemError as error:
+                result = error
+            if straggling:
+                self._let_straggler_in()
+            self._straggler = False
             arrived(result)
+
+    def _let_straggler_in(self) -> None:
+        """Let the answer to an abandoned question into the buffer first: it was asked before this one."""
+        done = threading.Event()
+        channel = self._channel
+        channel.defer(done.set)  # in the same queue as that answer, behind it
+        while not done.wait(0.1):
+            if channel.closed_reason is not None:
+                return
 
     def _arrived(self, result: Result | BaseException, mark: int, *, after_close: bool) -> None:
         if isinstance(result, BaseException):

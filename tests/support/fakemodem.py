@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemError
 from modemtls.modem.settings import TlsSettings
 from modemtls.modem.slots import Slot
+from modemtls.profile.model import SuiteTable, VersionChoice
 
 
 @dataclass
@@ -33,6 +35,8 @@ class FakeChannel:
     def __init__(self) -> None:
         self.bell = threading.Condition()
         self.waiting = 0
+        self.deferred: deque[Callable[[], None]] = deque()
+        self.working = threading.Lock()
 
     def wait(self, ready: Callable[[], bool], deadline: float | None = None) -> bool:
         with self.bell:
@@ -50,6 +54,17 @@ class FakeChannel:
     def notify(self) -> None:
         with self.bell:
             self.bell.notify_all()
+
+    closed_reason: BaseException | None = None
+
+    def defer(self, work: Callable[[], None]) -> None:
+        self.deferred.append(work)
+        threading.Thread(target=self.work_off, daemon=True).start()
+
+    def work_off(self) -> None:
+        with self.working:
+            while self.deferred:
+                self.deferred.popleft()()
 
 
 class Peer:
@@ -102,16 +117,8 @@ class FakeLease:
 class FakeModem:
     """See the module. ``script``: called as ``script(op, slot, bindings)`` before the default; an answer, or None."""
 
-    TABLES: Mapping[str, Any] = {
-        "tls_versions": [
-            {"token": 0, "versions": ["ssl3"]},
-            {"token": 1, "versions": ["1.0"]},
-            {"token": 2, "versions": ["1.1"]},
-            {"token": 3, "versions": ["1.2"]},
-            {"token": 4, "versions": ["ssl3", "1.0", "1.1", "1.2"]},
-        ],
-        "suites": {"mode": "one", "all": "0XFFFF", "codes": {0xC02F: "0XC02F", 0xC02B: "0XC02B", 0x002F: "0X002F"}},
-    }
+    VERSIONS = tuple(VersionChoice(number, (version,)) for number, version in enumerate(["1.0", "1.1", "1.2"], 1))
+    SUITES = SuiteTable("one", "0XFFFF", {0xC02F: "0XC02F", 0xC02B: "0XC02B", 0x002F: "0X002F"})
 
     def __init__(self, *, capabilities: Mapping[str, object] = {}, limits: Mapping[str, object] = {}, **behaviour: Any):
         self.name = "fake"
@@ -135,9 +142,13 @@ class FakeModem:
             "handshake_timeout_min": 10,
             "handshake_timeout_max": 300,
         } | dict(limits)
-        self.sni_name = False
         self.profile = SimpleNamespace(
-            name="fake-modem", tables=self.TABLES, behaviour=behaviour, uses=lambda op, name: self.sni_name
+            name="fake-modem",
+            title="Fake modem",
+            tls_versions=self.VERSIONS,
+            suites=self.SUITES,
+            behaviour=behaviour,
+            programs={"tls_configure": SimpleNamespace(names={"context", "sni", "check_hostname"})},
         )
         self.credentials = self
         self.contexts = self
