@@ -45,7 +45,8 @@ class Watch:
         if self._error is None:
             self._error = error
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Tell whether :meth:`poll` has something to say. Only looks, so it may serve ``Channel.wait``."""
         return bool(self._arrived) or self._error is not None
 
     def poll(self) -> Urc | None:
@@ -61,8 +62,8 @@ class Watch:
 
         Raises ModemTimeoutError, ModemRestartedError, PortLostError.
         """
-        if not self._ready():
-            self._owner.wait(self._ready, deadline)
+        if not self.ready():
+            self._owner.wait(self.ready, deadline)
         found = self.poll()
         if found is None:
             raise ModemTimeoutError(f"no line like {self._key.pattern.source!r} came in the time given")

@@ -420,7 +420,12 @@ class _Whole:
             suites=self.suites(),
             errors=MappingProxyType(self.errors()),
             urcs=urcs,
-            grammar=Grammar(tuple(one.rule for one in urcs), line.max_line, line.max_payload),
+            grammar=Grammar(
+                tuple(one.rule for one in urcs),
+                max_line=line.max_line,
+                max_payload=line.max_payload,
+                guard_after_urc=line.after_urc,
+            ),
             recovery=recovery,
             programs=MappingProxyType(programs),
             variants=variants,

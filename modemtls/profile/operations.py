@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["CAPABILITIES", "INPUT_NEEDS", "OPERATIONS", "Capability", "Input", "Operation"]
+__all__ = ["CAPABILITIES", "CHOICES", "INPUT_NEEDS", "OPERATIONS", "Capability", "Input", "Operation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,4 +194,15 @@ INPUT_NEEDS: Final[dict[str, str]] = {
     "psk_key": "psk",
     "dtls": "dtls",
     "alpn": "alpn",
+}
+
+# What works instead, as the public API spells it. Only what works today.
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "sni": ("sni=False",),
+    "hostname_check": ("check_hostname=False",),
+    "client_certificates": ("no client certificate",),
+    "date_check": ("check_dates=False",),
+    "suites": ("no list of cipher suites",),
+    "push": ('receive="pull"',),
+    "pull": ('receive="push"',),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modemtls.errors import NotSupportedError
-from modemtls.profile.operations import CAPABILITIES
+from modemtls.profile.operations import CAPABILITIES, CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,7 +84,9 @@ class Profile:
         if value is False:
             about = CAPABILITIES[capability].about if capability in CAPABILITIES else "unknown to this version"
             raise NotSupportedError(
-                f"{self.name}: this modem lacks the capability {capability} ({about})", capability=capability
+                f"{self.name}: this modem lacks the capability {capability} ({about})",
+                capability=capability,
+                choices=CHOICES.get(capability, ()),
             )
         return value
 

@@ -328,7 +328,6 @@ class Compiler:
         )
         depends = {one.name for one in line.placeholders()}
         depends.update(name for rule in lines for name in rule.pattern.bound)
-        depends.update(name for rule in finals for name in rule.pattern.bound)
         if step.timeout.plus is not None:
             depends.add(step.timeout.plus)
             names.get(step.timeout.plus)
@@ -395,8 +394,8 @@ class Compiler:
             return STANDARD_FINALS
         own = []
         for source, outcome in node.entries.items():
-            pattern = self.parts.pattern(node.key(source), names)
-            if pattern is None:
+            pattern = self.parts.pattern(node.key(source), names, bound=False)
+            if pattern is None or pattern.bound:
                 continue
             if pattern.payload is not None:
                 self.problems.add(node.key(source), "a final result carries no payload")

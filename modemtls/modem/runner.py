@@ -1,0 +1,233 @@
+"""Runs the programs of a profile on a channel.
+
+One :class:`Runner` belongs to one modem. It keeps what programs save (per socket, TLS context and boot epoch), refuses
+before the first byte what the profile does not declare, and turns failures into :class:`~modemtls.errors.CommandError`
+with the profile's meaning of the modem's codes.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from modemtls.at.grammar import Outcome
+from modemtls.errors import NotSupportedError
+from modemtls.modem.interfaces import Turn
+from modemtls.modem.runner_render import cacheable, check_bindings, render, with_payload
+from modemtls.modem.runner_steps import Run
+from modemtls.profile.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from modemtls.at.channel import Channel
+    from modemtls.at.exchange import Exchange, Reply, Urc
+    from modemtls.profile.model import Program
+    from modemtls.profile.profile import Profile
+
+__all__ = ["Result", "Runner"]
+
+_CACHE_LIMIT = 512  # rendered exchanges kept: two families, all sockets, a few sizes
+
+
+@dataclass(slots=True)
+class Result:
+    """What a program came to.
+
+    ``values``: everything captured or set. ``rows``: one for each line that may come often. ``payload``: the bytes
+    received as data. ``text``: the last final result.
+    """
+
+    outcome: Outcome
+    values: dict[str, Any] = field(repr=False)
+    rows: list[dict[str, Any]] = field(repr=False)
+    payload: bytes = field(repr=False)
+    text: str
+
+
+class Runner:
+    """Runs operations. Every method may be called from any thread."""
+
+    def __init__(self, channel: Channel, profile: Profile, *, model: str = "", firmware: str = "") -> None:
+        self.channel = channel
+        self.profile = profile
+        self._identity = {"model": model or None, "firmware": firmware or None}
+        self._programs = profile.programs
+        self._turns = {
+            step.lock: Turn(step.lock) for program in profile.programs.values() for step in _uses(program) if step.lock
+        }
+        self._specs = {id(one.rule): one for one in profile.urcs}
+        self._keys = {name: cacheable(one, one.inputs) for name, one in profile.programs.items()}
+        self._cache: dict[tuple[object, ...], Exchange] = {}
+        self._epoch = channel.epoch
+        self._boot: dict[str, object] = {}
+        self._contexts: dict[int, dict[str, object]] = {}
+        self._sockets: dict[tuple[str, int], dict[str, object]] = {}
+
+    # -- facts ------------------------------------------------------------------------------------------------
+
+    @property
+    def flags(self) -> Mapping[str, object]:
+        """What was saved for this boot epoch (by ``probe``, above all)."""
+        self._check_epoch()
+        return dict(self._boot)
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """Every capability with its value for this modem as far as it is probed; False for what it lacks."""
+        return self.profile.able_all(self.flag)
+
+    def flag(self, name: str) -> object:
+        """Return a flag of this epoch, ``model`` or ``firmware``; None if it is not known."""
+        self._check_epoch()
+        found = self._boot.get(name)
+        return self._identity.get(name) if found is None else found
+
+    def has(self, op: str) -> bool:
+        """Tell whether the profile has an operation."""
+        return op in self._programs
+
+    # -- running ----------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        op: str,
+        bindings: Mapping[str, Any] | None = None,
+        *,
+        deadline: float | None = None,
+        on_orphan: Callable[[Reply | BaseException], None] | None = None,
+    ) -> Result:
+        """Run an operation. ``deadline`` is of the channel's clock; ``on_orphan`` as for ``Channel.exchange``.
+
+        Raises NotSupportedError and ConfigurationError before anything is sent; CommandError if the modem refuses;
+        ModemTimeoutError, ModemRestartedError, PortLostError, SyncError as the channel does. All commands of one run
+        belong to one boot epoch.
+        """
+        program = self._programs.get(op)
+        if program is None:
+            raise self._absent(op)
+        bindings = bindings or {}
+        if self.channel.epoch != self._epoch:
+            self._check_epoch()
+        names = self._keys[op]
+        if names is not None:
+            exchange = self._ready(program, names, bindings)
+            if exchange is not None:
+                run = Run(self, program, bindings, deadline, on_orphan, self._epoch)
+                return run.single(exchange)
+        check_bindings(self.profile, program, bindings, self.flag)
+        run = Run(self, program, bindings, deadline, on_orphan, self._epoch)
+        result = run.whole()
+        self._forget_ended(op, bindings)
+        return result
+
+    def _ready(self, program: Program, names: tuple[str, ...], bindings: Mapping[str, Any]) -> Exchange | None:
+        """Return the exchange of a one-exchange program, kept from the last time or new."""
+        step = program.single
+        assert step is not None
+        key = (program.name, *[bindings.get(name) for name in names], len(bindings))
+        try:
+            found = self._cache.get(key)
+        except TypeError:  # a list among the inputs
+            return None
+        if found is None:
+            check_bindings(self.profile, program, bindings, self.flag)
+            found = render(step, bindings.get)
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            # The payload is not kept: data may be large, and only the command is the same the next time.
+            self._cache[key] = found if step.payload is None else replace(found, payload=b"")
+            return found
+        return found if step.payload is None else with_payload(found, step, bindings.get)
+
+    def _absent(self, op: str) -> NotSupportedError:
+        about = f" ({OPERATIONS[op].about})" if op in OPERATIONS else ""
+        return NotSupportedError(f"{self.profile.name}: this modem has no operation {op}{about}", capability=op)
+
+    # -- what is saved ----------------------------------------------------------------------------------------
+
+    def _check_epoch(self) -> None:
+        epoch = self.channel.epoch
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._cache = {}  # what was checked was checked against the flags of then
+            self._boot = {}
+            self._contexts = {}
+            self._sockets = {}
+
+    def saved(self, op: str, name: str, bindings: Callable[[str], object]) -> object:
+        """Return what was saved under a name, nearest scope first; None if nothing was."""
+        if self._sockets:
+            socket = bindings("socket")
+            if isinstance(socket, int):
+                found = self._sockets.get((op[:3], socket), {}).get(name)
+                if found is not None:
+                    return found
+        if self._contexts:
+            context = bindings("context")
+            if isinstance(context, int):
+                found = self._contexts.get(context, {}).get(name)
+                if found is not None:
+                    return found
+        found = self._boot.get(name)
+        return self._identity.get(name) if found is None else found
+
+    def save(
+        self, scope: str, op: str, name: str, value: object, bindings: Callable[[str], object], epoch: int
+    ) -> None:
+        """Keep a value, unless it belongs to an epoch that has ended."""
+        self._check_epoch()
+        if epoch != self._epoch:
+            return
+        if scope == "boot":
+            self._boot[name] = value
+            return
+        number = bindings(scope)
+        if not isinstance(number, int):
+            return
+        if scope == "context":
+            self._contexts.setdefault(number, {})[name] = value
+        else:
+            self._sockets.setdefault((op[:3], number), {})[name] = value
+
+    def _forget_ended(self, op: str, bindings: Mapping[str, Any]) -> None:
+        if op in {"tls_close", "tcp_close"}:
+            self._sockets.pop((op[:3], bindings.get("socket", -1)), None)
+
+    def forget_context(self, number: object) -> None:
+        """Drop what was saved for a context's former configuration."""
+        if isinstance(number, int):
+            self._contexts.pop(number, None)
+
+    def observe(self, urc: Urc) -> Urc:
+        """Return an unsolicited result with its values in neutral words, after keeping what the profile wants kept.
+
+        For the thread that reads: it only sets state.
+        """
+        spec = None if urc.rule is None else self._specs.get(id(urc.rule))
+        if spec is None:
+            return urc
+        if spec.maps:
+            urc = replace(urc, values=spec.values(urc.values))  # type: ignore[arg-type]
+        if spec.save or spec.clears:
+            values = urc.values
+            self._check_epoch()
+            for scope, name in spec.save:
+                self.save(scope, spec.rule.family or "tls", name, values.get(name), values.get, self._epoch)
+            for name in spec.clears:
+                self._boot.pop(name, None)
+        return urc
+
+    @contextmanager
+    def turn(self, name: str, deadline: float | None) -> Iterator[None]:
+        """Keep other programs of the same lock out. Raises ModemTimeoutError if the deadline passes first."""
+        with self._turns[name].take(self.channel.clock, deadline):
+            yield
+
+
+def _uses(program: Program) -> Iterator[Any]:
+    from modemtls.profile.model import UseStep
+    from modemtls.profile.programs import walk
+
+    return (step for step in walk([program.body]) if isinstance(step, UseStep))

@@ -1,0 +1,218 @@
+"""What a program is going to send, made and checked before its first byte goes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modemtls.at.exchange import Exchange, Expected
+from modemtls.errors import ConfigurationError, ModemError
+from modemtls.profile.model import Least
+from modemtls.profile.operations import INPUT_NEEDS
+from modemtls.profile.quoting import check_input
+from modemtls.profile.template import MASK, Placeholder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modemtls.profile.model import Payload, Program, SendStep, ValueSpec
+    from modemtls.profile.operations import Input
+    from modemtls.profile.profile import Profile
+
+__all__ = ["Lookup", "check_bindings", "payload_bytes", "render", "value_of"]
+
+Lookup = "Callable[[str], object]"
+
+# Limits of the profile on inputs: (operation or "" for any, input, limit).
+_LENGTHS = (("", "host", "host"), ("pdp_configure", "apn", "apn"))
+_SIZES = (
+    ("credential_write", "size", "credential_size"),
+    ("tls_send", "size", "send"),
+    ("tls_receive", "size", "receive"),
+    ("tcp_send", "size", "tcp_send"),
+    ("tcp_receive", "size", "tcp_receive"),
+)
+
+
+def value_of(spec: ValueSpec, lookup: Callable[[str], object]) -> object:
+    """Return what a value of the language stands for now. Raises ConfigurationError."""
+    if isinstance(spec, Placeholder):
+        return spec.value(lookup(spec.name))
+    if isinstance(spec, Least):
+        numbers = [lookup(one) if isinstance(one, str) else one for one in spec.of]
+        return min([one for one in numbers if isinstance(one, int)], default=0)
+    return spec
+
+
+def payload_bytes(payload: Payload, lookup: Callable[[str], object]) -> bytes:
+    """Return what follows the prompt, without its end mark. Raises ConfigurationError if it cannot be sent."""
+    if payload.template is not None:
+        data = payload.template.render(lookup)[0]
+    else:
+        assert payload.name is not None
+        value = lookup(payload.name)
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise ConfigurationError(f"{payload.name}: bytes expected, not {type(value).__name__}")
+        data = bytes(value)
+    if payload.codec is not None:
+        data = payload.codec.convert(data)  # type: ignore[assignment]
+    if payload.hexadecimal:
+        return data.hex().upper().encode("ascii")
+    for mark in (payload.end, *[bytes([one]) for one in payload.forbid]):
+        if mark and mark in data:
+            raise ConfigurationError(
+                f"{payload.name or 'data'}: contains {mark!r}, which this modem does not take as data"
+            )
+    return data
+
+
+def render(step: SendStep, lookup: Callable[[str], object]) -> Exchange:
+    """Return the exchange of a step. Raises ConfigurationError for a value that cannot be sent."""
+    data = b""
+    payload = step.payload
+    chunk, pause, guard, end = 0, 0.0, step.guard, b""
+    if payload is not None:
+        data = payload_bytes(payload, lookup)
+        chunk, pause, end = payload.chunk, payload.pause, payload.end
+        if payload.quiet:  # silence before the escape, and behind it before the next command
+            chunk, pause, guard = len(data), payload.quiet, max(guard, payload.quiet)
+        size = len(data)
+        line, shown = step.line.render(lambda name: size if name == "payload_size" else lookup(name))
+    else:
+        line, shown = step.line.render(lookup)
+    return Exchange(
+        line=line,
+        shown=shown if MASK in shown else "",
+        terminator=step.terminator,
+        lines=tuple([
+            Expected(rule.pattern, {name: _plain(lookup(name)) for name in rule.pattern.bound}, rule.repeat)  # type: ignore[arg-type]
+            for rule in step.lines
+        ]),
+        finals=step.finals,
+        prompt=step.prompt,
+        payload=data,
+        payload_end=end,
+        payload_secret=payload is not None and payload.secret,
+        payload_chunk=chunk,
+        payload_pause=pause,
+        timeout=step.timeout.seconds(lookup),
+        blocking=step.blocking,
+        input_timeout=step.input_timeout,
+        guard=guard,
+    )  # fmt: skip
+
+
+def with_payload(ready: Exchange, step: SendStep, lookup: Callable[[str], object]) -> Exchange:
+    """Return a rendered exchange with another payload. Raises ConfigurationError."""
+    payload = step.payload
+    assert payload is not None
+    return Exchange(
+        line=ready.line,
+        shown=ready.shown,
+        terminator=ready.terminator,
+        lines=ready.lines,
+        finals=ready.finals,
+        prompt=ready.prompt,
+        payload=payload_bytes(payload, lookup),
+        payload_end=ready.payload_end,
+        payload_secret=ready.payload_secret,
+        payload_chunk=ready.payload_chunk,
+        payload_pause=ready.payload_pause,
+        timeout=ready.timeout,
+        blocking=ready.blocking,
+        input_timeout=ready.input_timeout,
+        guard=ready.guard,
+    )
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        raise ModemError("a value that the answer is compared with is missing")
+    return str(value)
+
+
+def check_bindings(
+    profile: Profile, program: Program, bindings: Mapping[str, Any], flags: Callable[[str], object]
+) -> None:
+    """Check everything that can be checked before the first byte.
+
+    Raises ConfigurationError for a value that can never work, NotSupportedError for one that this modem cannot do.
+    """
+    op = program.name
+    for name in bindings:
+        if name not in program.inputs:
+            raise ConfigurationError(f"{op}: no input {name}")
+    for one in program.inputs.values():
+        value = bindings.get(one.name)
+        if value is None:
+            if not one.optional:
+                raise ConfigurationError(f"{op}: {one.name} is needed")
+            continue
+        check_input(one.name, one.type, value, one.words)
+    if op in {"tls_configure", "tls_verify"}:
+        _check_tls(profile, program, bindings, flags)
+    elif op in {"tls_open", "tcp_open"}:
+        profile.require(str(bindings["receive"]), flags)
+    _check_limits(profile, op, bindings)
+    for use in program.uses:
+        given = bindings.get(use.name)
+        if given is None:
+            continue
+        if use.kind is not None:
+            use.write(given)
+        else:
+            use.value(given)
+    for payload in program.payloads:
+        payload_bytes(payload, bindings.get)
+
+
+def _check_tls(profile: Profile, program: Program, bindings: Mapping[str, Any], flags: Callable[[str], object]) -> None:
+    for name, capability in INPUT_NEEDS.items():
+        if bindings.get(name) not in {None, False}:
+            profile.require(capability, flags)
+    tokens = profile.tokens()
+    suites = bindings["suites"]
+    if profile.suites is None:
+        if suites:
+            profile.require("suites", flags)
+    elif any(str(one) != str(profile.suites.all) for one in suites):
+        profile.require("suites", flags)
+        if profile.suites.mode == "one" and len(suites) > 1:
+            raise ConfigurationError("suites: this modem takes one cipher suite or all, not a list")
+    for name, one in (("version", bindings["version"]), *[("suites", one) for one in suites]):
+        if tokens and str(one) not in tokens:
+            raise ConfigurationError(f"{name}: {one!r} is not in the tables of profile {profile.name}")
+    del program
+
+
+def _check_limits(profile: Profile, op: str, bindings: Mapping[str, Any]) -> None:
+    limits = profile.limits
+    for where, name, limit in _LENGTHS:
+        value = bindings.get(name)
+        if where in {"", op} and isinstance(value, str) and limit in limits and len(value) > limits[limit]:
+            raise ConfigurationError(f"{name}: {len(value)} characters, this modem takes {limits[limit]}")
+    if op.startswith("credential_"):
+        name = bindings.get("name")
+        if isinstance(name, str):
+            if "credential_name" in limits and len(name) > limits["credential_name"]:
+                raise ConfigurationError(f"name: {len(name)} characters, this modem takes {limits['credential_name']}")
+            if "credential_names" in limits and name not in limits["credential_names"]:
+                raise ConfigurationError(f"name: this modem has only {', '.join(limits['credential_names'])}")
+    for where, name, limit in _SIZES:
+        size = bindings.get(name)
+        if where == op and isinstance(size, int) and limit in limits and size > limits[limit]:
+            raise ConfigurationError(f"{name}: {size} bytes, this modem takes {limits[limit]}")
+
+
+def cacheable(program: Program, inputs: Mapping[str, Input]) -> tuple[str, ...] | None:
+    """Return the inputs that a program's exchange depends on, None if it may not be kept.
+
+    Secrets are not kept, and neither is what depends on anything but the inputs.
+    """
+    step = program.single
+    if step is None or any(one.secret for one in inputs.values()):
+        return None
+    if any(name not in inputs and name != "payload_size" for name in step.names) or "payload_size" in step.names:
+        return None
+    if step.payload is not None and step.payload.name is None:
+        return None
+    return tuple(name for name, one in inputs.items() if one.type != "bytes")

@@ -1,0 +1,648 @@
+"""The interpreter of programs: one :class:`Run` for each time an operation is run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from modemtls.at.grammar import Outcome
+from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError
+from modemtls.modem.runner_render import render, value_of
+from modemtls.profile import model as m
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from modemtls.at.channel import Watch
+    from modemtls.at.exchange import Exchange, Line, Reply, Urc
+    from modemtls.modem.runner import Result, Runner
+
+__all__ = ["Run"]
+
+_log = logging.getLogger(__name__)
+
+_OUTCOMES: Final = {one.value: one for one in Outcome}
+
+
+class _Ended(Exception):  # noqa: N818 - control flow between steps
+    """A step ended with an outcome other than ok."""
+
+    def __init__(self, outcome: str, final: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.final = final
+
+
+class _Return(Exception):  # noqa: N818 - control flow between steps
+    """A `return` step."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class _Armed:
+    """A watch of an await, with the bound values it was registered for."""
+
+    __slots__ = ("bound", "collect", "watches")
+
+    def __init__(self, bound: dict[str, str], watches: list[Watch], collect: Watch | None) -> None:
+        self.bound = bound
+        self.watches = watches
+        self.collect = collect
+
+    def close(self) -> None:
+        for one in self.watches:
+            one.close()
+        if self.collect is not None:
+            self.collect.close()
+
+
+class Run:
+    """One run of one operation. Used by one thread."""
+
+    __slots__ = (
+        "_armed", "_bindings", "_locks", "_payload", "_program", "_runner", "_rows", "channel", "deadline", "epoch",
+        "failure", "final", "on_orphan", "shown", "values",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        runner: Runner,
+        program: m.Program,
+        bindings: Mapping[str, Any],
+        deadline: float | None,
+        on_orphan: Callable[[Reply | BaseException], None] | None,
+        epoch: int,
+    ) -> None:
+        self._runner = runner
+        self._program = program
+        self._bindings = bindings
+        self.channel = runner.channel
+        self.deadline = deadline
+        self.on_orphan = on_orphan
+        self.epoch = epoch
+        self.values: dict[str, Any] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._payload = b""
+        self._armed: dict[int, _Armed] = {}
+        self._locks: set[str] = set()
+        self.failure: dict[str, object] = {}
+        self.final = ""
+        self.shown = ""
+
+    # -- names ------------------------------------------------------------------------------------------------
+
+    def lookup(self, name: str) -> object:
+        """Return the value of a name, None if it has none."""
+        found = self.values.get(name)
+        if found is not None:
+            return found
+        found = self._bindings.get(name)
+        if found is not None:
+            return found
+        return self._runner.saved(self._program.name, name, self._number)
+
+    def _number(self, name: str) -> object:
+        found = self.values.get(name)
+        return self._bindings.get(name) if found is None else found
+
+    def _with_failure(self, name: str) -> object:
+        if name in self.failure:
+            return self.failure[name]
+        return self.lookup(name)
+
+    # -- whole programs ---------------------------------------------------------------------------------------
+
+    def single(self, exchange: Exchange) -> Result:
+        """Run a program that is one exchange, already rendered."""
+        step = self._program.single
+        assert step is not None
+        try:
+            self._exchange(step, exchange)
+        except _Ended as ended:
+            if not self._tolerated(step.tolerate, ended.outcome, ended.final):
+                return self._result(_OUTCOMES[ended.outcome])
+        except CommandError as error:
+            if not self._forgiven(step.tolerate, error):
+                raise
+        return self._result(Outcome.OK)
+
+    def whole(self) -> Result:
+        """Run a program."""
+        outcome = Outcome.OK
+        if self._program.name == "tls_configure":
+            self._runner.forget_context(self._bindings.get("context"))
+        try:
+            self._use(self._program.body)
+        except _Ended as ended:
+            outcome = _OUTCOMES[ended.outcome]
+        finally:
+            for armed in self._armed.values():
+                armed.close()
+            self._armed.clear()
+        return self._result(outcome)
+
+    def _result(self, outcome: Outcome) -> Result:
+        from modemtls.modem.runner import Result
+
+        return Result(outcome, self.values, self._rows, self._payload, self.final)
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    def steps(self, steps: Iterable[m.Step]) -> None:
+        """Run steps one after the other."""
+        for step in steps:
+            if step.when is None or step.when.holds(self.lookup):
+                self._step(step)
+
+    def _step(self, step: m.Step) -> None:
+        act = _ACTS[type(step)]
+        tries = 0 if step.retry is None else step.retry.times
+        while True:
+            began = self.channel.clock()
+            try:
+                act(self, step)
+            except _Ended as ended:
+                if self._tolerated(step.tolerate, ended.outcome, ended.final):
+                    return
+                if tries and self._again(step.retry, {"outcome": ended.outcome, "final": ended.final}, began):
+                    tries -= 1
+                    continue
+                raise
+            except CommandError as error:
+                if tries and self._again(step.retry, self._about(error), began):
+                    tries -= 1
+                    continue
+                if self._forgiven(step.tolerate, error):
+                    return
+                raise
+            return
+
+    def _about(self, error: CommandError) -> dict[str, object]:
+        return {"outcome": "fail", "code": error.code, "kind": error.kind, "final": self.final}
+
+    def _again(self, retry: m.Retry | None, failure: dict[str, object], began: float) -> bool:
+        assert retry is not None
+        self.failure = failure
+        try:
+            if not retry.condition.holds(self._with_failure):
+                return False
+        finally:
+            self.failure = {}
+        now = self.channel.clock()
+        if retry.within is not None and now - began > retry.within:
+            return False
+        if self.deadline is not None and now + retry.after >= self.deadline:
+            return False
+        for armed in self._armed.values():  # what comes now belongs to the next try
+            armed.close()
+        self._armed.clear()
+        self.steps(retry.before)
+        self._pause(retry.after)
+        return True
+
+    def _tolerated(self, tolerate: m.Condition | bool, outcome: str, final: str) -> bool:
+        if tolerate is False:
+            return False
+        if tolerate is True:
+            return True
+        assert isinstance(tolerate, m.Condition)
+        self.failure = {"outcome": outcome, "final": final}
+        try:
+            return tolerate.holds(self._with_failure)
+        finally:
+            self.failure = {}
+
+    def _forgiven(self, tolerate: m.Condition | bool, error: CommandError) -> bool:
+        if tolerate is False or tolerate is True:
+            return tolerate
+        self.failure = self._about(error)
+        try:
+            return tolerate.holds(self._with_failure)
+        finally:
+            self.failure = {}
+
+    # -- exchanges --------------------------------------------------------------------------------------------
+
+    def _send(self, step: m.SendStep) -> None:
+        exchange = render(step, self.lookup)
+        if self._program.awaits:
+            self._arm()
+        if step.cause is None:
+            self._exchange(step, exchange)
+            return
+        # The cause is only known until the next command: nobody may come between.
+        with self.channel.hold(self.deadline):
+            try:
+                self._exchange(step, exchange)
+            except CommandError as error:
+                raise self._explained(error, step.cause) from None
+
+    def _exchange(self, step: m.SendStep, exchange: Exchange) -> None:
+        self.shown = exchange.shown
+        reply = self.channel.exchange(exchange, deadline=self.deadline, on_orphan=self.on_orphan, epoch=self.epoch)
+        self.final = reply.final
+        for line in reply.lines:
+            self._line(step.lines[line.index], line)
+        outcome = reply.outcome
+        word = outcome.value
+        code: int | str | None = None
+        namespace = ""
+        if outcome is Outcome.FAIL:
+            code, namespace = self._code(step, reply)
+        if step.outcome or step.fail is not None:
+            self.failure = {"outcome": word, "code": code, "final": reply.final}
+            if outcome is Outcome.FAIL:
+                self.failure["kind"] = self._kind(namespace, code)
+            try:
+                word = self._ruled(step.outcome, word)
+                if step.fail is not None:
+                    self._fail(step.fail, exchange.text, code, namespace)
+            finally:
+                self.failure = {}
+        if word == "fail":
+            raise self._error(exchange.text, namespace, code, final=reply.final, text=reply.code_text)
+        if reply.missing and outcome is Outcome.OK and word == "ok":
+            raise CommandError(
+                f"{exchange.text}: the answer lacks {', '.join(reply.missing)}", command=exchange.text, kind="unknown"
+            )
+        if step.check:
+            self._check(step.check, exchange.text)
+        for scope, name in step.save:
+            self._save(scope, name)
+        if word != "ok":
+            raise _Ended(word, reply.final)
+
+    def _code(self, step: m.SendStep, reply: Reply) -> tuple[int | str | None, str]:
+        """Return the code of a failed exchange and the namespace that knows it."""
+        profile = self._runner.profile
+        spaces = step.namespaces if reply.namespace in {"", "cme"} else (reply.namespace,)
+        if reply.code is not None:
+            for space in spaces:
+                if profile.error(space, reply.code) is not None:
+                    return reply.code, space
+            return reply.code, spaces[0]
+        if reply.code_text:
+            for space in spaces:
+                found = profile.code_of(space, reply.code_text)
+                if found is not None:
+                    return found, space
+            return reply.code_text, spaces[0]
+        return None, ""
+
+    def _kind(self, namespace: str, code: object) -> str:
+        found = self._runner.profile.error(namespace, code)
+        return "unknown" if found is None else found.kind
+
+    def _ruled(self, rules: tuple[m.OutcomeRule, ...], word: str) -> str:
+        for rule in rules:
+            if rule.condition.holds(self._with_failure):
+                self.values.update(rule.sets)
+                return rule.outcome
+        return word
+
+    def _fail(self, rule: m.FailRule, shown: str, code: object = None, namespace: str = "") -> None:
+        if rule.condition.holds(self._with_failure) is rule.unless:
+            return
+        if rule.namespace:
+            raise self._error(shown, rule.namespace, self._with_failure(rule.source), kind=rule.kind, text=rule.text)
+        raise self._error(shown, namespace, code, kind=rule.kind, text=rule.text)
+
+    def _error(
+        self, shown: str, namespace: str, code: object, *, kind: str = "unknown", text: str = "", final: str = ""
+    ) -> CommandError:
+        found = self._runner.profile.error(namespace, code)
+        if found is not None:
+            kind, text = found.kind, found.text
+        known = code if isinstance(code, (int, str)) and not isinstance(code, bool) else None
+        what = text or final or "failed"
+        where = f" ({namespace} {known})" if namespace and known is not None and str(known) != text else ""
+        return CommandError(
+            f"{shown}: {what}{where}", command=shown, namespace=namespace, code=known, kind=kind, text=text or final
+        )
+
+    def _explained(self, error: CommandError, cause: m.Cause) -> CommandError:
+        """Ask for the cause of a failure, directly after it."""
+        shown, final = error.command, self.final
+        before = self.values
+        self.values = {**before}
+        self.values.pop(cause.source, None)
+        try:
+            self.steps([cause.use])
+            code = self.values.get(cause.source)
+        except (CommandError, ModemTimeoutError, _Ended) as failed:
+            _log.debug("%s: its cause could not be learnt: %s", shown, failed)
+            code = None
+        finally:
+            self.values = before
+            self.final = final
+            self.shown = shown
+        if code is None or any(str(code) == str(one) for one in cause.ignored):
+            return error
+        return self._error(shown, cause.namespace, code)
+
+    def _line(self, rule: m.LineRule, line: Line) -> None:
+        values: Mapping[str, Any] = line.values
+        if rule.repeat == "many":
+            row = dict(values)
+            for name, one in rule.maps:
+                if name in row:
+                    row[name] = one.read(row[name])
+            row.update(rule.sets)
+            if line.payload is not None and rule.data is not None:
+                row[rule.data] = line.payload
+            if rule.keep is None or rule.keep.holds(lambda name: row.get(name, self.lookup(name))):
+                self._rows.append(row)
+            return
+        self._take(values, rule.maps, rule.sets, rule.data, line.payload)
+
+    def _take(
+        self,
+        values: Mapping[str, Any],
+        maps: tuple[tuple[str, m.ReadMap], ...],
+        sets: Mapping[str, object],
+        data: str | None,
+        payload: bytes | None,
+    ) -> None:
+        mine = self.values
+        mine.update(values)
+        for name, one in maps:
+            if name in values:
+                mine[name] = one.read(values[name])
+        if sets:
+            mine.update(sets)
+        if payload is not None:
+            self._payload += payload
+            if data is not None:
+                mine[data] = payload
+        elif isinstance(values.get("data"), bytes):  # written in hexadecimal
+            self._payload += values["data"]
+
+    def _check(self, check: tuple[tuple[str, m.ValueSpec], ...], shown: str) -> None:
+        for name, spec in check:
+            found = self.lookup(name)
+            wanted = value_of(spec, self.lookup)
+            if wanted is None and found in {None, ""}:
+                continue
+            if found is None or str(found).casefold() != str(wanted).casefold():
+                raise CommandError(
+                    f"{shown}: {name} is not what it was set to or must be", command=shown, kind="mismatch",
+                    text=f"{name} differs",
+                )  # fmt: skip
+
+    def _save(self, scope: str, name: str) -> None:
+        value = self.lookup(name)
+        if value is not None:
+            self._runner.save(scope, self._program.name, name, value, self._number, self.epoch)
+
+    # -- waiting for lines ------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Watch for every awaited line whose bound values are known, before the next command goes out."""
+        for step in self._program.awaits:
+            bound: dict[str, str] = {}
+            for name in step.bound:
+                value = self.lookup(name)
+                if value is None:
+                    break
+                bound[name] = str(value)
+            else:
+                self._watch(step, bound)
+
+    def _watch(self, step: m.AwaitStep, bound: dict[str, str]) -> _Armed:
+        armed = self._armed.get(id(step))
+        if armed is not None:
+            if armed.bound == bound:
+                return armed
+            armed.close()
+        watches = [self.channel.watch(rule.pattern, bound) for rule in step.rules]
+        collect = None if step.collect is None else self.channel.watch(step.collect, bound)
+        armed = self._armed[id(step)] = _Armed(bound, watches, collect)
+        return armed
+
+    def _await(self, step: m.AwaitStep) -> None:
+        try:
+            bound = {name: _bound(name, self.lookup(name)) for name in step.bound}
+            armed = self._watch(step, bound)
+            limit = self.channel.clock() + step.timeout.seconds(self.lookup)
+            index, urc = self._first_of(armed.watches, limit)
+            if armed.collect is not None:
+                self._collect(armed.collect)
+            if urc is None:
+                self._late(step, limit)
+                return
+            self._awaited(step, step.rules[index], urc)
+        except CommandError as error:
+            if step.cause is None:
+                raise
+            with self.channel.hold(self.deadline):
+                raise self._explained(error, step.cause) from None
+
+    def _first_of(self, watches: list[Watch], limit: float) -> tuple[int, Urc | None]:
+        deadline = limit if self.deadline is None else min(limit, self.deadline)
+        if not any(one.ready() for one in watches):
+            self.channel.wait(lambda: any(one.ready() for one in watches), deadline)
+        for index, one in enumerate(watches):
+            urc = one.poll()
+            if urc is not None:
+                return index, urc
+        return 0, None
+
+    def _collect(self, watch: Watch) -> None:
+        parts = []
+        while watch.ready():
+            urc = watch.poll()
+            if urc is None:
+                break
+            if urc.payload is not None:
+                parts.append(urc.payload)
+            self.values.update({name: value for name, value in urc.values.items() if name != "data"})
+        if parts:
+            self._payload += b"".join(parts)
+            self.values["data"] = self._payload
+
+    def _late(self, step: m.AwaitStep, limit: float) -> None:
+        if step.optional and (self.deadline is None or limit <= self.deadline):
+            return
+        raise ModemTimeoutError(f"{self.shown or self._program.name}: the modem accepted it but gave no result in time")
+
+    def _awaited(self, step: m.AwaitStep, rule: m.AwaitRule, urc: Urc) -> None:
+        self._take(urc.values, rule.maps, rule.sets, rule.data, urc.payload)
+        shown = self.shown or self._program.name
+        word = "ok"
+        if rule.outcome or rule.fail is not None:
+            self.failure = {"outcome": word, "final": urc.text}
+            try:
+                word = self._ruled(rule.outcome, word)
+                if rule.fail is not None:
+                    self._fail(rule.fail, shown)
+            finally:
+                self.failure = {}
+        if word == "fail":
+            raise self._error(shown, "", None, final="failed")
+        for scope, name in step.save:
+            self._save(scope, name)
+        if word != "ok":
+            raise _Ended(word, urc.text)
+
+    # -- the other kinds --------------------------------------------------------------------------------------
+
+    def _use(self, step: m.UseStep) -> None:
+        before: dict[str, Any] = {}
+        if step.values:
+            # A program that was given values sees them instead of the caller's, and only while it runs.
+            given = {name: value_of(spec, self.lookup) for name, spec in step.values}
+            before = {name: self.values.get(name) for name in given}
+            self.values.update(given)
+        lock = step.lock if step.lock not in self._locks else None
+        with contextlib.ExitStack() as stack:
+            if lock is not None:
+                stack.enter_context(self._runner.turn(lock, self.deadline))
+                self._locks.add(lock)
+                stack.callback(self._locks.discard, lock)
+            try:
+                self._guarded(step)
+            except _Return as ended:
+                if ended.outcome != "ok":
+                    raise _Ended(ended.outcome, self.final) from None
+            finally:
+                for name, value in before.items():
+                    if value is None:
+                        self.values.pop(name, None)
+                    else:
+                        self.values[name] = value
+
+    def _group(self, step: m.GroupStep) -> None:
+        if not step.atomic:
+            self._guarded(step)
+            return
+        with self.channel.hold(self.deadline):
+            self._guarded(step)
+
+    def _guarded(self, step: m.GroupStep | m.UseStep) -> None:
+        """Run steps, then what is to be done if they failed, then what is to be done in any case."""
+        if not (step.on_fail or step.finally_):
+            self.steps(step.steps)
+            return
+        try:
+            self.steps(step.steps)
+        except (_Ended, _Return):
+            self._clean(step.finally_)
+            raise
+        except CommandError:
+            self._clean(step.on_fail)
+            self._clean(step.finally_)
+            raise
+        except (ModemTimeoutError, KeyboardInterrupt):
+            self._clean_later((*step.on_fail, *step.finally_))
+            raise
+        self.steps(step.finally_)
+
+    def _clean(self, steps: tuple[m.Step, ...]) -> None:
+        """Run steps of which each may fail."""
+        final, shown = self.final, self.shown
+        for step in steps:
+            try:
+                self.steps([step])
+            except (CommandError, ModemTimeoutError, ConfigurationError, _Ended, _Return) as error:
+                _log.debug("%s: cleaning up: %s", self._program.name, error)
+        self.final, self.shown = final, shown
+
+    def _clean_later(self, steps: tuple[m.Step, ...]) -> None:
+        """Clean up in the background: the caller's time is over, and the modem may still be at it."""
+        if not steps:
+            return
+        again = Run(self._runner, self._program, dict(self._bindings), None, None, self.epoch)
+        again.values = dict(self.values)
+
+        def work() -> None:
+            try:
+                again._clean(steps)  # noqa: SLF001 - another one of its own kind
+            finally:
+                for armed in again._armed.values():  # noqa: SLF001
+                    armed.close()
+
+        with contextlib.suppress(Exception):
+            self.channel.defer(work)
+
+    def _each(self, step: m.EachStep) -> None:
+        elements = step.elements
+        if isinstance(elements, str):
+            found = self.lookup(elements)
+            elements = tuple(found) if isinstance(found, (list, tuple)) else ()
+        for index, one in enumerate(elements, step.first_index):
+            self.values[step.name] = one
+            if step.index is not None:
+                self.values[step.index] = index
+            self.steps(step.steps)
+
+    def _first(self, step: m.FirstStep) -> None:
+        order = list(range(len(step.alternatives)))
+        if step.remember is not None:
+            best = self.lookup(step.remember)
+            if isinstance(best, int) and best in order:
+                order.remove(best)
+                order.insert(0, best)
+        for place, index in enumerate(order):
+            try:
+                self.steps(step.alternatives[index])
+            except CommandError:
+                if place == len(order) - 1:
+                    raise
+                continue
+            if step.remember is not None:
+                self._runner.save("boot", self._program.name, step.remember, index, self._number, self.epoch)
+            return
+
+    def _set(self, step: m.SetStep) -> None:
+        values = {name: value_of(spec, self.lookup) for name, spec in step.values}
+        self.values.update(values)
+        if step.scope != "command":
+            for name in values:
+                self._save(step.scope, name)
+
+    def _pause_step(self, step: m.PauseStep) -> None:
+        self._pause(step.seconds)
+
+    def _pause(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        until = self.channel.clock() + seconds
+        deadline = until if self.deadline is None else min(until, self.deadline)
+        self.channel.wait(lambda: False, deadline)
+        if deadline < until:
+            raise ModemTimeoutError(f"{self.shown or self._program.name}: the time was over during a pause")
+
+    def _return(self, step: m.ReturnStep) -> None:
+        raise _Return(step.outcome)
+
+    def _check_step(self, step: m.CheckStep) -> None:
+        self._check(step.check, self.shown or self._program.name)
+
+    def _fail_step(self, step: m.FailStep) -> None:
+        shown = self.shown or self._program.name
+        code = self.lookup(step.source) if step.source else None
+        raise self._error(shown, step.namespace, code, kind=step.kind, text=step.text)
+
+
+def _bound(name: str, value: object) -> str:
+    if value is None:
+        raise ConfigurationError(f"{name}: a line that depends on it is waited for, and it has no value")
+    return str(value)
+
+
+_ACTS: Final[dict[type[m.Step], Callable[[Run, Any], None]]] = {
+    m.SendStep: Run._send,  # noqa: SLF001 - the table of its own methods
+    m.AwaitStep: Run._await,  # noqa: SLF001
+    m.UseStep: Run._use,  # noqa: SLF001
+    m.GroupStep: Run._group,  # noqa: SLF001
+    m.EachStep: Run._each,  # noqa: SLF001
+    m.FirstStep: Run._first,  # noqa: SLF001
+    m.SetStep: Run._set,  # noqa: SLF001
+    m.PauseStep: Run._pause_step,  # noqa: SLF001
+    m.ReturnStep: Run._return,  # noqa: SLF001
+    m.CheckStep: Run._check_step,  # noqa: SLF001
+    m.FailStep: Run._fail_step,  # noqa: SLF001
+}
