@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from modemtls.at.grammar import Outcome
 from modemtls.errors import NotSupportedError
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.runner_render import cacheable, check_bindings, render, with_payload
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Exchange, Reply, Urc
+    from modemtls.at.grammar import Outcome
     from modemtls.profile.model import Program
     from modemtls.profile.profile import Profile
 

@@ -149,7 +149,7 @@ def check_bindings(
             continue
         check_input(one.name, one.type, value, one.words)
     if op in {"tls_configure", "tls_verify"}:
-        _check_tls(profile, program, bindings, flags)
+        _check_tls(profile, bindings, flags)
     elif op in {"tls_open", "tcp_open"}:
         profile.require(str(bindings["receive"]), flags)
     _check_limits(profile, op, bindings)
@@ -165,7 +165,7 @@ def check_bindings(
         payload_bytes(payload, bindings.get)
 
 
-def _check_tls(profile: Profile, program: Program, bindings: Mapping[str, Any], flags: Callable[[str], object]) -> None:
+def _check_tls(profile: Profile, bindings: Mapping[str, Any], flags: Callable[[str], object]) -> None:
     for name, capability in INPUT_NEEDS.items():
         if bindings.get(name) not in {None, False}:
             profile.require(capability, flags)
@@ -181,7 +181,6 @@ def _check_tls(profile: Profile, program: Program, bindings: Mapping[str, Any], 
     for name, one in (("version", bindings["version"]), *[("suites", one) for one in suites]):
         if tokens and str(one) not in tokens:
             raise ConfigurationError(f"{name}: {one!r} is not in the tables of profile {profile.name}")
-    del program
 
 
 def _check_limits(profile: Profile, op: str, bindings: Mapping[str, Any]) -> None:
@@ -191,11 +190,12 @@ def _check_limits(profile: Profile, op: str, bindings: Mapping[str, Any]) -> Non
         if where in {"", op} and isinstance(value, str) and limit in limits and len(value) > limits[limit]:
             raise ConfigurationError(f"{name}: {len(value)} characters, this modem takes {limits[limit]}")
     if op.startswith("credential_"):
-        name = bindings.get("name")
-        if isinstance(name, str):
-            if "credential_name" in limits and len(name) > limits["credential_name"]:
-                raise ConfigurationError(f"name: {len(name)} characters, this modem takes {limits['credential_name']}")
-            if "credential_names" in limits and name not in limits["credential_names"]:
+        stored = bindings.get("name")
+        if isinstance(stored, str):
+            if "credential_name" in limits and len(stored) > limits["credential_name"]:
+                most = limits["credential_name"]
+                raise ConfigurationError(f"name: {len(stored)} characters, this modem takes {most}")
+            if "credential_names" in limits and stored not in limits["credential_names"]:
                 raise ConfigurationError(f"name: this modem has only {', '.join(limits['credential_names'])}")
     for where, name, limit in _SIZES:
         size = bindings.get(name)

@@ -63,8 +63,21 @@ class Run:
     """One run of one operation. Used by one thread."""
 
     __slots__ = (
-        "_armed", "_bindings", "_locks", "_payload", "_program", "_runner", "_rows", "channel", "deadline", "epoch",
-        "failure", "final", "on_orphan", "shown", "values",
+        "_armed",
+        "_bindings",
+        "_locks",
+        "_payload",
+        "_program",
+        "_rows",
+        "_runner",
+        "channel",
+        "deadline",
+        "epoch",
+        "failure",
+        "final",
+        "on_orphan",
+        "shown",
+        "values",
     )  # fmt: skip
 
     def __init__(
@@ -559,9 +572,9 @@ class Run:
 
         def work() -> None:
             try:
-                again._clean(steps)  # noqa: SLF001 - another one of its own kind
+                again._clean(steps)
             finally:
-                for armed in again._armed.values():  # noqa: SLF001
+                for armed in again._armed.values():
                     armed.close()
 
         with contextlib.suppress(Exception):
