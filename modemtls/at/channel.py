@@ -170,21 +170,21 @@ class Channel(Reactor):
             finally:
                 if shielded is not None:
                     shielded.restore()
-            if shielded is not None and shielded.pending:
+            if shielded is not None:
                 shielded.deliver()
+            if job.reply is not None:
+                return job.reply
         except BaseException:
             self._leave_job(job)
             raise
-        if job.error is not None:
-            raise _again(job.error)
-        assert job.reply is not None
-        return job.reply
+        assert job.error is not None
+        raise _again(job.error)
 
     def _run(self, job: Job, deadline: float | None, shielded: Interrupts | None) -> None:
         """Queue the exchange and wait until it is done."""
         thread = threading.get_ident()
-        if shielded is not None and shielded.pending:
-            return  # nothing is sent; the caller delivers it
+        if shielded is not None:
+            shielded.deliver()
         with self._lock:
             self._check()
             line = self._line

@@ -54,11 +54,6 @@ class Interrupts:
         if signal.getsignal(signal.SIGINT) is self:
             signal.signal(signal.SIGINT, previous)
 
-    @property
-    def pending(self) -> bool:
-        """Whether an interrupt is remembered."""
-        return self._pending is not None
-
     def deliver(self) -> None:
         """Let the handler that was found have the interrupt that is remembered, if any."""
         pending, self._pending = self._pending, None

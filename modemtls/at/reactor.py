@@ -174,7 +174,7 @@ class Reactor:
             self._flush()
         self._torn = False
         if self._followers:
-            self._rouse()
+            self._wake_followers()
 
     def _mend(self) -> None:
         """Get over an exception that broke in while state was changing (a signal handler that raised)."""
@@ -184,9 +184,7 @@ class Reactor:
 
     def _rouse(self) -> None:
         """Wake those who have what they wait for, and the leader if he would sleep too long."""
-        for follower in self._followers:
-            if follower.ready():
-                follower.wake()
+        self._wake_followers()
         leader = self._leader
         if leader is not None:
             timer = self._line.timer()
@@ -194,6 +192,11 @@ class Reactor:
                 _ring(self._kick)
         elif self._line.timer() is not None:
             _ring(self._bell)
+
+    def _wake_followers(self) -> None:
+        for follower in self._followers:
+            if follower.ready():
+                follower.wake()
 
     def _arm(self) -> None:
         """Let the background thread watch the port."""
@@ -319,12 +322,13 @@ class Reactor:
                 except Exception:
                     _log.exception("%s: work left behind failed", self._port.name)
                 timeout = 0.0  # things have moved on
-        self._epoll.close()
-        # The leader may still be polling the other one: whoever leaves last would have to close it.
-        os.close(self._bell)
-        self._bell = -1
+        with self._lock:
+            self._epoll.close()
+            bell, self._bell = self._bell, -1
+            os.close(bell)
 
     def __del__(self) -> None:
+        # The leader may have been polling it until now.
         kick, self._kick = getattr(self, "_kick", -1), -1
         if kick >= 0:
             os.close(kick)

@@ -161,9 +161,9 @@ class Resync:
             return
         self._left = self._probes()
         self._escape = bool(recovery.escape)
-        self._doubt.payload_awaited = True  # a payload that lost bytes on the line would swallow the probes
-        self._doubt.hold_until = self._line.last_write + (recovery.input_timeout or 0.0)
-        self._hold(now)
+        # A payload that lost bytes on the line would have swallowed the probes.
+        self._phase = _Phase.HOLD
+        self.timer = max(now, self._line.last_write + (recovery.input_timeout or 0.0))
 
     def stuck(self, now: float) -> None:
         """Give up: the port takes no bytes."""
