@@ -20,16 +20,26 @@ USUAL_BAUDRATE = 115200
 def run(settings: Settings) -> int:
     """``modemtls record FILE [-- COMMAND]``; with a command its exit code is returned."""
     from modemtls.at.port import open_port
+    from modemtls.dialogue.known import redaction
     from modemtls.dialogue.record import Recorder, pass_through
+    from modemtls.dialogue.redact import Redactor
+    from modemtls.profile import bundled, load
 
     name = settings.required("file")
     command = list(settings.options.tail)
+    chosen = settings.text("profile")
+    profiles = [load(one) for one in ([chosen] if chosen else bundled())]
     port = open_port(
         settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
     )
     try:
         with Path(name).open("w", encoding="utf-8") as file:
-            recorder = Recorder(file, source=f"recorded at {port.name}", profile=settings.text("profile"))
+            recorder = Recorder(
+                file,
+                source=f"recorded at {port.name}",
+                profile=profiles[0].name if chosen else None,
+                redactor=Redactor(*redaction(profiles)),
+            )
             code = pass_through(port, recorder, command, opened=None if command else _tell)
     finally:
         port.close()

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modemtls.cli.output import printable, status
 
@@ -41,7 +41,7 @@ def opened(
     if trace is None and settings.flag("verbose"):
         trace = dialogue_to(sys.stderr.write)
     bring_up = _BringUp(quiet=quiet, verbose=settings.flag("verbose"))
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "apn": settings.text("apn"),
         "user": settings.text("user"),
         "password": settings.password,
@@ -56,7 +56,7 @@ def opened(
         "take_over": settings.flag("take_over"),
     }
     try:
-        modem = modemtls.open(port, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+        modem = modemtls.open(port, **{key: value for key, value in given.items() if value is not None})
         try:
             yield modem
         finally:
@@ -131,16 +131,15 @@ def tls_from(settings: Settings) -> TLSConfig:
     ca, cert, key = (_pem(settings, name) for name in ("cafile", "cert", "key"))
     if verify and ca is None:
         settings.refuse("which CA is to be trusted? Give --cafile FILE, or --no-verify to accept anybody")
-    if (cert is None) != (key is None):
-        settings.refuse("--cert and --key go together")
-    given: dict[str, object] = {
-        "ca": ca,
-        "cert": cert,
-        "key": key,
-        "verify": verify,
-        "check_hostname": verify and not settings.flag("no_check_hostname"),
-        "server_name": settings.text("sni"),
-        "alpn": tuple(settings.many("alpn")),
-        "min_version": settings.text("min_version"),
-    }
-    return modemtls.TLSConfig(**{k: v for k, v in given.items() if v is not None and v != ()})  # type: ignore[arg-type]
+    if cert is None and key is not None:
+        settings.refuse("--key is given without --cert")
+    return modemtls.TLSConfig(
+        ca=ca,
+        cert=cert,
+        key=key,
+        verify=verify,
+        check_hostname=False if settings.flag("no_check_hostname") else None,
+        sni=settings.text("sni"),
+        alpn=tuple(settings.many("alpn")),
+        min_version=settings.text("min_version") or "1.2",
+    )
