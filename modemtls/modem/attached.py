@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from modemtls.at.channel import Channel
-    from modemtls.at.exchange import Urc
+    from modemtls.at.exchange import Reply, Urc
     from modemtls.at.trace import Trace
     from modemtls.modem.contexts import ContextLease
     from modemtls.modem.identify import Identity
@@ -444,7 +444,7 @@ class AttachedModem:
         bindings: Mapping[str, object],
         *,
         deadline: float | None = None,
-        on_orphan: Callable[[Result | BaseException], None] | None = None,
+        on_orphan: Callable[[Reply | BaseException], None] | None = None,
     ) -> Result:
         """Run an operation of a socket (``socket`` is filled in) if it is usable.
 

@@ -14,6 +14,7 @@ from modemtls.errors import ModemTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from modemtls.at.exchange import Reply
     from modemtls.modem.runner import Result
 
 __all__ = ["Host", "Turn", "remaining"]
@@ -37,7 +38,7 @@ class Host(Protocol):
         bindings: Mapping[str, object] | None = None,
         *,
         deadline: float | None = None,
-        on_orphan: Callable[[Result | BaseException], None] | None = None,
+        on_orphan: Callable[[Reply | BaseException], None] | None = None,
     ) -> Result:
         """Run an operation of the profile; ``on_orphan`` as :meth:`~modemtls.at.channel.Channel.exchange` has it."""
         ...

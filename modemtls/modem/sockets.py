@@ -15,6 +15,7 @@ from modemtls.errors import CommandError, ModemError, ModemRestartedError, Modem
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from modemtls.at.exchange import Reply
     from modemtls.modem.contexts import ContextLease
     from modemtls.modem.interfaces import Host
     from modemtls.modem.runner import Result
@@ -122,7 +123,7 @@ class Sockets:
         bindings: Mapping[str, object],
         *,
         deadline: float | None = None,
-        on_orphan: Callable[[Result | BaseException], None] | None = None,
+        on_orphan: Callable[[Reply | BaseException], None] | None = None,
     ) -> Result:
         """Run ``tls_OP`` or ``tcp_OP`` for a socket, if it is usable."""
         if slot.lost is not None:

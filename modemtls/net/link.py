@@ -22,6 +22,7 @@ from modemtls.net.unbroken import unbroken
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from modemtls.at.exchange import Reply
     from modemtls.modem.attached import AttachedModem
     from modemtls.modem.runner import Result
     from modemtls.modem.slots import Slot
@@ -235,29 +236,30 @@ class Link:
         mark = slot.mark()
         after_close = slot.closed is not None
 
-        def arrived(result: Result | BaseException) -> None:
-            self._arrived(result, mark, after_close=after_close)
+        def late(reply: Reply | BaseException) -> None:
+            self._arrived_late(reply)
             self.changed()
 
         with unbroken():
             straggling, self._straggler = self._straggler, True  # until an answer shows that it is none
             try:
                 result: Result | ModemError = self._modem.run(
-                    slot, "receive", {"size": self.manners.receive}, deadline=deadline, on_orphan=arrived
+                    slot, "receive", {"size": self.manners.receive}, deadline=deadline, on_orphan=late
                 )
             except LineBusyError:
                 self._straggler = straggling
                 raise
             except ModemTimeoutError as error:
                 if deadline is not None and self._modem.now() >= deadline:
-                    raise  # the caller's own time; the answer goes to `arrived`
+                    raise  # the caller's own time; the answer goes to `late`
                 result = error
             except ModemError as error:
                 result = error
             if straggling:
                 self._let_straggler_in()
             self._straggler = False
-            arrived(result)
+            self._arrived(result, mark, after_close=after_close)
+            self.changed()
 
     def _let_straggler_in(self) -> None:
         """Let the answer to an abandoned question into the buffer first: it was asked before this one."""
@@ -268,8 +270,17 @@ class Link:
             if channel.closed_reason is not None:
                 return
 
-    def _arrived(self, result: Result | BaseException, mark: int, *, after_close: bool) -> None:
-        if isinstance(result, BaseException):
+    def _arrived_late(self, reply: Reply | BaseException) -> None:
+        """Take the raw answer to an abandoned question: its data. What else it means, the next question will tell."""
+        if isinstance(reply, BaseException):
+            self._receive_failed(reply, after_close=False)
+            return
+        with self._buffers:
+            for line in reply.lines:
+                self._append(line.payload or b"")
+
+    def _arrived(self, result: Result | ModemError, mark: int, *, after_close: bool) -> None:
+        if isinstance(result, ModemError):
             self._receive_failed(result, after_close=after_close)
             return
         with self._buffers:

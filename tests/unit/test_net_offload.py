@@ -10,6 +10,7 @@ import time
 import pytest
 
 from modemtls.at.channel import LineBusyError
+from modemtls.at.exchange import Line, Reply
 from modemtls.at.grammar import Outcome
 from modemtls.at.interrupts import shield
 from modemtls.errors import (
@@ -67,6 +68,11 @@ def connected(modem, configuration=TLS, **options):
     sock.connect("server.example", "443")
     modem.commands.clear()
     return sock
+
+
+def raw(answer):
+    """The answer as the channel gives it to whoever comes too late for it."""
+    return Reply(Outcome.OK, "OK", lines=(Line(0, "", {}, answer.payload or None),))
 
 
 def in_thread(work):
@@ -607,7 +613,7 @@ class TestReceive:
 
         def slow(slot, op, bindings, *, deadline=None, on_orphan=None):
             answer = run(slot, op, bindings)
-            late.append(lambda: on_orphan(answer))
+            late.append(lambda: on_orphan(raw(answer)))
             if deadline is None:
                 raise KeyboardInterrupt
             while time.monotonic() < deadline:
@@ -641,7 +647,7 @@ class TestReceive:
 
             def late():
                 gate.wait(5)
-                on_orphan(answer)
+                on_orphan(raw(answer))
 
             modem.channel.defer(late)
             modem.run = run
