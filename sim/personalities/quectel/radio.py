@@ -187,8 +187,8 @@ class Radio(Area):
 
     def _restart(self) -> None:
         if self.variants.on("restart-noise"):
+            self.module.urc("POWERED DOWN")  # in this order: vshymanskyy/TinyGSM issue #157
             self.module.packet.all_lost(silent=False)
-            self.module.urc("POWERED DOWN")
         self.machine.restart(self.module.boot_time, "AT+CFUN=1,1")
 
     # --- registration -----------------------------------------------------------------------------
