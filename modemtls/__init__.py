@@ -10,8 +10,7 @@ Names are loaded when they are first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers take it for true; importing it from typing would cost more than all the rest
 if TYPE_CHECKING:
     from modemtls import errors, net
     from modemtls.api import Modem, Stored, TLSConfig, open  # noqa: A004 - the name users know: modemtls.open()

@@ -1,0 +1,231 @@
+"""The public face: what is checked before anything is sent, what is passed on, what importing costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import modemtls
+from modemtls.errors import ConfigurationError, ModemError, NotSupportedError
+from modemtls.net.contract import Stored, TlsVersion
+from tests.support.fakemodem import FakeModem
+
+CA = modemtls.Stored("ca.pem")
+
+
+@pytest.fixture
+def fake():
+    return FakeModem()
+
+
+@pytest.fixture
+def modem(fake):
+    with modemtls.Modem(fake) as made:
+        yield made
+
+
+class TestTLSConfig:
+    def test_safe_by_default(self, tmp_path):
+        path = tmp_path / "ca.pem"
+        made = modemtls.TLSConfig(ca=str(path))
+        assert (made.verify, made.check_hostname, made.check_dates) == (True, True, True)
+        strict = made.configuration()
+        assert strict.version is TlsVersion.TLS1_2
+        assert strict.max_version is None
+        assert strict.ciphersuites == ()
+        assert strict.security.trusted == path
+
+    def test_no_ca_says_what_to_give(self):
+        with pytest.raises(ConfigurationError, match=r"ca=.*Stored.*verify=False"):
+            modemtls.TLSConfig()
+
+    def test_verify_and_check_hostname_are_two_different_words(self):
+        chain_only = modemtls.TLSConfig(ca=CA, check_hostname=False)
+        assert (chain_only.verify, chain_only.check_hostname) == (True, False)
+        assert chain_only.configuration().security.verify
+        nothing = modemtls.TLSConfig(verify=False)
+        assert (nothing.verify, nothing.check_hostname) == (False, False)
+        with pytest.raises(ConfigurationError, match="proves nothing"):
+            modemtls.TLSConfig(verify=False, check_hostname=True)
+
+    @pytest.mark.parametrize(
+        ("ca", "kept"),
+        [
+            ("-----BEGIN CERTIFICATE-----\nx", b"-----BEGIN CERTIFICATE-----\nx"),
+            (b"anything", b"anything"),
+            (CA, Stored("ca.pem")),
+        ],
+    )
+    def test_a_ca_is_a_path_or_text_or_bytes_or_stored(self, ca, kept):
+        assert modemtls.TLSConfig(ca=ca).configuration().security.trusted == kept
+
+    def test_home_directories(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert modemtls.TLSConfig(ca="~/ca.pem").configuration().security.trusted == tmp_path / "ca.pem"
+
+    def test_the_key_may_stand_beside_the_certificate(self):
+        security = modemtls.TLSConfig(ca=CA, cert=b"both").configuration().security
+        assert (security.client_cert, security.client_key) == (b"both", b"both")
+        with pytest.raises(ConfigurationError, match="without cert"):
+            modemtls.TLSConfig(ca=CA, key=b"k")
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"ca": 5}, {"min_version": "1.9"}, {"min_version": "1.2", "max_version": "1.1"}, {"suites": [0]},
+            {"suites": "0xC02F"}, {"sni": 'a"b'}, {"sni": "a\r\nb"}, {"sni": ""}, {"handshake_timeout": 0},
+            {"handshake_timeout": -1}, {"alpn": "h2"},
+        ],
+    )  # fmt: skip
+    def test_wrong_values_are_told_when_it_is_made(self, wrong):
+        with pytest.raises(ConfigurationError):
+            modemtls.TLSConfig(**({"ca": CA} | wrong))
+
+    def test_secrets_are_not_in_the_repr(self):
+        assert "hush" not in repr(modemtls.TLSConfig(ca=CA, cert=b"c", key=b"hush"))
+
+    def test_ssl_names(self):
+        import ssl
+
+        assert (
+            modemtls.TLSConfig(ca=CA, min_version=ssl.TLSVersion.TLSv1_1).configuration().version is TlsVersion.TLS1_1
+        )
+
+
+class TestConnect:
+    def test_tls(self, modem, fake):
+        tls = modemtls.TLSConfig(ca=CA)
+        with modem.connect(("server.example", 443), tls=tls, timeout=7) as sock:
+            assert isinstance(sock, modemtls.ModemSocket)
+            assert sock.gettimeout() == 7
+            sock.sendall(b"x")
+        assert fake.opened == [("server.example", 443)]
+        assert fake.leases[0].settings.verify
+        assert fake.peer.closed_by_driver
+
+    def test_plain_tcp_only_in_so_many_words(self, modem, fake):
+        with pytest.raises(TypeError):
+            modem.connect(("server.example", 80))
+        modem.connect(("server.example", "80"), tls=None).close()
+        assert fake.opened == [("server.example", 80)]
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            ('a"b', 1), ("a,b", 1), ("a\r\nb", 1), ("a\0b", 1), ("", 1), (None, 1), ("a", 0), ("a", 65536),
+            ("a", "abc"), ("a", None), ("a",), "a:1", ("a", -1), ("x" * 201, 1),
+        ],
+    )  # fmt: skip
+    def test_bad_addresses_are_told_before_anything_is_sent(self, modem, fake, address):
+        with pytest.raises(ConfigurationError) as caught:
+            modem.connect(address, tls=None)
+        assert isinstance(caught.value, ValueError)
+        assert fake.commands == []
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"tls": True}, {"tls": None, "timeout": 0}, {"tls": None, "timeout": -1}, {"tls": None, "receive": "pull"}],
+    )
+    def test_bad_options(self, modem, fake, options):
+        with pytest.raises(ConfigurationError):
+            modem.connect(("server.example", 443), **options)
+        assert fake.commands == []
+
+    def test_create_connection_as_libraries_call_it(self, modem, fake):
+        import socket
+
+        def timeout(*arguments):
+            with modem.create_connection(("server.example", 80), *arguments) as sock:
+                return sock.gettimeout()
+
+        assert timeout() is None
+        assert timeout(5) == 5
+        assert timeout(None, ("", 0)) is None
+        socket.setdefaulttimeout(3)
+        try:
+            assert timeout() == 3
+        finally:
+            socket.setdefaulttimeout(None)
+        with pytest.raises(NotSupportedError):
+            modem.create_connection(("server.example", 80), source_address=("10.0.0.1", 0))
+
+    def test_push(self, modem, fake):
+        with modem.connect(("server.example", 443), tls=modemtls.TLSConfig(ca=CA), receive="push") as sock:
+            fake.peer.say(b"abc")
+            assert sock.recv(10) == b"abc"
+        assert "receive" not in fake.commands
+
+
+class TestClose:
+    def test_closed_twice(self, fake):
+        modem = modemtls.Modem(fake)
+        modem.close()
+        modem.close()
+        assert fake.closed
+        assert "[closed]" in repr(modem)
+        with pytest.raises(ModemError, match="closed"):
+            modem.connect(("server.example", 80), tls=None)
+
+    def test_waits_for_what_closed_sockets_had_accepted(self, fake):
+        modem = modemtls.Modem(fake)
+        sock = modem.connect(("server.example", 80), tls=None)
+        gate = threading.Event()
+        fake.script = lambda op, slot, b: gate.wait(5) and None
+        sock.setblocking(False)
+        sock.send(b"last words")
+        sock.close()
+        threading.Timer(0.02, gate.set).start()
+        modem.close()
+        assert fake.peers[0].received == b"last words"
+        assert fake.closed
+
+    def test_forgotten_is_closed_but_not_before_its_sockets(self, fake):
+        import gc
+
+        sock = modemtls.Modem(fake).connect(("server.example", 80), tls=None)
+        gc.collect()
+        assert not fake.closed
+        sock.close()
+        del sock
+        gc.collect()
+        assert fake.closed
+
+    def test_no_thread_is_left(self, fake):
+        before = threading.active_count()
+        modem = modemtls.Modem(fake)
+        with modem.connect(("server.example", 80), tls=None) as sock:
+            sock.fileno()
+        modem.close()
+        assert threading.active_count() == before
+
+
+class TestPackage:
+    def test_every_name_exists(self):
+        for name in modemtls.__all__:
+            assert getattr(modemtls, name) is not None
+        assert set(modemtls.__all__) <= set(dir(modemtls))
+        with pytest.raises(AttributeError):
+            _ = modemtls.nothing
+
+    def test_every_error_is_exported(self):
+        assert set(modemtls.errors.__all__) <= set(modemtls.__all__)
+
+    def test_net(self):
+        from modemtls import net
+
+        for name in net.__all__:
+            assert getattr(net, name) is not None
+
+    def test_importing_loads_nothing(self):
+        code = "import sys; before = set(sys.modules); import modemtls; print(sorted(set(sys.modules) - before))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "['__future__', 'modemtls']"
+
+    def test_port_names_and_settings_are_checked_by_open(self):
+        for wrong in ({"pin": "12"}, {"baudrate": 0}, {"pdp": 0}, {"password": "x"}):
+            with pytest.raises(ConfigurationError):
+                modemtls.open("/dev/null", **wrong)
