@@ -52,7 +52,7 @@ class Tracer:
         if ex.payload_secret:
             self._emit(now, "out", _MASK, f"({len(data)} bytes, secret)", ((0, len(_MASK), len(data)),))
         else:
-            self._emit(now, "out", data, _shorten(data))
+            self._emit(now, "out", data, _piece(data))
 
     def event(self, event: ev.Event, job: Job | None, now: float) -> None:
         """Record what came in."""
@@ -116,14 +116,17 @@ class Tracer:
             return
         readable = _shorten(shown)
         if payload is not None:
-            readable = f"{readable} ({len(payload)} bytes) {_shorten(payload)}"
+            readable = f"{readable} | {_piece(payload)}"
         self._emit(now, "in", raw, readable)
 
 
 def _shorten(data: bytes) -> str:
-    data = data.strip(b"\r\n")
+    data = data.strip(b"\r\n ")  # a prompt's blank may come before the next line
     if data.isascii() and data.decode("ascii").isprintable():
         return data.decode("ascii")
-    more = len(data) > _SHOWN_PAYLOAD
-    text = data[:_SHOWN_PAYLOAD].decode("latin-1").encode("unicode_escape").decode("ascii")
-    return f"{text}… ({len(data)} bytes)" if more else text
+    return _piece(data)
+
+
+def _piece(payload: bytes) -> str:
+    text = payload[:_SHOWN_PAYLOAD].decode("latin-1").encode("unicode_escape").decode("ascii")
+    return f"{text}… ({len(payload)} bytes)" if len(payload) > _SHOWN_PAYLOAD else text
