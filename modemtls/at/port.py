@@ -19,7 +19,7 @@ import termios
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from modemtls.at.holder import holders
 from modemtls.errors import ConfigurationError, PortBusyError, PortError
@@ -158,12 +158,15 @@ def _open_simulated(name: str, baudrate: int, *, rtscts: bool) -> Port:
     model, _, query = name.removeprefix("sim:").partition("?")
     if not model:
         raise ConfigurationError("sim: needs a model, as in sim:MODEL; `modemtls profiles` lists them")
-    options: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True))
+    options = parse_qs(query, keep_blank_values=True)
     try:
         from modemtls.sim import embedded
     except ImportError as error:
         raise ConfigurationError(f"the simulated modem needs the extra modemtls[sim] ({error})") from error
-    modem: Any = embedded.open(model, options)
+    try:
+        modem: Any = embedded.open(model, options)
+    except ValueError as error:  # the simulator's word for a wrong model or option
+        raise ConfigurationError(f"{name}: {error}") from error
     try:
         return _open_device(modem.path, baudrate, rtscts=rtscts, on_close=modem.close)
     except BaseException:
