@@ -182,31 +182,33 @@ class Channel(Reactor):
 
     def _run(self, job: Job, deadline: float | None, shielded: Interrupts | None) -> None:
         """Queue the exchange and wait until it is done."""
-        thread = threading.get_ident()
         if shielded is not None:
             shielded.deliver()
-        with self._lock:
-            self._check()
-            line = self._line
-            if self._holder == thread and job.epoch is None:
-                job.epoch = self._hold_epoch
-            self._torn = True
-            if self._queue or not line.free or self._holder not in {None, thread}:
-                self._queue.append(_Turn(thread, job))
-                self._advance()
-            elif job.epoch is not None and job.epoch != line.epoch:
-                job.fail(_stale())
-            else:
-                line.submit(job, self.clock())
-            if line.output:
-                self._flush()
-            self._torn = False
-            if self._leader is not None:
-                self._rouse()
-        if not self._wait(job.is_finished, deadline, shielded):
+        if not self._wait(job.is_finished, deadline, shielded, lambda: self._begin(job)):
+            if self._closed is not None and not job.started:
+                raise _again(self._closed)
             if self._leave_job(job):
                 raise ModemTimeoutError(f"{job.ex.text}: not answered in the time given")
             raise LineBusyError(f"{job.ex.text}: not sent, the line was busy for all the time given")
+
+    def _begin(self, job: Job) -> None:
+        """Send the exchange, or queue it."""
+        self._check()
+        line = self._line
+        thread = threading.get_ident()
+        if job.epoch is None and self._holder == thread:
+            job.epoch = self._hold_epoch
+        self._torn = True
+        if self._queue or not line.free or self._holder not in {None, thread}:
+            self._queue.append(_Turn(thread, job))
+            self._advance()
+        elif job.epoch is not None and job.epoch != line.epoch:
+            job.fail(_stale())
+        else:
+            line.submit(job, self.clock())
+        if line.output:
+            self._flush()
+        self._torn = False
 
     def _leave_job(self, job: Job) -> bool:
         """Let an exchange go on without its caller, or take it back; whether any of it was sent."""

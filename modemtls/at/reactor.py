@@ -204,14 +204,23 @@ class Reactor:
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
-    def _wait(self, ready: Callable[[], bool], deadline: float | None, shielded: Interrupts | None) -> bool:
-        """Read the port, or sleep while another thread does, until ``ready()``; False if the deadline passed."""
+    def _wait(
+        self,
+        ready: Callable[[], bool],
+        deadline: float | None,
+        shielded: Interrupts | None,
+        begin: Callable[[], None] | None = None,
+    ) -> bool:
+        """Read the port, or sleep while another thread does, until ``ready()``; False if the deadline passed.
+
+        ``begin`` is called first, once it is settled who reads: the answer to what it sends finds the reader waiting.
+        """
         clock = self.clock
         poll = self._poll.poll
         me = None
         try:
             with self._lock:
-                if ready():
+                if begin is None and ready():
                     return True
                 if self._closed is not None:
                     return False
@@ -224,6 +233,12 @@ class Reactor:
                     gate = me.sleeps()
                     self._followers.append(me)
                 leads = gate is None
+                if begin is not None:
+                    begin()
+                    if not leads:
+                        self._rouse()
+                    if ready():
+                        return True
                 until = self._until(me, deadline)
             while True:
                 timeout = -1.0 if until == math.inf else max(0.0, until - clock())
