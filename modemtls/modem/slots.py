@@ -117,10 +117,9 @@ class Slot:
 
         A URC that came in between keeps the socket undrained: one read too many instead of data never read.
         """
-        if self._data_count == mark:
-            self.data_pending = False
-            if self._data_count != mark:  # it came between the two lines above
-                self.data_pending = True
+        self.data_pending = False
+        if self._data_count != mark:  # asked last: a URC may come at any moment
+            self.data_pending = True
 
     def take(self, size: int) -> bytes:
         """Give up to ``size`` bytes of what was received in push mode; ``b""`` when there is none.

@@ -102,14 +102,17 @@ def test_a_restart_wipes_what_was_configured(modem):
     assert modem.pool.names_in_use() == frozenset()
     new = modem.lease(PLAIN)
     assert modem.host.count("tls_configure") == 2
-    old.release()  # must not take the new lease's place away
-    for n in range(2):
-        modem.lease(other(n))
+    more = [modem.lease(other(n)) for n in range(2)]
+    old.release()  # must not take anything away from those that use its context now
     with pytest.raises(ModemError):
         modem.lease(other(5))
     assert new.epoch == 2
     with pytest.raises(ModemRestartedError):
         old.share()
+    for lease in (new, *more):
+        lease.release()
+    for n in range(3):
+        modem.lease(other(10 + n))  # users of before the restart do not count
 
 
 def test_a_restart_in_the_middle_is_noticed(modem):
@@ -133,6 +136,16 @@ def test_a_half_configured_context_is_never_used(modem, op, failure):
     modem.host.calls.clear()
     modem.lease(PLAIN)
     assert modem.host.ops() == ["tls_configure", "tls_verify"]
+
+
+def test_what_a_failed_configuration_has_overwritten_is_not_believed_any_more():
+    modem = Pool(numbers=(0,))
+    modem.lease(PLAIN).release()
+    modem.host.on["tls_configure"] = [refusal("parameter"), Answer()]
+    with pytest.raises(CommandError):
+        modem.lease(other(1))
+    modem.lease(PLAIN)
+    assert modem.host.count("tls_configure") == 3
 
 
 def test_a_failure_says_which_context(modem):

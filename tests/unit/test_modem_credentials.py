@@ -90,6 +90,7 @@ def test_only_the_blocks_asked_for_with_lf_line_ends(material):
     assert normalise("cert", mixed) == normalise("cert", cert)
     assert normalise("key", mixed) == normalise("key", key)
     assert b"\r" not in normalise("cert", mixed)
+    assert normalise("cert", b"\xef\xbb\xbf" + cert) == normalise("cert", cert)
     assert normalise("cert", mixed).count(b"-----BEGIN") == 1
 
 

@@ -238,7 +238,9 @@ def test_a_modem_that_only_knows_ati(attach):
     plain = Plain(I=["Maker", "M95-X", "Revision: 7"])
     for name in ("+CGMI", "+CGMM", "+CGMR"):
         del plain.answers[name]
-    identity = ask(attach(plain))
+    channel = attach(plain)
+    plain.answers["I"].insert(1, "+CPIN: READY")
+    identity = ask(channel)
     assert identity.model == ""
     assert identity.lines == ("Maker", "M95-X", "Revision: 7")
     assert "M95-X" in str(identity)

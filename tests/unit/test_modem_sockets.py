@@ -132,6 +132,27 @@ def test_a_late_success_is_closed():
     assert bench.free() == 2
 
 
+def test_what_a_restart_has_ended_is_not_closed_in_the_new_epoch():
+    bench = Bench(tls_open=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        bench.open()
+    bench.restart()
+    bench.later()
+    assert bench.host.count("tls_close") == 0
+    assert bench.free() == 3
+
+
+def test_a_number_that_may_still_be_talked_of_is_used_last():
+    bench = Bench(numbers=(0, 1), tls_open=[KeyboardInterrupt(), Answer()])
+    with pytest.raises(KeyboardInterrupt):
+        bench.open()
+    bench.later()
+    for _ in range(3):
+        slot = bench.open()
+        assert slot.number == 1
+        bench.sockets.close(slot)
+
+
 def test_a_late_success_does_not_close_the_numbers_next_user():
     bench = Bench(numbers=(0,), tls_open=[KeyboardInterrupt(), Answer()])
     with pytest.raises(KeyboardInterrupt):
