@@ -74,16 +74,13 @@ class _Operations:
 
     def __init__(self, channel: Channel, runner: Runner) -> None:
         self._channel = channel
-        self._programs = runner.profile.programs
         self.now = channel.clock
         self.run = runner.run
+        self.has = runner.has
 
     @property
     def epoch(self) -> int:
         return self._channel.epoch
-
-    def has(self, op: str) -> bool:
-        return op in self._programs
 
 
 class AttachedModem:
@@ -478,6 +475,7 @@ class AttachedModem:
         rule = urc.rule
         if rule is None:
             return
+        urc = self.runner.observe(urc)
         act = _URCS.get(rule.means)
         if act is not None:
             act(self, rule.family, urc)  # type: ignore[arg-type]
@@ -558,7 +556,8 @@ def attach(
         profile = profile.fitted(model=identity.model, firmware=identity.revision)
         channel.set_grammar(profile.grammar)
         channel.recovery = profile.recovery or STANDARD_RECOVERY
-        return AttachedModem(port, channel, Runner(channel, profile), settings, identity, progress=progress)
+        runner = Runner(channel, profile, model=identity.model, firmware=identity.revision)
+        return AttachedModem(port, channel, runner, settings, identity, progress=progress)
     except BaseException:
         channel.close()
         raise

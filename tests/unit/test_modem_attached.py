@@ -106,10 +106,11 @@ class Bench:
             name="test",
             limits={"tls_sockets": (0, 1, 2), "tcp_sockets": (0, 1), "contexts": (0, 1), "pdp_contexts": (1, 2)},
             behaviour={},
-            programs=self.host.on,
             line=SimpleNamespace(cmee=1, boot_time=20.0),
         )
-        runner = SimpleNamespace(run=self.host.run, profile=profile, capabilities={}, on_urc=lambda urc: urc.values)
+        runner = SimpleNamespace(
+            run=self.host.run, has=self.host.has, profile=profile, capabilities={}, observe=lambda urc: urc
+        )
         self.told = []
         self.modem = AttachedModem(
             "/dev/ttyX",
