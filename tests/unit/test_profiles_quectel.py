@@ -10,6 +10,8 @@ import contextlib
 import re
 import socket
 import threading
+from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -18,10 +20,12 @@ from modemtls.at.grammar import Outcome
 from modemtls.at.port import FdPort
 from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError
 from modemtls.modem.runner import Runner
-from modemtls.profile import bundled, check, check_text, load, show
+from modemtls.profile import bundled, check, check_text, show
+from modemtls.profile import load as load_afresh
 
 MODELS = ("quectel-bg95", "quectel-bg96")
 BG95_FLAGS = ("sni_key", "checkhost_key", "session_key", "dtls_key")
+load = cache(load_afresh)
 PATIENCE = 10.0  # s; nothing here takes so long unless it is broken
 
 # AT+QSSLCFG=? as the documents show it.
@@ -71,7 +75,9 @@ class Modem:
         self._wire.settimeout(PATIENCE)
         self._dialogue = dialogue
         self.wrong = ""
-        self.channel = Channel(FdPort("scripted", ours.detach()), profile.grammar, recovery=profile.recovery)
+        self.channel = Channel(
+            FdPort("scripted", ours.detach()), profile.grammar, recovery=replace(profile.recovery, quiet=0.002)
+        )
         self._fall_into_step()
         self.channel.echo = False
         self.urcs: list[tuple[str, dict]] = []
