@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -25,7 +26,30 @@ def one_line(error: BaseException) -> str:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return printable(where + error.strerror)
     text = " ".join(str(error).split())
-    return printable(text) or type(error).__name__
+    return printable(_in_options(text)) or type(error).__name__
+
+
+# The layers below speak of arguments of modemtls.open() and TLSConfig; here they are options.
+_OPTIONS = {
+    "pin": "--pin-file", "password": "--password-file", "ca": "--cafile", "apn": "--apn", "user": "--user",
+    "pdp": "--pdp", "profile": "--profile", "baudrate": "--baudrate", "sni": "--sni", "cert": "--cert",
+    "key": "--key", "min_version": "--min-version", "take_over=True": "--take-over", "verify=False": "--no-verify",
+    "check_hostname=False": "--no-check-hostname",
+}  # fmt: skip
+_ARGUMENT = re.compile(
+    r"\b(take_over=True|verify=False|check_hostname=False)\b"
+    r'|\b([a-z_]+)=(?:"([^"]*)")?(?![\w"])'
+)
+
+
+def _in_options(text: str) -> str:
+    def option(match: re.Match[str]) -> str:
+        name = _OPTIONS.get(match[1] or match[2])
+        if name is None:
+            return match[0]
+        return f"{name} {match[3]}" if match[3] else name
+
+    return _ARGUMENT.sub(option, text)
 
 
 def status(text: str) -> None:

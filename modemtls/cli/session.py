@@ -21,6 +21,8 @@ __all__ = ["dialogue_to", "opened", "tls_from"]
 
 MAX_PEM = 1 << 20
 """No certificate or key file is larger than this (bytes)."""
+WIDTH = 100
+"""Characters of one line of a dialogue that are shown."""
 
 
 @contextlib.contextmanager
@@ -103,7 +105,10 @@ def dialogue_to(write: Callable[[str], object], start: float | None = None) -> C
         if began is None:
             began = record.time
         arrow = {"out": "-->", "in": "<--"}.get(record.direction, " · ")
-        write(f"{record.time - began:9.3f} {arrow} {record.shown}\n")
+        shown = record.shown
+        if len(shown) > WIDTH:
+            shown = f"{shown[:WIDTH]}… ({len(shown)} characters)"
+        write(f"{record.time - began:9.3f} {arrow} {printable(shown)}\n")
 
     return take
 

@@ -130,7 +130,8 @@ def test_every_command_has_a_help_that_names_all_it_takes(command, capsys: pytes
     for item in command.arguments:
         for flag in item.flags:
             assert flag in text
-    assert max(map(len, text.splitlines())) <= 110
+    if not command.more:
+        assert max(map(len, text.splitlines())) <= 110
 
 
 def test_help_wins_over_what_else_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from modemtls.cli.get import GetError, Target, _sink, fetch, target
 from modemtls.cli.lineedit import Editor, Key
 from modemtls.cli.output import Progress, one_line
 from modemtls.cli.terminal import Screen
-from modemtls.errors import PortBusyError
+from modemtls.errors import PinError, PortBusyError
 
 EVERY_BYTE = bytes(range(256)) * 40
 
@@ -353,6 +353,17 @@ def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
         (FileNotFoundError(2, "No such file", "ca.pem"), 1, "modemtls: ca.pem: No such file\n"),
         (OSError(28, "No space left on device"), 1, "modemtls: No space left on device\n"),
         (OSError("evil \x1b[2Jname"), 1, "modemtls: evil \\x1b[2Jname\n"),
+        (
+            PinError("SIM: it is locked; give its PIN with pin="),
+            1,
+            "modemtls: SIM: it is locked; give its PIN with --pin-file\n",
+        ),
+        (
+            OSError('choices: min_version="1.2"; or verify=False'),
+            1,
+            "modemtls: choices: --min-version 1.2; or --no-verify\n",
+        ),
+        (OSError("AT+X=1, a=b, verify=Falsehood"), 1, "modemtls: AT+X=1, a=b, verify=Falsehood\n"),
         (TimeoutError("timed out"), 1, "modemtls: timed out\n"),
         (KeyboardInterrupt(), 130, ""),
         (BrokenPipeError(32, "Broken pipe"), 141, ""),
