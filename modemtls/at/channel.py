@@ -10,6 +10,7 @@ not selected; whoever waits then fails at once.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -468,9 +469,4 @@ def _stale() -> ModemRestartedError:
 
 def _again(error: BaseException) -> BaseException:
     """Return an error for one more thread to raise: a traceback belongs to one of them."""
-    if isinstance(error, ModemError):
-        try:
-            return type(error)(error.message).with_traceback(None)
-        except TypeError:
-            pass
-    return error
+    return copy.copy(error).with_traceback(None) if isinstance(error, ModemError) else error

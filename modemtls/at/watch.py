@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,7 +55,7 @@ class Watch:
         if self._arrived:
             return self._arrived.popleft()
         if self._error is not None:
-            raise type(self._error)(getattr(self._error, "message", str(self._error)))
+            raise copy.copy(self._error)
         return None
 
     def wait(self, deadline: float | None = None) -> Urc:
