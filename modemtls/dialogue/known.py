@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from modemtls.dialogue.redact import PayloadRule
+from modemtls.dialogue.redact import PayloadRule, Redactor
 from modemtls.dialogue.vocabulary import STANDARD, STANDARD_FORMS, Awaited, CodeIn, Form, Vocabulary
 from modemtls.profile import model as m
 from modemtls.transcript import Direction, Redacted
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from modemtls.profile.template import Placeholder, Template
     from modemtls.transcript import Transcript
 
-__all__ = ["choose", "redaction", "vocabulary"]
+__all__ = ["choose", "default_redactor", "redaction", "vocabulary"]
 
 # What a value of each quoting kind may look like on the line; the group is the value inside its quotes.
 _KINDS: Final = {
@@ -263,6 +264,19 @@ def redaction(profiles: Iterable[Profile]) -> tuple[list[re.Pattern[bytes]], lis
                 secret = {f.name for f in spec.rule.pattern.fields if f.secret}
                 add(_answer(spec.rule.pattern.source, secret))
     return list(patterns.values()), list(payloads.values())
+
+
+@cache
+def _bundled() -> tuple[tuple[re.Pattern[bytes], ...], tuple[PayloadRule, ...]]:
+    from modemtls.profile import bundled, load
+
+    patterns, payloads = redaction(load(name) for name in bundled())
+    return tuple(patterns), tuple(payloads)
+
+
+def default_redactor() -> Redactor:
+    """Return a redactor that knows what the standards and all bundled profiles mark as secret."""
+    return Redactor(*_bundled())
 
 
 def _only(expression: bytes, secrets: frozenset[str]) -> bytes:

@@ -14,7 +14,7 @@ import time
 import tty
 from typing import TYPE_CHECKING, TextIO
 
-from modemtls.dialogue.redact import Redactor
+from modemtls.dialogue.known import default_redactor
 from modemtls.errors import PortLostError
 from modemtls.transcript import Data, Direction, Header, Pause, Redacted, join, write
 
@@ -23,23 +23,27 @@ if TYPE_CHECKING:
 
     from modemtls.at.port import Port
     from modemtls.at.trace import TraceRecord
-    from modemtls.dialogue.redact import Piece
+    from modemtls.dialogue.redact import Piece, Redactor
     from modemtls.transcript import Chunk, Entry
 
 __all__ = ["Recorder", "pass_through"]
 
 PAUSE = 0.05  # seconds of silence that are worth a line
 LINE = 400  # bytes in one line of the file, about
+DRAIN = 0.05  # seconds that are waited for the last words of a program that has ended
 
 
 class Recorder:
-    """Writes a transcript as it happens. The file is complete after every call, up to an unfinished line."""
+    """Writes a transcript as it happens. The file is complete after every call, up to an unfinished line.
+
+    ``redactor``: what keeps secrets out; by default what the standards and all bundled profiles mark as one.
+    """
 
     def __init__(
         self, file: TextIO, *, source: str, profile: str | None = None, redactor: Redactor | None = None
     ) -> None:
         self._file = file
-        self._redactor = redactor or Redactor()
+        self._redactor = redactor or default_redactor()
         self._last: float | None = None
         head: list[Entry] = [Header("source", " ".join(source.split()) or "recorded")]
         if profile:
@@ -148,14 +152,16 @@ def _pump(
 ) -> int:
     modem = port.fileno()
     to_modem, to_program = bytearray(), bytearray()  # what the other side has not taken yet
-    with selectors.DefaultSelector() as selector, _child_ends(selector, child):
+    with selectors.DefaultSelector() as selector, _child_ends(selector, child) as watched:
         for descriptor in (master, modem):
             selector.register(descriptor, selectors.EVENT_READ)
+        ended = False
         while True:
             selector.modify(master, selectors.EVENT_READ | (selectors.EVENT_WRITE if to_program else 0))
             selector.modify(modem, selectors.EVENT_READ | (selectors.EVENT_WRITE if to_modem else 0))
             try:
-                ready = {key.fd for key, _ in selector.select()}
+                # A pseudo terminal hands on what was written a little later than its writer ends.
+                ready = {key.fd for key, _ in selector.select(DRAIN if ended else None)}
             except KeyboardInterrupt:
                 if child is None:
                     return 0
@@ -170,8 +176,12 @@ def _pump(
                 to_modem += data
             _write(master, to_program)
             _write(modem, to_modem)
-            if child is not None and child.poll() is not None and master not in ready and not to_modem:
-                return child.returncode
+            if child is not None and child.poll() is not None:
+                if ended and master not in ready and not to_modem:
+                    return child.returncode
+                if not ended:
+                    ended = True
+                    selector.unregister(watched)
 
 
 def _read(descriptor: int, name: str) -> bytes:
@@ -195,14 +205,14 @@ def _write(descriptor: int, waiting: bytearray) -> None:
 
 
 @contextlib.contextmanager
-def _child_ends(selector: selectors.BaseSelector, child: subprocess.Popen[bytes] | None) -> Iterator[None]:
-    """Wake the selector when the child ends."""
+def _child_ends(selector: selectors.BaseSelector, child: subprocess.Popen[bytes] | None) -> Iterator[int]:
+    """Wake the selector when the child ends; give the descriptor that does."""
     if child is None:
-        yield
+        yield -1
         return
     descriptor = os.pidfd_open(child.pid)
     selector.register(descriptor, selectors.EVENT_READ)
     try:
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

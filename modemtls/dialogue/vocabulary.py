@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -81,7 +81,22 @@ class Vocabulary:
     meanings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # URC source -> what it means
 
     def find(self, line: bytes) -> tuple[Form, dict[str, str]] | None:
-        """Return the command that a line is, and its values."""
+        """Return the command that a line is, and its values; of several joined by semicolons, all (V.250 5.3.2)."""
+        found = self._one(line)
+        if found is None and b";" in line:
+            pieces = re.findall(rb'(?:"[^"]*"|[^;"])+', line)
+            parts = [self._one(piece if n == 0 else b"AT" + piece) for n, piece in enumerate(pieces)]
+            known = [part for part in parts if part is not None]
+            if parts and len(known) == len(parts):
+                form, values = known[-1]
+                lines = tuple(pattern for part, _ in known for pattern in part.lines)
+                name = "; ".join(part.name for part, _ in known)
+                secrets = frozenset().union(*(part.secrets for part, _ in known))
+                together = {key: value for _, given in known for key, value in given.items()}
+                return replace(form, name=name, lines=lines, secrets=secrets), together | values
+        return found
+
+    def _one(self, line: bytes) -> tuple[Form, dict[str, str]] | None:
         for form in self.forms:
             found = form.line.fullmatch(line)
             if found:
@@ -105,6 +120,7 @@ STANDARD_FORMS: Final = tuple(
         (rb"AT", "attention"),
         (rb"A/", "repeat (V.250 5.2.4)"),
         (rb"ATE(?P<echo>[01]?)", "echo (V.250 6.2.4)"),
+        (rb"AT(?:(?:[EQVX]|&[CDK])\d?|S\d+=\d+)+", "settings (V.250 6.2)"),
         (rb"ATV(?P<words>[01]?)", "results in words (V.250 6.2.6)"),
         (rb"ATQ(?P<quiet>[01]?)", "no results (V.250 6.2.5)"),
         (rb"ATI\d*", "identification (V.250 6.1.3)"),

@@ -48,6 +48,13 @@ def test_command_answer_result_notice() -> None:
     assert told.remarks[-1].line == 3
 
 
+def test_settings_together_and_commands_joined() -> None:
+    told = story("> ATE0Q0V1\\r\n< \\r\\nOK\\r\\n\n> AT+CMEE=1;+CGMM\\r\n< \\r\\nXY95\\r\\n\\r\\nOK\\r\\n\n")
+    assert told.unknown_commands == []
+    assert "form 1" in told.remarks[2].meaning
+    assert story('> AT+CMEE=1;+XYZ="a;b"\\r\n< \\r\\nOK\\r\\n\n').unknown_commands == ['AT+CMEE=1;+XYZ="a;b"']
+
+
 def test_echo_whole_and_typed_by_hand() -> None:
     told = story("> AT\\r\n< AT\\r\\r\\nOK\\r\\n\n")
     assert kinds(told) == [("command", "AT"), ("echo", "AT\\r"), ("result", "OK")]

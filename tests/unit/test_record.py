@@ -61,6 +61,12 @@ def test_secrets_that_nobody_blacked_out() -> None:
     assert "{6 bytes redacted}" in text
 
 
+def test_what_a_profile_marks_as_secret_is_one_without_being_asked() -> None:
+    text = record(TraceRecord(0.0, "out", b'AT+QICSGP=1,1,"iot","me","hush",1\r', ""))
+    assert "hush" not in text
+    assert '"me","{4 bytes redacted}"' in text
+
+
 def test_the_file_is_complete_after_each_line() -> None:
     file = io.StringIO()
     recorder = Recorder(file, source="x")
