@@ -44,8 +44,9 @@ def connect_failure(
             if configuration is None or choice is None:
                 return ConnectError(f"could not connect to {where}: {reason}")
             return ConnectOrHandshakeError(
-                f"could not connect securely to {where}: {reason}. The modem does not tell a failed connection from a "
-                f"failed handshake; what may be behind it: {_suspects(host, configuration, choice, clock)}"
+                f"could not connect securely to {where}: the modem says only that it failed{_number(error)}, and does "
+                "not tell a failed connection from a failed handshake; what may be behind it: "
+                f"{_suspects(host, configuration, choice, clock)}"
             )
         case "connect_failed":
             return ConnectError(f"could not connect to {where}: {reason}")
@@ -65,9 +66,13 @@ def connect_failure(
             return error
 
 
+def _number(error: CommandError) -> str:
+    return "" if error.code is None else f" ({error.code})"
+
+
 def _reason(error: CommandError) -> str:
     text = error.text or error.message
-    return text if error.code is None or str(error.code) in text else f"{text} ({error.code})"
+    return text if str(error.code) in text else f"{text}{_number(error)}"
 
 
 def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock: str) -> str:
