@@ -58,6 +58,7 @@ _HINT = "install it with: pip install 'modemtls[sim]'"
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from OpenSSL import SSL, crypto
     from OpenSSL._util import ffi, lib
@@ -137,7 +138,7 @@ def _context(settings: ClientSettings) -> SSL.Context:
 def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise SettingsError(f"the {what} is not PEM: {error}") from error
     return found
 
@@ -146,13 +147,13 @@ def _use_identity(context: SSL.Context, cert: bytes, key: bytes) -> None:
     leaf, *others = _certificates(cert, "client certificate")
     try:
         private: Any = load_pem_private_key(key, None)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise SettingsError("the client key is not an unencrypted PEM key") from error
     try:
-        context.use_certificate(crypto.X509.from_cryptography(leaf))
+        context.use_certificate(leaf)
         for other in others:
-            context.add_extra_chain_cert(crypto.X509.from_cryptography(other))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(private))
+            context.add_extra_chain_cert(other)
+        context.use_privatekey(private)
         context.check_privatekey()
     except (SSL.Error, TypeError) as error:
         raise SettingsError("the client key does not belong to the client certificate") from error

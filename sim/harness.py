@@ -147,7 +147,7 @@ class Harness:
         """
         self.write(line.encode() + b"\r")
         waited = 0.0
-        while self.machine.interpreter.busy and waited < limit:
+        while self.machine.interpreter.running and waited < limit:
             self.advance(0.01)
             waited += 0.01
             self.loop.poll(0.001 if waited > 0.5 else 0.0)

@@ -162,6 +162,11 @@ class Interpreter:
         return self._job is not None or self._phase is not None or self._waiting
 
     @property
+    def running(self) -> bool:
+        """Whether a command has not had its final result."""
+        return self._job is not None or self._waiting
+
+    @property
     def data_mode(self) -> bool:
         """Whether the line carries data instead of commands."""
         return self._data_mode

@@ -108,6 +108,7 @@ class PlainTransport:
         self._no_limit()
         if self._linger is not None:
             self._linger.cancel()
+        self._ended = True
         if self.stream is not None:
             self.stream.abort()
 
