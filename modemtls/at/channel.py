@@ -239,20 +239,25 @@ class Channel(Reactor):
         Once the modem restarted in between, the exchanges that are left fail. Raises what :meth:`exchange` raises.
         """
         thread = threading.get_ident()
-        with self._lock:
-            self._check()
-            mine = self._holder == thread
-            if mine:
-                self._held += 1
-        if not mine:
-            self._take(thread, deadline)
+        before = self._held if self._holder == thread else 0
         try:
-            yield
-        finally:
             with self._lock:
-                self._held -= 1
-                if self._held <= 0:
-                    self._release()
+                self._check()
+                if before:
+                    self._held = before + 1
+                elif self._holder is None and not self._queue and self._line.free:
+                    self._hold_epoch = self._line.epoch
+                    self._held = 1
+                    self._holder = thread
+            if self._holder != thread:
+                self._take(thread, deadline)
+            yield
+        finally:  # wherever an interrupt may have struck
+            with self._lock:
+                if self._holder == thread and self._held > before:
+                    self._held = before
+                    if not before:
+                        self._release()
 
     def _take(self, thread: int, deadline: float | None) -> None:
         turn = _Turn(thread, None)
