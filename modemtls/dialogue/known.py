@@ -294,14 +294,12 @@ def _longer(form: Form) -> re.Pattern[bytes]:
 
 def _answer(source: str, secrets: set[str]) -> bytes:
     """Return an expression for an answer's pattern in which the secret fields are groups."""
+    kinds = {"quoted": '"({}[^"]*)"', "int": r"({}-?\d+)", "text": "({}.*)", "more": "({}(?:,.*)?)"}
     out = []
     for piece in re.split(r"(\{[^{}]+\})", source.partition("\\r\\n")[0]):
         if piece.startswith("{"):
             name, _, kind = piece[1:-1].partition(":")
-            inside = {"quoted": '"[^"]*"', "int": r"-?\d+", "text": ".*", "more": "(?:,.*)?"}.get(
-                kind, r'(?:"[^"]*"|[^,]*)'
-            )
-            out.append(f"({inside})" if name in secrets else f"(?:{inside})")
+            out.append(kinds.get(kind, r'({}"[^"]*"|[^,]*)').format("" if name in secrets else "?:"))
         else:
             out.append(re.sub(r"(\\?[:,])(?:\\ )?", r"\1 ?", re.escape(piece)))
     return "".join(out).encode()

@@ -30,6 +30,7 @@ __all__ = ["Recorder", "pass_through"]
 
 PAUSE = 0.05  # seconds of silence that are worth a line
 LINE = 400  # bytes in one line of the file, about
+MASK = b"***"  # what a channel puts in the place of a secret
 DRAIN = 0.05  # seconds that are waited for the last words of a program that has ended
 
 
@@ -60,7 +61,7 @@ class Recorder:
         for offset, length, passed in record.redacted:
             self._take(self._redactor.feed(record.time, direction, record.data[at:offset]))
             self._take(self._redactor.flush())
-            self._say(record.time, direction, (Redacted(passed),))
+            self._say(record.time, direction, _unmasked(record.data[offset : offset + length], passed))
             at = offset + length
         self.feed(record.time, direction, record.data[at:])
 
@@ -88,6 +89,14 @@ class Recorder:
     def _write(self, entries: list[Entry]) -> None:
         self._file.write(write(entries))
         self._file.flush()
+
+
+def _unmasked(shown: bytes, passed: int) -> tuple[Chunk, ...]:
+    """Return what stands for ``passed`` bytes of which ``shown`` may be seen: what is around the masks is kept."""
+    before, mask, rest = shown.partition(MASK)
+    behind = rest.rpartition(MASK)[2]
+    hidden = passed - len(before) - len(behind)
+    return join((before, Redacted(hidden), behind)) if mask and hidden >= 0 else (Redacted(passed),)
 
 
 def _lines(chunks: tuple[Chunk, ...]) -> list[tuple[Chunk, ...]]:

@@ -22,6 +22,7 @@ from typing import Any
 from modemtls.at.channel import Channel, Urc
 from modemtls.at.port import FdPort
 from modemtls.at.recovery import Recovery, probe
+from modemtls.at.trace import Trace
 from modemtls.dialogue.replay import Replay
 from modemtls.errors import CommandError, ModemError, ModemRestartedError
 from modemtls.modem.runner import Result, Runner
@@ -129,10 +130,10 @@ class ScriptedModem:
 
 
 @contextmanager
-def attached(name: str) -> Iterator[tuple[ScriptedModem, Channel, Runner, list[Urc]]]:
+def attached(name: str, trace: Trace | None = None) -> Iterator[tuple[ScriptedModem, Channel, Runner, list[Urc]]]:
     modem = ScriptedModem()
     known = profile(name)
-    channel = Channel(modem.port, known.grammar, recovery=Recovery(probes=PROBES, quiet=0.0))
+    channel = Channel(modem.port, known.grammar, trace=trace, recovery=Recovery(probes=PROBES, quiet=0.0))
     heard: list[Urc] = []
     channel.on_urc = heard.append
     try:

@@ -55,6 +55,21 @@ def test_what_the_channel_blacked_out_counts_the_bytes_that_passed() -> None:
     assert parse(text).turns()[0] == Turn(OUT, (b"AT+XPW=", Redacted(10), b",1\r"))
 
 
+@pytest.mark.parametrize(
+    ("shown", "passed", "written"),
+    [
+        (b'AT+CPIN="***"', 14, 'AT+CPIN="{4 bytes redacted}"'),
+        (b'AT+XA="***",1,"***"', 23, 'AT+XA="{15 bytes redacted}"'),
+        (b"***", 1188, "{1188 bytes redacted}"),
+        (b'AT+CPIN="***"', 5, "{5 bytes redacted}"),
+    ],
+)
+def test_what_is_around_a_mask_is_kept(shown: bytes, passed: int, written: str) -> None:
+    text = record(TraceRecord(0.0, "out", shown + b"\r", "", ((0, len(shown), passed),)))
+    assert f"> {written}\\r\n" in text or f"> {written}\n> \\r\n" in text
+    assert parse(text).turns()[0].length == passed + 1
+
+
 def test_secrets_that_nobody_blacked_out() -> None:
     text = record(TraceRecord(0.0, "out", b'AT+CPIN="1234"\r', "AT+CPIN"), TraceRecord(0.1, "in", b"\r\nOK\r\n", "OK"))
     assert "1234" not in text
