@@ -63,8 +63,8 @@ class Channel(Reactor):
     """One AT line: one exchange at a time in order of asking, unsolicited results at any time.
 
     Attributes to set: ``on_urc`` (called in the reading thread for every unsolicited result, under the channel's lock:
-    it must only set state), ``on_epoch`` (called likewise with the reason when a boot epoch ended). Times are of
-    ``clock``, which must be monotonic and in seconds.
+    it must only set state), ``on_epoch`` (called likewise with the reason when a boot epoch ended), ``on_close``
+    (likewise, once). Times are of ``clock``, which must be monotonic and in seconds.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Channel(Reactor):
         super().__init__(port, line, clock)
         self.on_urc: Callable[[Urc], None] | None = None
         self.on_epoch: Callable[[str], None] | None = None
+        self.on_close: Callable[[BaseException], None] | None = None
         line.byte_time = port.byte_time
         line.on_urc = self._urc
         line.on_watch = self._watched
@@ -379,6 +380,15 @@ class Channel(Reactor):
             self._close(reason or PortLostError(f"{self._port.name} was closed"))
         if threading.current_thread() is not self._thread:
             self._thread.join(2.0)
+
+    def _close(self, reason: BaseException) -> None:
+        first = self._closed is None
+        super()._close(reason)
+        if first and self.on_close is not None:
+            try:
+                self.on_close(reason)
+            except Exception:
+                _log.exception("%s: on_close failed", self._port.name)
 
     def _check(self) -> None:
         if self._closed is not None:

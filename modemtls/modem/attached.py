@@ -150,6 +150,7 @@ class AttachedModem:
         )
         channel.on_urc = self._on_urc
         channel.on_epoch = self._on_epoch
+        channel.on_close = self._on_close
 
     def __repr__(self) -> str:
         return f"<AttachedModem {self.name} ({self.profile.name})>"
@@ -470,6 +471,12 @@ class AttachedModem:
     def _on_epoch(self, reason: str) -> None:
         self.slots.begin_epoch(self.channel.epoch, reason)
         self._bringup.note_change()
+
+    def _on_close(self, reason: BaseException) -> None:
+        error = reason if isinstance(reason, ModemError) else PortLostError(f"{self.name}: {reason}")
+        for slot in self.slots.slots():
+            slot.note_lost(error)
+            slot.tell()
 
     def _on_urc(self, urc: Urc) -> None:
         rule = urc.rule

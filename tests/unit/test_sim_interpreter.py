@@ -138,7 +138,7 @@ def test_typed_ahead_commands_wait_for_a_blocking_one(quiet):
 
 
 def test_overlong_line_is_an_error_and_harmless(quiet):
-    quiet.write(b"AT+QISENDEX=0,\"" + b"0" * 10000 + b"\"\r")
+    quiet.write(b'AT+QISENDEX=0,"' + b"0" * 10000 + b'"\r')
     assert quiet.read() == b"\r\nERROR\r\n"
     assert quiet.command("AT") == b"\r\nOK\r\n"
 
@@ -147,7 +147,9 @@ def test_thousands_of_commands_in_one_line(quiet):
     assert quiet.command("AT" + "E0" * 2000) == b"\r\nOK\r\n"
 
 
-@pytest.mark.parametrize("line", ['AT+QICSGP=1,1,"open', 'AT+QICSGP=1,1,"a"b', "AT+CFUN=1?", "AT+CFUN==1", "AT?", 'AT"', "AT+"])
+@pytest.mark.parametrize(
+    "line", ['AT+QICSGP=1,1,"open', 'AT+QICSGP=1,1,"a"b', "AT+CFUN=1?", "AT+CFUN==1", "AT?", 'AT"', "AT+"]
+)
 def test_malformed_commands_are_errors(quiet, line):
     assert quiet.command(line).endswith(b"ERROR\r\n")
 
