@@ -1,0 +1,114 @@
+"""`modemtls demo`: what a newcomer runs first."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from modemtls.cli import demo
+from modemtls.cli.main import main
+
+COMMAND = [sys.executable, "-m", "modemtls.cli.main", "demo"]
+
+
+def simulators() -> set[str]:
+    """Process ids of simulated modems."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"modemtls.cli.main" in words and b"sim" in words:
+                found.add(entry.name)
+    return found
+
+
+def test_the_demonstration_shows_dialogue_page_and_refusal_and_leaves_nothing(tmp_path: Path) -> None:
+    before = simulators()
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "MODEMTLS_PORT": "/dev/absent"}
+    done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    text = done.stdout
+    assert re.search(r"^ +\d+\.\d+ --> AT\+QSSLOPEN=\d+,\d+,\d+,\"demo.example\",443", text, re.MULTILINE)
+    assert re.search(r"^ +\d+\.\d+ <-- \+QSSLOPEN: \d+,0$", text, re.MULTILINE)
+    assert "Hello from demo.example" in text
+    assert "server name demo.example" in text
+    assert "BEGIN CERTIFICATE" not in text
+    assert text.index("Hello from demo.example") < text.index('"wrong.example",443') < text.index("Refused: ")
+    assert simulators() <= before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_not_refused_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "WRONG_NAME", demo.NAME)
+    assert main(["demo"]) == 1
+    assert "NOT refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("absent.invalid", "absent.invalid"), ("unmapped.example", "not by a look at the certificate")]
+)
+def test_a_refusal_for_another_reason_is_a_failure(
+    name: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = demo._page
+
+    def and_then_the_wrong_wrong_name(*arguments: object) -> bytes:
+        monkeypatch.setattr(demo, "WRONG_NAME", name)  # neither leads to the server
+        return page(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(demo, "_page", and_then_the_wrong_wrong_name)
+    assert main(["demo"]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_simulator_that_does_not_start_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "MODEL", "absent")
+    assert main(["demo"]) == 1
+    err = capsys.readouterr().err
+    assert "did not start" in err
+    assert err.count("\n") == 1
+
+
+def test_a_missing_extra_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["demo"]) == 1
+    err = capsys.readouterr().err
+    assert "modemtls[sim]" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_it_halfway_leaves_no_modem_behind(stop: signal.Signals) -> None:
+    before = simulators()
+    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "modem at" in line:
+            break
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 128 + stop
+    assert err == ""
+    end = time.monotonic() + 5
+    while not simulators() <= before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert simulators() <= before
+
+
