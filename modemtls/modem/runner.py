@@ -8,12 +8,14 @@ with the profile's meaning of the modem's codes.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modemtls.errors import NotSupportedError
 from modemtls.modem.interfaces import Turn
-from modemtls.modem.runner_render import cacheable, check_bindings, render, with_payload
+from modemtls.modem.runner_quick import CACHE_LIMIT, quick
+from modemtls.modem.runner_render import check_bindings, render, with_payload
+from modemtls.modem.runner_result import Result
 from modemtls.modem.runner_steps import Run
 from modemtls.profile.operations import OPERATIONS
 
@@ -22,28 +24,11 @@ if TYPE_CHECKING:
 
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Exchange, Reply, Urc
-    from modemtls.at.grammar import Outcome
+    from modemtls.modem.runner_quick import Quick
     from modemtls.profile.model import Program
     from modemtls.profile.profile import Profile
 
 __all__ = ["Result", "Runner"]
-
-_CACHE_LIMIT = 512  # rendered exchanges kept: two families, all sockets, a few sizes
-
-
-@dataclass(slots=True)
-class Result:
-    """What a program came to.
-
-    ``values``: everything captured or set. ``rows``: one for each line that may come often. ``payload``: the bytes
-    received as data. ``text``: the last final result.
-    """
-
-    outcome: Outcome
-    values: dict[str, Any] = field(repr=False)
-    rows: list[dict[str, Any]] = field(repr=False)
-    payload: bytes = field(repr=False)
-    text: str
 
 
 class Runner:
@@ -58,8 +43,7 @@ class Runner:
             step.lock: Turn(step.lock) for program in profile.programs.values() for step in _uses(program) if step.lock
         }
         self._specs = {id(one.rule): one for one in profile.urcs}
-        self._keys = {name: cacheable(one, one.inputs) for name, one in profile.programs.items()}
-        self._cache: dict[tuple[object, ...], Exchange] = {}
+        self._quick = {name: one for name, program in profile.programs.items() if (one := quick(program)) is not None}
         self._epoch = channel.epoch
         self._boot: dict[str, object] = {}
         self._contexts: dict[int, dict[str, object]] = {}
@@ -110,34 +94,60 @@ class Runner:
         bindings = bindings or {}
         if self.channel.epoch != self._epoch:
             self._check_epoch()
-        names = self._keys[op]
-        if names is not None:
-            exchange = self._ready(program, names, bindings)
+        quick = self._quick.get(op)
+        if quick is not None:
+            exchange = self._ready(quick, bindings)
             if exchange is not None:
-                run = Run(self, program, bindings, deadline, on_orphan, self._epoch)
-                return run.single(exchange)
+                return self._single(quick, exchange, bindings, deadline, on_orphan)
         check_bindings(self.profile, program, bindings, self.flag)
-        run = Run(self, program, bindings, deadline, on_orphan, self._epoch)
-        result = run.whole()
+        result = Run(self, program, bindings, deadline, on_orphan, self._epoch).whole()
         self._forget_ended(op, bindings)
         return result
 
-    def _ready(self, program: Program, names: tuple[str, ...], bindings: Mapping[str, Any]) -> Exchange | None:
+    def _single(
+        self,
+        quick: Quick,
+        exchange: Exchange,
+        bindings: Mapping[str, Any],
+        deadline: float | None,
+        on_orphan: Callable[[Reply | BaseException], None] | None,
+    ) -> Result:
+        """Run a program that is one exchange: what the data path consists of."""
+        epoch = self._epoch
+        channel = self.channel
+        if not quick.holds:
+            reply = channel.exchange(exchange, deadline=deadline, on_orphan=on_orphan, epoch=epoch)
+            result = quick.settle(reply)
+            if result is None:
+                run = Run(self, quick.program, bindings, deadline, on_orphan, epoch)
+                result = run.single(exchange, reply)
+        else:
+            # The cause of a failure is only known until the next command: nobody may come between.
+            with channel.hold(deadline):
+                reply = channel.exchange(exchange, deadline=deadline, on_orphan=on_orphan, epoch=epoch)
+                result = quick.settle(reply)
+                if result is None:
+                    run = Run(self, quick.program, bindings, deadline, on_orphan, epoch)
+                    result = run.single(exchange, reply)
+        if quick.ends:
+            self._forget_ended(quick.program.name, bindings)
+        return result
+
+    def _ready(self, quick: Quick, bindings: Mapping[str, Any]) -> Exchange | None:
         """Return the exchange of a one-exchange program, kept from the last time or new."""
-        step = program.single
-        assert step is not None
-        key = (program.name, *[bindings.get(name) for name in names], len(bindings))
+        step = quick.step
+        key = (len(bindings), *map(bindings.get, quick.names))
         try:
-            found = self._cache.get(key)
+            found = quick.kept.get(key)
         except TypeError:  # a list among the inputs
             return None
         if found is None:
-            check_bindings(self.profile, program, bindings, self.flag)
+            check_bindings(self.profile, quick.program, bindings, self.flag)
             found = render(step, bindings.get)
-            if len(self._cache) >= _CACHE_LIMIT:
-                self._cache.clear()
+            if len(quick.kept) >= CACHE_LIMIT:
+                quick.kept.clear()
             # The payload is not kept: data may be large, and only the command is the same the next time.
-            self._cache[key] = found if step.payload is None else replace(found, payload=b"")
+            quick.kept[key] = found if step.payload is None else replace(found, payload=b"")
             return found
         return found if step.payload is None else with_payload(found, step, bindings.get)
 
@@ -151,7 +161,8 @@ class Runner:
         epoch = self.channel.epoch
         if epoch != self._epoch:
             self._epoch = epoch
-            self._cache = {}  # what was checked was checked against the flags of then
+            for one in self._quick.values():  # what was checked was checked against the flags of then
+                one.kept.clear()
             self._boot = {}
             self._contexts = {}
             self._sockets = {}

@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modemtls.profile.model import Payload, Program, SendStep, ValueSpec
-    from modemtls.profile.operations import Input
     from modemtls.profile.profile import Profile
 
-__all__ = ["Lookup", "check_bindings", "payload_bytes", "render", "value_of"]
-
-Lookup = "Callable[[str], object]"
+__all__ = ["check_bindings", "payload_bytes", "render", "value_of", "with_payload"]
 
 # Limits of the profile on inputs: (operation or "" for any, input, limit).
 _LENGTHS = (("", "host", "host"), ("pdp_configure", "apn", "apn"))
@@ -201,18 +198,3 @@ def _check_limits(profile: Profile, op: str, bindings: Mapping[str, Any]) -> Non
         size = bindings.get(name)
         if where == op and isinstance(size, int) and limit in limits and size > limits[limit]:
             raise ConfigurationError(f"{name}: {size} bytes, this modem takes {limits[limit]}")
-
-
-def cacheable(program: Program, inputs: Mapping[str, Input]) -> tuple[str, ...] | None:
-    """Return the inputs that a program's exchange depends on, None if it may not be kept.
-
-    Secrets are not kept, and neither is what depends on anything but the inputs.
-    """
-    step = program.single
-    if step is None or any(one.secret for one in inputs.values()):
-        return None
-    if any(name not in inputs and name != "payload_size" for name in step.names) or "payload_size" in step.names:
-        return None
-    if step.payload is not None and step.payload.name is None:
-        return None
-    return tuple(name for name, one in inputs.items() if one.type != "bytes")

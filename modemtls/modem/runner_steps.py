@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError
 from modemtls.modem.runner_render import render, value_of
+from modemtls.modem.runner_result import Result
 from modemtls.profile import model as m
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from modemtls.at.channel import Watch
     from modemtls.at.exchange import Exchange, Line, Reply, Urc
-    from modemtls.modem.runner import Result, Runner
+    from modemtls.modem.runner import Runner
 
 __all__ = ["Run"]
 
@@ -128,18 +129,25 @@ class Run:
 
     # -- whole programs ---------------------------------------------------------------------------------------
 
-    def single(self, exchange: Exchange) -> Result:
-        """Run a program that is one exchange, already rendered."""
+    def single(self, exchange: Exchange, reply: Reply) -> Result:
+        """Finish a program that is one exchange, with its answer. A cause is asked for within the caller's hold."""
         step = self._program.single
         assert step is not None
         try:
-            self._exchange(step, exchange)
+            try:
+                self._settle(step, exchange, reply)
+            except CommandError as error:
+                if step.cause is None:
+                    raise
+                raise self._explained(error, step.cause) from None
         except _Ended as ended:
             if not self._tolerated(step.tolerate, ended.outcome, ended.final):
                 return self._result(_OUTCOMES[ended.outcome])
         except CommandError as error:
             if not self._forgiven(step.tolerate, error):
                 raise
+        finally:
+            self._disarm()
         return self._result(Outcome.OK)
 
     def whole(self) -> Result:
@@ -152,14 +160,15 @@ class Run:
         except _Ended as ended:
             outcome = _OUTCOMES[ended.outcome]
         finally:
-            for armed in self._armed.values():
-                armed.close()
-            self._armed.clear()
+            self._disarm()
         return self._result(outcome)
 
-    def _result(self, outcome: Outcome) -> Result:
-        from modemtls.modem.runner import Result
+    def _disarm(self) -> None:
+        for armed in self._armed.values():
+            armed.close()
+        self._armed.clear()
 
+    def _result(self, outcome: Outcome) -> Result:
         return Result(outcome, self.values, self._rows, self._payload, self.final)
 
     # -- steps ------------------------------------------------------------------------------------------------
@@ -209,9 +218,7 @@ class Run:
             return False
         if self.deadline is not None and now + retry.after >= self.deadline:
             return False
-        for armed in self._armed.values():  # what comes now belongs to the next try
-            armed.close()
-        self._armed.clear()
+        self._disarm()  # what comes now belongs to the next try
         self.steps(retry.before)
         self._pause(retry.after)
         return True
@@ -254,8 +261,15 @@ class Run:
                 raise self._explained(error, step.cause) from None
 
     def _exchange(self, step: m.SendStep, exchange: Exchange) -> None:
-        self.shown = exchange.shown
-        reply = self.channel.exchange(exchange, deadline=self.deadline, on_orphan=self.on_orphan, epoch=self.epoch)
+        self._settle(
+            step,
+            exchange,
+            self.channel.exchange(exchange, deadline=self.deadline, on_orphan=self.on_orphan, epoch=self.epoch),
+        )
+
+    def _settle(self, step: m.SendStep, exchange: Exchange, reply: Reply) -> None:
+        """Take from an answer what it says, and judge it."""
+        self.shown = exchange.text
         self.final = reply.final
         for line in reply.lines:
             self._line(step.lines[line.index], line)

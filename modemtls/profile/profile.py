@@ -136,6 +136,7 @@ class Profile:
                 root = merge(root, changes, problems)
         if root is self.source:
             return self
+        root.entries.pop("variants", None)
         profile = compiled(root, problems)
         problems.raise_if_any()
         assert profile is not None

@@ -703,5 +703,5 @@ def _single(body: m.UseStep) -> m.SendStep | None:
     if len(body.steps) != 1 or body.lock or body.on_fail or body.finally_:
         return None
     step = body.steps[0]
-    plain = isinstance(step, m.SendStep) and step.when is None and step.retry is None and step.cause is None
+    plain = isinstance(step, m.SendStep) and step.when is None and step.retry is None
     return step if plain and isinstance(step, m.SendStep) else None
