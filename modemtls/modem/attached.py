@@ -15,6 +15,7 @@ from modemtls.errors import (
     ModemTimeoutError,
     NotAModemError,
     PortLostError,
+    SyncError,
 )
 from modemtls.modem.bringup import Bringup
 from modemtls.modem.clock import ClockState, HostTime, set_clock
@@ -365,7 +366,8 @@ class AttachedModem:
         """Ask for sockets that are not the driver's, with their context where the modem tells it."""
         if not self._host.has(f"{family}_list"):
             return {}
-        rows = self._host.run(f"{family}_list", {}, deadline=deadline).rows
+        with self._step("sockets"):
+            rows = self._host.run(f"{family}_list", {}, deadline=deadline).rows
         self.slots.set_foreign(family, (int(row["socket"]) for row in rows))
         foreign = self.slots.foreign(family)
         return {int(row["socket"]): row.get("context") for row in rows if int(row["socket"]) in foreign}
@@ -378,7 +380,8 @@ class AttachedModem:
         try:
             yield
         except CommandError as error:
-            error.message = f"{name}: {error.message}"
+            if not error.message.startswith(f"{name}: "):
+                error.message = f"{name}: {error.message}"
             raise
         except ModemTimeoutError as error:
             if str(error).startswith(f"{name}: "):
@@ -539,6 +542,22 @@ def _text(value: object) -> str | None:
     return None if value in {None, ""} else str(value)
 
 
+def _identity(channel: Channel, deadline: float) -> Identity:
+    """Ask what modem it is; again, should it restart meanwhile: what announces a restart is not known yet."""
+    for left in reversed(range(_RESTARTS)):
+        try:
+            if channel.echo is not False:
+                greet(channel)
+            errors_as(channel, 1, deadline=deadline)
+            return ask(channel, deadline=deadline)
+        except (ModemRestartedError, ModemTimeoutError, SyncError) as error:
+            if not left or channel.clock() >= deadline:
+                raise
+            logger.info("identification: %s; once more", error)
+            channel.echo = None
+    raise AssertionError
+
+
 def attach(
     port: str, settings: Settings, *, trace: Trace | None = None, progress: Progress | None = None
 ) -> AttachedModem:
@@ -556,8 +575,7 @@ def attach(
     try:
         deadline = channel.clock() + settings.timeout
         tell("modem", "asking what it is")
-        errors_as(channel, 1, deadline=deadline)
-        identity = ask(channel, deadline=deadline)
+        identity = _identity(channel, deadline)
         profile = select(channel, identity, settings.profile, deadline=deadline)
         tell("modem", f"{identity}: profile {profile.name}")
         profile = profile.fitted(model=identity.model, firmware=identity.revision)

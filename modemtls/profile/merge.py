@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from modemtls.errors import ConfigurationError
 from modemtls.profile.problems import Problems, did_you_mean
 from modemtls.profile.source import Node, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "find", "merge", "read"]
 
@@ -79,18 +76,14 @@ def _load(path: Path, shown: str, problems: Problems) -> Node | None:
     return parse(data, shown, problems)
 
 
-def read(
-    path: Path, problems: Problems, *, visit: Callable[[Node], None] | None = None, seen: tuple[Path, ...] = ()
-) -> Node | None:
+def read(path: Path, problems: Problems, *, seen: tuple[Path, ...] = ()) -> Node | None:
     """Read a profile and everything it extends, merged. Raises ConfigurationError if the file cannot be read.
 
-    ``visit`` gets every file's own tree. What is wrong goes to ``problems``.
+    What is wrong goes to ``problems``.
     """
     root = _load(path, str(path), problems)
     if root is None:
         return None
-    if visit is not None:
-        visit(root)
     extends = root.entries.get("extends")
     if extends is None or extends.kind != "text":
         return root
@@ -107,7 +100,7 @@ def read(
     if len(seen) + 1 >= MAX_PARENTS:
         problems.add(extends, f"more than {MAX_PARENTS} levels of extends")
         return root
-    below = read(parent, problems, visit=visit, seen=(*seen, here))
+    below = read(parent, problems, seen=(*seen, here))
     if below is None:
         return root
     base = _copy(below)

@@ -249,7 +249,7 @@ class Compiler:
         for scope, one in self.parts.saves(node.entries.get("save")):
             name = str(one.scalar)
             var = names.known.get(name)
-            if var is None or (var.origin == "saved" and name not in names.used):
+            if var is None or var.origin == "saved":
                 self.problems.add(one, f"nothing gives {name} a value", did_you_mean(name, names.known))
             if scope in {"socket", "context"} and scope not in names.known:
                 self.problems.add(one, f"no {scope} here to save {name} for")
@@ -283,8 +283,6 @@ class Compiler:
 
     def _send(self, node: Node, names: Names) -> m.SendStep:
         entries = node.entries
-        outer = set(names.used)
-        names.used.clear()
         if not self._sources(node):
             self.problems.add(
                 entries["send"], "a command without evidence", "add see: {manual: 'title, version, section'}"
@@ -331,7 +329,6 @@ class Compiler:
         if step.timeout.plus is not None:
             depends.add(step.timeout.plus)
             names.get(step.timeout.plus)
-        names.used |= outer
         return replace(step, names=tuple(sorted(depends)))
 
     def _lines(
