@@ -112,21 +112,22 @@ class ScriptedModem:
             if self._mine in ready and not data:
                 return
             with self._lock:
-                if self._scripted:
-                    self._replay.receive(data)
-                    while (due := self._replay.due()) is not None:
-                        self._mine.sendall(due[1])
-                        self._replay.spoke()
-                    self._lock.notify_all()
-                    if self._replay.deviation is not None:
-                        self._mine.shutdown(socket.SHUT_RDWR)  # nobody shall wait for an answer
-                        return
-                else:
-                    self._stepping += data
-                    for command, answer in STEPS.items():
-                        if bytes(self._stepping) == command:
-                            self._stepping.clear()
-                            self._mine.sendall(answer)
+                self._stepping += data
+                if bytes(self._stepping) in STEPS:
+                    self._mine.sendall(STEPS[bytes(self._stepping)])
+                    self._stepping.clear()
+                elif self._scripted and not any(command.startswith(self._stepping) for command in STEPS):
+                    self._replay.receive(bytes(self._stepping))
+                    self._stepping.clear()
+                if not self._scripted:
+                    continue
+                while (due := self._replay.due()) is not None:
+                    self._mine.sendall(due[1])
+                    self._replay.spoke()
+                self._lock.notify_all()
+                if self._replay.deviation is not None:
+                    self._mine.shutdown(socket.SHUT_RDWR)  # nobody shall wait for an answer
+                    return
 
 
 @contextmanager
