@@ -23,6 +23,7 @@ __all__ = ["Stream", "run", "stream"]
 PIECE = 16384
 LINGER = 5.0
 """Seconds of --linger if it is not given."""
+CLOSED = "closed by the peer"
 
 
 class Stream(Protocol):
@@ -52,6 +53,8 @@ def run(settings: Settings) -> int:
         try:
             status(f"connected to {host} port {port}{'' if tls else ', without TLS'}")
             why = stream(sock, sys.stdin.fileno(), write_bytes, LINGER if linger is None else linger)
+            if why == CLOSED and sock.end_authenticated is False:
+                why += ", or cut: the modem does not tell"
             status(why)
         finally:
             sock.close()
@@ -83,7 +86,7 @@ def stream(sock: Stream, source: int, write: Callable[[bytes], object], linger: 
                 if not data and waiting:
                     raise ConnectionResetError(f"the peer closed before {len(waiting)} bytes were sent")
                 if not data:
-                    return "closed by the peer"
+                    return CLOSED
                 write(data)
                 quiet_since = time.monotonic()
         if can_write:

@@ -83,10 +83,11 @@ def run(settings: Settings) -> int:
             sock = modem.connect((where.host, where.port), tls=tls, timeout=settings.number("timeout"))
             try:
                 done, complete = fetch(sock, where, write)
+                complete = complete or sock.end_authenticated is True
             finally:
                 sock.close()
         if not complete:
-            status("the server did not say how long the page is: whether this is all of it is not known")
+            status("the server did not say how long the page is, nor the modem how it ended: part may be missing")
         if settings.text("output") is not None:
             status(f"{human(done)} in {settings.text('output')}")
     return 0

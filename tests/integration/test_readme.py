@@ -1,0 +1,129 @@
+"""The documents are true: the README's Python and shell examples run, as printed, against a simulated modem.
+
+Only the name of the port is another one; the hosts of the examples are servers on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modemtls.cli.parser import parse
+from modemtls.cli.table import COMMANDS
+from modemtls.sim.process import ModemProcess
+from tests.support import servers
+from tests.support.pki import Pki
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def first_words(block: str) -> str:
+    return re.sub(r"\W+", "-", block)[:40]
+
+
+@pytest.fixture(scope="module")
+def port(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A modem that finds www.example and, where Mosquitto is installed, broker.example."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "index.html").write_text("<p>a page</p>\n")
+    broker = servers.mosquitto(folder, pki.leaf("broker.example"), pki.ca)
+    with (
+        servers.https(pki.leaf("www.example"), folder) as web,
+        broker as mqtt,
+        ModemProcess(
+            "quectel-bg95", "--map", f"www.example=127.0.0.1:{web}", "--map", f"broker.example=127.0.0.1:{mqtt}"
+        ) as modem,
+    ):
+        yield modem.path
+
+
+@pytest.fixture
+def folder(pki: Pki, tmp_path: Path) -> Path:
+    """Where an example runs: with the CA, and a `modemtls` that is this one."""
+    (tmp_path / "ca.pem").write_bytes(pki.ca.read_bytes())
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "modemtls"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -W error -m modemtls.cli.main "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MODEMTLS_")}
+    return {
+        **kept,
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "XDG_CONFIG_HOME": str(folder / "none"),
+    }
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("block", blocks("python"), ids=first_words)
+def test_python_examples_run(block: str, port: str, folder: Path) -> None:
+    code = block.replace("/dev/ttyUSB2", port)
+    assert code != block
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "200" in done.stdout
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("block", blocks("sh"), ids=first_words)
+def test_shell_examples_run(block: str, port: str, folder: Path) -> None:
+    code = block.replace("/dev/ttyUSB2", port)
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", code],
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "quectel-bg95" in done.stdout
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(blocks("python")) >= 3
+    assert len(blocks("sh")) >= 2
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_commands_named_in_documents_exist(path: Path) -> None:
+    known = {c.words[0] for c in COMMANDS}
+    for word in re.findall(r"`modemtls ([a-z]+)", path.read_text()):
+        assert word in known, word
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
+def test_examples_in_help_texts_are_commands_that_parse(command) -> None:
+    for example in command.examples:
+        for part in re.split(r"\||&|;", example):
+            words = shlex.split(part.replace("$(", " ").replace(")", " "), comments=True)
+            if "modemtls" not in words:
+                continue
+            rest = words[words.index("modemtls") + 1 :]
+            if ">" in rest:
+                rest = rest[: rest.index(">")]
+            found, _ = parse(rest)
+            assert found is not None, example
