@@ -564,6 +564,14 @@ def test_an_error_instead_of_the_prompt_or_behind_the_data(connect, profile, pro
     assert caught.value.kind == "closed"
 
 
+@pytest.mark.parametrize(("op", "command"), [("tls_receive", "AT+QSSLRECV=4,1500"), ("tcp_receive", "AT+QIRD=4,1500")])
+def test_a_refused_read_says_why(connect, profile, op, command):
+    modem = connect(profile, ask(command, ERROR), ask("AT+QIGETERROR", line("+QIGETERROR: 567,socket has been closed")))
+    with pytest.raises(CommandError) as caught:
+        modem.run(op, socket=4, size=1500)
+    assert (caught.value.code, caught.value.kind) == (567, "closed")
+
+
 def test_states_of_tls_sockets(connect, profile):
     answer = '+QSSLSTATE: 4,"SSLClient","220.180.239.201",8010,65344,{},1,4,0,"usbmodem",1'
     modem = connect(
