@@ -229,11 +229,7 @@ class OffloadSocket(Socket):
 
     def send(self, data: bytes | bytearray | memoryview, *, timeout: float | Unset | None = UNSET) -> None:
         """Send all of ``data`` or raise; see :meth:`Socket.send`."""
-        link = self._link
-        if link is None:
-            raise ModemError("the socket is not connected", number=errno.EBADF)
-        if self._state is State.SHUTDOWN:
-            raise ModemError("the socket was shut down", number=errno.EPIPE)
+        link = self._sendable()
         view = memoryview(data).cast("B")
         if view:
             link.send(view, self._deadline(DEFAULT_SEND_TIMEOUT if isinstance(timeout, Unset) else timeout))
@@ -355,14 +351,21 @@ class OffloadSocket(Socket):
         data = link.take(size, peek=peek)
         return b"" if data is None and self._state is State.SHUTDOWN else data
 
+    def check_sendable(self) -> None:
+        """Raise why nothing can be sent any more, if that is known already."""
+        self._sendable().check_sendable()
+
     def offer(self, piece: bytes) -> int:
         """Hand over one piece without waiting for room."""
+        return self._sendable().offer(piece)
+
+    def _sendable(self) -> Link:
         link = self._link
         if link is None:
             raise ModemError("the socket is not connected", number=errno.EBADF)
         if self._state is State.SHUTDOWN:
             raise ModemError("the socket was shut down", number=errno.EPIPE)
-        return link.offer(piece)
+        return link
 
     def read_ahead(self, window: int) -> bool:
         """Fetch one piece, if there may be one and there is room."""

@@ -132,6 +132,7 @@ class Endpoint:
 
     def _enqueue(self, near: socket.socket, data: memoryview, *, whole: bool) -> int:
         self.watch()
+        self.connection.check_sendable()
         with self._moved:
             room = SEND_WINDOW - len(self._queue)
             count = max(0, min(room, len(data)))

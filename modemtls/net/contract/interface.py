@@ -185,6 +185,10 @@ class Socket(ABC):
         """Like :meth:`receive`, but from memory alone; ``None`` if there is nothing yet."""
 
     @abstractmethod
+    def check_sendable(self) -> None:
+        """Raise why nothing can be sent any more, if that is known already."""
+
+    @abstractmethod
     def offer(self, piece: bytes) -> int:
         """Hand over one piece, at most :attr:`send_limit` bytes, without waiting for room; return how much was taken.
 

@@ -1,0 +1,282 @@
+"""Bad weather for sockets: interruptions, time-outs, restarts, unplugging; nothing is lost, doubled or left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import signal
+import ssl
+import threading
+import time
+
+import pytest
+
+import modemtls
+from modemtls.sim import embedded
+from tests.support import servers
+
+NAME = "server.example"
+DATA = bytes(range(256)) * 400
+
+
+@contextlib.contextmanager
+def modem_and_sim(*variants, **options):
+    from modemtls.sim.options import Options
+
+    with (
+        embedded.open("quectel-bg95", Options.build(variants=["start=running", *variants], **options)) as sim,
+        modemtls.open(sim.path, apn="iot.example") as modem,
+    ):
+        yield modem, sim
+
+
+@pytest.fixture(scope="module")
+def leaf(pki):
+    return pki.leaf(NAME)
+
+
+@pytest.fixture(scope="module")
+def tls(pki):
+    return modemtls.TLSConfig(ca=pki.ca)
+
+
+@contextlib.contextmanager
+def service(leaf, serve):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.cert, leaf.key)
+    with servers.tls_service(context, serve) as port:
+        yield port
+
+
+def pour(stream):
+    stream.sendall(DATA)
+    stream.settimeout(10)
+    with contextlib.suppress(OSError):
+        stream.recv(1)  # until the other end goes
+
+
+@contextlib.contextmanager
+def ctrl_c_every(seconds):
+    """Press Ctrl-C again and again; it counts only while the driver is getting data.
+
+    Between the driver's return and the test's own variable Python itself would lose what any socket had received.
+    """
+
+    def handler(number, frame):
+        while frame is not None:
+            if frame.f_code.co_name == "_await_data":
+                raise KeyboardInterrupt
+            frame = frame.f_back
+
+    def press():
+        while not stop.wait(seconds):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, handler)
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+
+
+class TestInterruptions:
+    @pytest.mark.parametrize("every", [0.0007, 0.0023])
+    def test_ctrl_c_while_receiving_loses_nothing(self, leaf, tls, every):
+        with modem_and_sim() as (modem, _), service(leaf, pour) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            got, count = b"", 0
+            with ctrl_c_every(every):
+                while len(got) < len(DATA):
+                    try:
+                        got += sock.recv(3000)
+                    except KeyboardInterrupt:
+                        count += 1
+            assert got == DATA
+            assert count > 3
+            sock.close()
+
+    def test_ctrl_c_while_sending_leaves_a_prefix_and_a_usable_modem(self, leaf, tls):
+        arrived = bytearray()
+        done = threading.Event()
+
+        def take(stream):
+            with contextlib.suppress(OSError):
+                while data := stream.recv(65536):
+                    arrived.extend(data)
+            done.set()
+
+        with modem_and_sim("latency=0.002") as (modem, _), service(leaf, take) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            timer = threading.Timer(0.05, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                sock.sendall(DATA)
+            timer.join()
+            with pytest.raises(ConnectionResetError, match="earlier send"):
+                sock.sendall(b"more")
+            sock.close()
+            assert done.wait(10)
+            assert 0 < len(arrived) < len(DATA)
+            assert arrived == DATA[: len(arrived)]
+            with modem.connect((NAME, port), tls=tls, timeout=20) as again:
+                again.sendall(b"x")
+
+    def test_ctrl_c_while_connecting(self, leaf, tls):
+        with modem_and_sim("open-time=0.2") as (modem, sim), service(leaf, servers.echo) as port:
+            modem.bring_up()
+            timer = threading.Timer(0.1, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                modem.connect((NAME, port), tls=tls, timeout=20)
+            timer.join()
+            end = time.monotonic() + 10
+            while not any(line.startswith("AT+QSSLCLOSE") for line in sim.commands) and time.monotonic() < end:
+                time.sleep(0.01)
+            opened, closed = ([c for c in sim.commands if c.startswith(f"AT+QSSL{w}")] for w in ("OPEN", "CLOSE"))
+            assert len(opened) == len(closed) == 1  # nothing is left behind in the modem
+            with modem.connect((NAME, port), tls=tls, timeout=20) as sock:
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
+
+
+class TestTimeouts:
+    def test_short_timeouts_while_data_flows_lose_nothing(self, leaf, tls):
+        with modem_and_sim("latency=0.0015") as (modem, _), service(leaf, pour) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            got, late = bytearray(), 0
+            sock.settimeout(0.001)
+            while len(got) < len(DATA):
+                try:
+                    got += sock.recv(3000)
+                except TimeoutError:
+                    late += 1
+            assert bytes(got) == DATA
+            assert late > 3
+            sock.settimeout(20)
+            sock.close()
+
+    def test_a_connect_that_takes_too_long(self, leaf, tls):
+        with modem_and_sim("open-time=0.3") as (modem, _), service(leaf, servers.echo) as port:
+            modem.bring_up()
+            modem.connect((NAME, port), tls=tls, timeout=20).close()
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                modem.connect((NAME, port), tls=tls, timeout=0.05)
+            assert time.monotonic() - began < 0.25
+            with modem.connect((NAME, port), tls=tls, timeout=20) as sock:
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
+
+
+class TestLosses:
+    def test_unplugged_while_receiving(self, leaf, tls):
+        with modem_and_sim() as (modem, sim), service(leaf, servers.echo) as port:
+            blocked = modem.connect((NAME, port), tls=tls, timeout=20)
+            selecting = modem.connect((NAME, port), tls=tls, timeout=20)
+            selecting.setblocking(False)
+            assert not select.select([selecting], [], [], 0)[0]
+            threading.Timer(0.05, lambda: sim.fault_now("unplug")).start()
+            began = time.monotonic()
+            with pytest.raises(modemtls.PortLostError) as caught:
+                blocked.recv(1)
+            assert isinstance(caught.value, ConnectionResetError)
+            assert select.select([selecting], [], [], 5)[0]
+            assert time.monotonic() - began < 5
+            for call in (lambda: selecting.recv(1), lambda: selecting.send(b"x"), lambda: blocked.sendall(b"x")):
+                with pytest.raises(modemtls.PortLostError):
+                    call()
+            blocked.close()
+            selecting.close()
+
+    def test_restarted_while_receiving_and_then_used_again(self, leaf, tls):
+        with modem_and_sim() as (modem, sim), service(leaf, servers.echo) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            threading.Timer(0.05, sim.restart).start()
+            with pytest.raises(modemtls.ModemRestartedError):
+                sock.recv(1)
+            with pytest.raises(modemtls.ModemRestartedError):
+                sock.send(b"x")
+            sock.close()
+            with modem.connect((NAME, port), tls=tls, timeout=20) as again:
+                again.sendall(b"after")
+                assert again.recv(10) == b"after"
+            levels = [line for line in sim.commands if re.fullmatch(r'AT\+QSSLCFG="seclevel",\d,1', line)]
+            assert len(levels) == 2  # written anew, not believed
+
+    def test_the_bearer_goes(self, leaf, tls):
+        with modem_and_sim() as (modem, sim), service(leaf, servers.echo) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            sock.setblocking(False)
+            assert not select.select([sock], [], [], 0)[0]
+            sim.fault_now("pdpdeact", "1")
+            assert select.select([sock], [], [], 5)[0]
+            with pytest.raises(modemtls.PdpError):
+                sock.recv(1)
+            sock.close()
+            with modem.connect((NAME, port), tls=tls, timeout=20) as again:
+                again.sendall(b"after")
+                assert again.recv(10) == b"after"
+
+
+class TestSending:
+    @pytest.mark.parametrize("blocking", [True, False])
+    def test_a_full_send_buffer_is_waited_for_and_nothing_is_doubled(self, leaf, tls, blocking):
+        with modem_and_sim() as (modem, sim), service(leaf, servers.echo) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            sim.fault_now("sendfail", "2")
+            sock.setblocking(blocking)
+            view = memoryview(DATA[:5000])
+            while view:
+                select.select([], [sock], [], 10)
+                view = view[sock.send(view) :]
+            sock.settimeout(20)
+            got = b""
+            while len(got) < 5000:
+                got += sock.recv(4096)
+            assert got == DATA[:5000]
+            sock.close()
+
+
+class TestVariants:
+    """What the documents leave open about the end of a connection."""
+
+    @pytest.mark.parametrize("receive", ["buffered", "push"])
+    @pytest.mark.parametrize(
+        "variant",
+        ["closed-urc=glued", "recv-again=zero-read", "push-trailer=no", "prompt=no-space", "prompt=crlf-after"],
+    )
+    def test_all_data_then_the_end(self, leaf, tls, variant, receive):
+        def serve(stream):
+            stream.recv(5)
+            stream.sendall(DATA[:20000])
+
+        with modem_and_sim(variant) as (modem, _), service(leaf, serve) as port:
+            for selecting in (False, True):
+                with modem.connect((NAME, port), tls=tls, timeout=20, receive=receive) as sock:
+                    sock.sendall(b"begin")
+                    got = b""
+                    while True:
+                        if selecting:
+                            assert select.select([sock], [], [], 10)[0]
+                        piece = sock.recv(3000)
+                        if not piece:
+                            break
+                        got += piece
+                    assert got == DATA[:20000]
+
+
+class TestCommands:
+    def test_one_command_from_connect_to_usable_once_context_and_ca_are_there(self, leaf, tls):
+        with modem_and_sim() as (modem, sim), service(leaf, servers.echo) as port:
+            modem.connect((NAME, port), tls=tls, timeout=20).close()
+            before = len(sim.commands)
+            with modem.connect((NAME, port), tls=tls, timeout=20) as sock:
+                assert len(sim.commands) - before == 1
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
