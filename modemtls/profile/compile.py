@@ -451,6 +451,7 @@ def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
         variants.append((plain.condition(when, Names({}, set()), tuple(when.entries)), one.entries["set"]))
         # What it makes of the profile must be right as well.
         changed = merge(raw, one.entries["set"], problems)
+        changed.file, changed.line, changed.column = raw.file, raw.line, raw.column
         taken = PROFILE.take(changed, problems)
         if taken is not None:
             _Whole(changed, taken, problems).compile((), changed)

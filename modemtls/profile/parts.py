@@ -98,7 +98,7 @@ class Parts:
             elif kind in {"bool", "word"}:
                 self.problems.add(node, f"{one.name} needs a table: {{{one.name}@TABLE}}")
             else:
-                fitting = [name for name, each in KINDS.items() if kind in each.takes or kind == "any"]
+                fitting = self._fitting(kind, payload=payload)
                 self.problems.add(
                     node, f"{one.name} needs a quoting kind", f"for {kind}: {', '.join(fitting) or 'join(;)'}"
                 )
@@ -109,7 +109,7 @@ class Parts:
             if kind not in {"tokens", "any"}:
                 self.problems.add(node, f"{one.name} is {kind}: join is for lists")
         elif kind not in written.takes and (kind != "any" or written.name == "token"):
-            fitting = [name for name, each in KINDS.items() if kind in each.takes]
+            fitting = self._fitting(kind, payload=payload)
             hint = f"kinds for {kind}: {', '.join(fitting)}" if fitting else f"{kind} goes through a table"
             self.problems.add(node, f"kind {written.name} does not fit {one.name}, which is {kind}", hint)
         if written is not None and written.name == "line" and not payload:
@@ -121,6 +121,14 @@ class Parts:
                 f"write ? behind its kind, or when: {{{one.name}: {{given: true}}}}",
             )
         return replace(one, table=table, kind=written or KINDS["token"], secret=var.secret)
+
+    @staticmethod
+    def _fitting(kind: str, *, payload: bool) -> list[str]:
+        return [
+            name
+            for name, each in KINDS.items()
+            if (kind in each.takes or kind == "any") and (payload or name != "line")
+        ]
 
     def table(self, node: Node, name: str) -> Mapping[str, int | str] | None:
         """Return a table by name."""

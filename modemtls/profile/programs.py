@@ -250,7 +250,8 @@ class Compiler:
             name = str(one.scalar)
             var = names.known.get(name)
             if var is None or var.origin == "saved":
-                self.problems.add(one, f"nothing gives {name} a value", did_you_mean(name, names.known))
+                live = [known for known, each in names.known.items() if each.origin != "saved"]
+                self.problems.add(one, f"nothing gives {name} a value", did_you_mean(name, live))
             if scope in {"socket", "context"} and scope not in names.known:
                 self.problems.add(one, f"no {scope} here to save {name} for")
             out.append((scope, name))

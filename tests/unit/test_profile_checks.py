@@ -1,0 +1,226 @@
+"""Each mistake that a profile can contain is told, with its place and what to write instead."""
+
+# ruff: noqa: E501 - one mistake a line
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from modemtls.profile import check_text
+from tests.unit.test_profile_flows import SNIPPETS
+
+EXAMPLE = next(one for one in SNIPPETS if "name: xy95\n" in one)
+
+
+def told(text: str) -> list[str]:
+    return [str(one) for one in check_text(text, "p.yaml")[1]]
+
+
+def place(text: str, part: str) -> str:
+    """Return line:column of a part of the text (of what stands behind the first | in it)."""
+    before, _, wanted = part.partition("|")
+    offset = text.index(before + wanted) + len(before)
+    line = text.count("\n", 0, offset) + 1
+    return f"p.yaml:{line}:{offset - text.rfind(chr(10), 0, offset)}"
+
+
+def test_the_example_is_correct():
+    assert told(EXAMPLE) == []
+
+
+# (what to change, into what, where the complaint points (in the changed text; | marks the column), the complaint)
+MISTAKES = [
+    # keys, types, words
+    ("capabilities:", "capabilites:", "|capabilites:", "unknown key capabilites in a profile (did you mean capabilities?)"),
+    ("  terminator: CR", "  terminatr: CR", "|terminatr", "unknown key terminatr in line (did you mean terminator?)"),
+    ("timeout: 65", "timeout: true", "      timeout: |true", "a duration or {base, plus} expected, not true or false"),
+    ("timeout: 65", "timeout: 65 m", "timeout: |65 m", "a duration expected: seconds, or text like 300ms or 1.5s"),
+    ("vendor: Example", "vendor: 5", "vendor: |5", "text expected, not a number (quote it: '5')"),
+    ("vendor: Example", "vendor: true", "vendor: |true", "text expected, not true or false (quote it: 'true')"),
+    ("  tcp: true", "  tcp: 1", "  tcp: |1", "true or false expected, not a number"),
+    ("  tcp: true", "  tcp: null", "  tcp: |null", "a value or {value, when} expected, not null (null only removes what is inherited)"),
+    ("models: [XY95, XY95-M]", "models: XY95", "models: |XY95", "a list expected, not text"),
+    ("terminator: CR", "terminator: CL", "terminator: |CL", "unknown word CL (did you mean CR"),
+    ("means: boot", "means: reboot", "means: |reboot", "unknown word reboot (did you mean boot?)"),
+    ("  pdp_active: 3", "  pdp_active: 0", "pdp_active: |0", "0 is out of range: a number from 1 is expected"),
+    ("profile: 1", "profile: 2", "profile: |2", "unknown word 2 (known: 1)"),
+    ("name: xy95", "name: XY 95", "name: |XY 95", "'XY 95' is not a profile's name (small letters, digits, -)"),
+    ("tls: ['1.0', '1.1', '1.2']", "tls: ['1.4']", "tls: [|'1.4'", "'1.4' is not a TLS version ('1.0' to '1.3')"),
+    ("tls: ['1.0', '1.1', '1.2']", "tls: [1.2]", "tls: [|1.2", "1.2 means different things to YAML readers"),
+    ("0xC02F: '0XC02F'", "C02F: '0XC02F'", "|C02F: '0XC02F'", "'C02F' is not an IANA number like 0xC02F"),
+    ("boot, see: {manual: 'XY", "boot, see: {manua: 'XY", "{|manua:", "unknown key manua as evidence (did you mean manual?)"),
+    ("kind: memory", "kind: memry", "kind: |memry", "unknown word memry (did you mean memory?)"),
+    ("    - send: 'AT+XIRD", "    - sent: 'AT+XIRD", "- |sent:", "not a step: none of its keys says what it does (did you mean se"),
+    ("      blocking: true\n      tolerate", "      awaits: x\n      tolerate", "|awaits: x", "unknown key awaits in a step of kind send"),
+    ("    when: {model: 'XY95-M*'", "    wen: {model: 'XY95-M*'", "|wen:", "unknown key wen in a variant (did you mean when?)"),
+    # placeholders and kinds
+    ("AT+XIRD={socket},", "AT+XIRD={sockt},", "|'AT+XIRD", "unknown name sockt (did you mean socket?)"),
+    ("{pdp},{server:host}", "{pdp},{server}", "|'AT+XNTP", "server needs a quoting kind (for host: quoted, host, bare)"),
+    ("{server:host},{port}", "{server:number},{port}", "|'AT+XNTP", "kind number does not fit server, which is host (kinds for host: quoted, host, bare)"),
+    ("'AT+CPIN={pin:quoted}'", "'AT+CPIN={pin:host}'", "|'AT+CPIN={", "kind host does not fit pin, which is digits"),
+    ("{context},{sni@off_on}", "{context},{sni:number}", "|'AT+XSSLCFG=\"sni\",{", "kind number does not fit sni, which is bool (bool goes through a table)"),
+    ("{context},{sni@off_on}", "{context},{sni}", "|'AT+XSSLCFG=\"sni\",{", "sni needs a table: {sni@TABLE}"),
+    ("{context},{sni@off_on}", "{context},{sni@offon}", "|'AT+XSSLCFG=\"sni\",{", "no table offon (did you mean off_on?)"),
+    ("{ca:quoted?}", "{ca:quoted}", "|'AT+XSSLCFG=\"ca\",{context},{", "ca may be missing here (write ? behind its kind, or when: {ca: {given: true}})"),
+    ("{name:quoted},{size},60", "{name:qoted},{size},60", "|'AT+XFUPL", "unknown kind qoted"),
+    ("{data|xor16}", "{data|xor17}", "|'{data|xor17", "unknown codec xor17"),
+    ("{data|xor16}", "{name|xor16}", "|'{name|xor16", "name: codec xor16 does not take text"),
+    ("{data|xor16}", "{data|xor16:number}", "|'{data|xor16:", "data: a value has no quoting kind"),
+    ("'{data|xor16}'", "'x{data}'", "|'x{data}", "a value is a constant or exactly one placeholder"),
+    ("'AT+XIDEACT={pdp}'", "\"AT+XIDEACT={pdp}\\r\"", "|\"AT+XIDEACT", "'\\r' cannot stand in a command line"),
+    ("'AT+XIDEACT={pdp}'", "'XIDEACT={pdp}'", "|'XIDEACT", "a command line starts with AT"),
+    ("'AT+XIDEACT={pdp}'", "'AT+XIDEACT={pdp'", "|'AT+XIDEACT", "a brace that belongs to no placeholder"),
+    ("      payload: data\n      timeout: 65", "      payload: size\n      timeout: 65", "payload: |size", "size is int, not bytes"),
+    # patterns
+    ("['+XERROR: {code:int},{reason:text}']", "['+XERROR: {code:itn},{reason:text}']", "|'+XERROR", "unknown type itn"),
+    ("['+XERROR: {code:int},{reason:text}']", "['+XERROR: {code},{reason:text}']", "|'+XERROR", "unknown name code (to capture it write {code:int} or another type)"),
+    ("'+XIRD: {length:int}\\r\\n{data:raw(length)}'", "'+XIRD: {length:int}\\r\\n{data:raw(len)}'", "|'+XIRD", "raw(len): no int field len is captured before it"),
+    ("match: '+XTCP: \"recv\",{socket:int}', ", "match: '+XTCP: \"recv\",{socket}', ", "|'+XTCP: \"recv\",{socket}', ", "{socket} has no type (write {socket:int} or another type)"),
+    ("map: {stat: registration}}\n          - match: '+CREG", "map: {sta: registration}}\n          - match: '+CREG", "|sta:", "the pattern captures no sta"),
+    ("map: {family: pdp_family}", "map: {family: pdpfamily}", "family: |pdpfamily", "no table pdpfamily (did you mean pdp_family?)"),
+    ("secret: [password]", "secret: [pass]", "[|pass]", "the pattern captures no pass (did you mean password?)"),
+    # patterns that shadow each other
+    ("  off: {match", "  all: {match: '+XTCP: {rest:text}', means: noise}\n  last: {match: '+XTCP: \"full\"', means: noise}\n  off: {match", "last: {match: |'+XTCP", "never matches: all (line "),
+    ("  off: {match", "  sim2: {match: '+CPIN: NOT READY', means: sim}\n  off: {match", "sim2: {match: |'", "never matches: sim (line "),
+    ("lines: ['{imei:digits}']", "lines: ['{imei:digits}', '{imei:digits}']", "', |'{imei", "never matches: line "),
+    ("lines: [{match: '+XISTATE: {socket:int}{rest:more}', repeat: many}]", "lines: [{match: '+XISTATE: {socket:int}{rest:more}', repeat: many}, '+XISTATE: {other:int},{state:int}']", ", |'+XISTATE: {other", "never matches: line "),
+    # steps
+    ("      tolerate: {outcome: fail}\n\n  probe:", "    - return: ok\n    - send: 'AT'\n      see: {manual: x}\n\n  probe:", "- |send: 'AT'\n", "unreachable: the step before it always ends the program (return)"),
+    ("      tolerate: {outcome: fail}\n\n  probe:", "    - first: [{set: {a: 1}}, {return: ok}]\n\n  probe:", "1}}, |{return", "unreachable: the alternative before it cannot fail"),
+    ("    - use: level\n      - send: 'AT+XSSLCFG=\"level\",{context},", "    - use: levl\n      - send: 'AT+XSSLCFG=\"level\",{context},", "use: |levl", "no program levl (did you mean level?)"),
+    ("  level:\n    - set: {wanted_level: 0}", "  level:\n    - use: level\n    - set: {wanted_level: 0}", "use: |level\n    - set", "level uses itself: tls_configure → level → level"),
+    ("  restart:", "  helper:\n    - return: ok\n  restart:", "|helper:", "helper is no operation and nothing uses it"),
+    ("  restart:", "  tls_conect:\n    - return: ok\n  restart:", "|tls_conect:", "tls_conect is no operation and nothing uses it (did you mean tls_"),
+    ("      see: {manual: 'XY95 TCP manual 1.1, 2.1.8'}\n", "", "|'AT+XIRD", "a command without evidence (add see: {manual: 'title, version, section'})"),
+    ("      - send: 'AT+XNTP", "      - pause: 250ms\n      - send: 'AT+XNTP", "- |pause", "a pause needs its source (add see: {manual: …})"),
+    ("      prompt: {line: CONNECT}\n", "", "|payload: data\n      timeout: 65", "a payload needs the prompt that invites it"),
+    ("save: {context: [handshake_timeout]}", "save: {context: [handshake]}", "[|handshake]", "nothing gives handshake a value (did you mean handshake_timeout?)"),
+    ("save: {boot: [sni_key,", "save: {socket: [sni_key,", "socket: [|sni_key", "no socket here to save sni_key for"),
+    ("save: {boot: [sni_key,", "save: {flash: [sni_key,", "|flash:", "'flash' is not a scope (socket, context, boot)"),
+    ("- {if: {clock: ''}, is: empty}", "- {if: {clok: ''}, is: empty}", "|clok:", "unknown name clok (did you mean clock?)"),
+    ("- {if: {length: 0}, is: empty}\n\n  tls_close", "- {if: {length: none}, is: empty}\n\n  tls_close", "length: |none", "length is a number and never 'none'"),
+    ("- when: {verify: true}", "- when: {verify: 1}", "verify: |1", "verify is bool and never 1"),
+    ("- {if: {length: 0}, is: empty}\n\n  tls_close", "- {if: {}, is: empty}\n\n  tls_close", "if: |{}", "an empty condition"),
+    # errors
+    ("      cme: file\n      lines: ['+XFUPL", "      cme: fil\n      lines: ['+XFUPL", "cme: |fil\n", "no error namespace fil (did you mean file?)"),
+    ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {unless: {error: 0}, code: opn}", "code: |opn", "no error namespace opn (did you mean open?)"),
+    ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {unless: {error: 0}}", "fail: |{unless: {error: 0}}", "fail needs `code` (the namespace of the number) or `kind`"),
+    ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {code: open}", "fail: |{code: open}", "fail has either `if` or `unless`"),
+    ("cause: {use: last_error, code: open, except: [0]}\n\n  tls_receive", "cause: {use: last_error, code: open, from: cod}\n\n  tls_receive", "from: |cod", "last_error gives no cod (did you mean code?)"),
+    # what the whole needs
+    ("\nvendor: Example", "\ntitle2: Example", "|title2", "unknown key title2 in a profile (did you mean title?)"),
+    ("  handshake_timeout: true", "  handshake_timeout: true\n  psk: true", "|psk:", "capability psk needs program psk_write, or {psk_identity} and {psk_key} in program tls_configure"),
+    ("  handshake_timeout: true", "  handshake_timeout: true\n  alpn: true", "|alpn:", "capability alpn needs {alpn} in program tls_configure"),
+    ("  suites: one", "  suites: list", "|suites: list", "capability suites needs the table suites to have mode: list"),
+    ("  receive: 1500\n", "", "|tls: ['1.0'", "capability tls needs limit receive"),
+    ("  pull: true\n  push: true\n", "", "|tls: ['1.0'", "capability tls needs pull or push"),
+    ("tls: ['1.0', '1.1', '1.2']", "tls: ['1.2', '1.3']", "|tls: ['1.2', '1.3']", "capability tls needs a token for 1.3 in table tls_versions"),
+    ("when: {sni_key: true}}\n  host", "when: {sni_kye: true}}\n  host", "{|sni_kye", "unknown name sni_kye (did you mean sni_key?)"),
+    ("    - {send: 'AT+CFUN?', match: '+CFUN: {level:int}', see: {manual: 'XY95 AT manual 2.2, 2.10'}}\n", "    - {send: 'AT+CFUN?', match: '+CMEE: {level:int}', see: {manual: 'XY95 AT manual 2.2, 2.10'}}\n", "- |{send: 'AT+CFUN?', match: '+CMEE", "its answer cannot be told from that of line "),
+    ("when: {model: 'XY95-M*', firmware", "when: {sni_key: true, firmware", "when: {|sni_key: true, firmware", "a variant depends on model and firmware, not on sni_key (a condition on the step or the capability)"),
+    ("capabilities: {push: null}", "capabilities: {pushh: null}", "pushh: |null", "null removes what is inherited, and there is no pushh to remove"),
+    ("limits: {send: 1024}", "limits: {sent: 1024}", "{|sent: 1024", "unknown key sent in limits (did you mean send?)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "complaint"),
+    [one for one in MISTAKES if one[3]],
+    ids=lambda value: re.sub(r"\s+", " ", value)[:40] if isinstance(value, str) else None,
+)
+def test_mistake_is_told(old, new, where, complaint):
+    assert EXAMPLE.count(old) >= 1, "the example has changed"
+    text = EXAMPLE.replace(old, new, 1)
+    problems = told(text)
+    expected = f"{place(text, where)}: {complaint}"
+    assert any(one.startswith(expected) for one in problems), f"expected {expected}\ngot " + "\n    ".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("section", "capability", "need"),
+    [
+        ("tls_configure", "tls", "program tls_configure"),
+        ("tls_open", "tls", "program tls_open"),
+        ("tls_send", "tls", "program tls_send"),
+        ("tls_receive", "pull", "program tls_receive"),
+        ("tls_verify", "readback", "program tls_verify"),
+        ("tcp_open", "tcp", "program tcp_open"),
+        ("tcp_receive", "tcp", "program tcp_receive"),
+        ("tcp_acked", "acked", "program tcp_acked"),
+        ("credential_list", "credentials", "program credential_list"),
+        ("clock_read", "clock", "program clock_read"),
+        ("clock_network", "network_time", "program clock_network"),
+        ("clock_sync", "ntp", "program clock_sync"),
+    ],
+)
+def test_capability_without_its_operation(section, capability, need):
+    text = re.sub(rf"\n  {section}:\n(?:    .*\n|\n)+", "\n", EXAMPLE)
+    assert text != EXAMPLE
+    assert any(f"capability {capability} needs {need}" in one for one in told(text))
+
+
+@pytest.mark.parametrize(
+    ("line", "capability", "need"),
+    [
+        (r'      - when: \{sni_key: true\}\n.*\n', "sni", "{sni} or {sni_name} in program tls_configure"),
+        (r'.*"ignoretime",\{context\},.*\n', "date_check", "{check_dates} in program tls_configure"),
+        (r'.*"key",\{context\},.*\n', "client_certificates", "{key} in program tls_configure"),
+        (r'      - send: .*"handshake".*\n.*\n', "handshake_timeout", "{handshake_timeout} in program tls_configure"),
+        (r"      - each: suite\n.*\n.*\n.*\n", "suites", "{suites} in program tls_configure"),
+    ],
+)  # fmt: skip
+def test_capability_without_its_placeholder(line, capability, need):
+    text = re.sub(line, "", EXAMPLE, count=1)
+    assert text != EXAMPLE
+    assert any(f"capability {capability} needs {need}" in one for one in told(text))
+
+
+@pytest.mark.parametrize("table", ["tls_versions", "suites"])
+def test_capability_without_its_table(table):
+    text = re.sub(rf"\n  {table}:\n(?:    .*\n)+", "\n", EXAMPLE)
+    assert any(f"needs table {table}" in one for one in told(text))
+
+
+@pytest.mark.parametrize(
+    ("urcs", "complaint"),
+    [
+        (["tls_closed"], "capability tls needs a URC that means closed, or behaviour.poll"),
+        (["tls_push"], "capability push needs a URC that means data and carries a payload"),
+        (["tls_push", "tls_data"], "capability pull needs a URC that means data, or behaviour.poll"),
+    ],
+)
+def test_capability_without_its_urc(urcs, complaint):
+    text = EXAMPLE
+    for one in urcs:
+        text = re.sub(rf"\n  {one}: .*", "", text)
+    assert any(complaint in one for one in told(text))
+
+
+@pytest.mark.parametrize("key", ["vendor", "models", "identify"])
+def test_what_only_an_abstract_profile_may_lack(key):
+    text = re.sub(rf"\n{key}:(?: .*)?\n(?:  .*\n)*", "\n", EXAMPLE)
+    assert told(text) == [f"p.yaml:2:1: missing {key} in a profile that is not abstract"]
+    abstract = text.replace("name: xy95\n", "name: xy95\nabstract: true\n")
+    assert told(abstract) == []
+
+
+@pytest.mark.parametrize("key", ["profile", "name"])
+def test_what_no_profile_may_lack(key):
+    text = re.sub(rf"(?m)^{key}: .*\n", "", EXAMPLE)
+    assert any(f"missing {key} in a profile" in one for one in told(text))
+
+
+def test_everything_at_once_and_in_order():
+    text = EXAMPLE.replace("terminator: CR", "terminator: NO").replace("means: boot", "means: bot", 1)
+    text = text.replace("{pdp},{server:host}", "{pdp},{server}").replace("times: 1", "times: 0")
+    problems = told(text)
+    assert len(problems) == 5  # NO is told twice: as what it is, and as no terminator
+    assert problems == sorted(problems, key=lambda one: [int(part) for part in one.split(":")[1:3]])
+
+
+def test_wrong_parts_do_not_hide_that_names_exist():
+    """A table with a mistake is still a table: nothing complains that it does not exist."""
+    problems = told(EXAMPLE.replace("off_on: {false: 0, true: 1}", "off_on: {false: 0, true: 1.5}"))
+    assert len(problems) == 1
