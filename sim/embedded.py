@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+import modemtls.tlsengine  # noqa: F401 - a missing engine shows here, not at the first TLS connection
 from modemtls.sim.faults import Fault
 from modemtls.sim.loop import Loop
 from modemtls.sim.machine import Machine
@@ -113,7 +114,7 @@ class EmbeddedModem:
     @property
     def commands(self) -> list[str]:
         """The command lines received so far, masked, without their line end."""
-        return self.call(lambda machine: machine.trace.commands())
+        return self.call(lambda machine: machine.trace.commands)
 
     def set_clock(self, utc: datetime) -> None:
         """Set the modem's RTC."""

@@ -166,6 +166,10 @@ class Interpreter:
         """Whether a command has not had its final result."""
         return self._job is not None or self._waiting
 
+    def owns(self, job: Job) -> bool:
+        """Whether ``job`` is the one that runs now: a restart forgets jobs without ending them."""
+        return job is self._job
+
     @property
     def data_mode(self) -> bool:
         """Whether the line carries data instead of commands."""

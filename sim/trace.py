@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ __all__ = ["Trace", "escape"]
 
 _ESCAPES = {0x0D: "\\r", 0x0A: "\\n", 0x09: "\\t", 0x5C: "\\\\"}
 _TABLE = [_ESCAPES.get(n) or (chr(n) if 0x20 <= n < 0x7F else f"\\x{n:02X}") for n in range(256)]
+_PAUSE = 0.001  # s; shorter ones are not written
+_KEPT = 10000  # entries in memory
 
 
 def escape(data: bytes) -> str:
@@ -26,15 +29,17 @@ def escape(data: bytes) -> str:
 
 
 class Trace:
-    """Collects entries in memory and, if given, in a file (flushed after every entry)."""
+    """Collects entries in memory (the latest ones) and, if given, in a file, flushed after every entry.
 
-    def __init__(self, clock: Clock, path: Path | None = None, *, keep: int = 10000) -> None:
+    Entries are kept as bytes and only escaped when somebody looks: a modem nobody watches spends no time on it.
+    """
+
+    def __init__(self, clock: Clock, path: Path | None = None) -> None:
         self._clock = clock
         self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
-        self._keep = keep
         self._last = clock.now()
         self._echo = bytearray()
-        self.lines: list[str] = []
+        self._entries: deque[tuple[str, bytes | str]] = deque(maxlen=_KEPT)
 
     def close(self) -> None:
         """Close the file; further entries stay in memory."""
@@ -44,52 +49,59 @@ class Trace:
 
     def note(self, text: str) -> None:
         """Write what happened inside the modem."""
-        self._write("# " + text.replace("\r", "\\r").replace("\n", "\\n"))
+        self._put("#", text.replace("\r", "\\r").replace("\n", "\\n"))
 
     def received(self, data: bytes, *, redact: bool = False) -> None:
         """Write bytes of the host."""
-        self._write("> " + (f"{{{len(data)} bytes redacted}}" if redact else escape(data)))
+        self._put(">", f"{{{len(data)} bytes redacted}}" if redact else data)
 
     def sent(self, data: bytes) -> None:
         """Write bytes to the host; key material that is read back is redacted."""
-        self._write("< " + (f"{{{len(data)} bytes redacted}}" if b"PRIVATE KEY" in data else escape(data)))
+        self._put("<", f"{{{len(data)} bytes redacted}}" if b"PRIVATE KEY" in data else data)
 
     def echoed(self, data: bytes) -> None:
         """Keep echo back until its line is complete and can be masked."""
         self._echo += data
 
-    def commands(self) -> list[str]:
-        """Return the command lines so far, masked, without their line end."""
-        return [
-            line[2:-2]
-            for line in self.lines
-            if line.startswith("> ") and line.endswith("\\r") and line[2:4].upper() == "AT"
-        ]
-
     def command(self, shown: bytes) -> None:
         """Write a complete command line, masked, and its echo."""
-        self._write("> " + escape(shown) + "\\r")
+        self._put(">", shown + b"\r")
         if self._echo:
             self._echo.clear()
-            self._write("< " + escape(shown) + "\\r")
+            self._put("<", shown + b"\r")
+
+    @property
+    def lines(self) -> list[str]:
+        """The entries, as the file has them."""
+        return [_line(mark, what) for mark, what in self._entries]
 
     @property
     def notes(self) -> list[str]:
-        """The notes so far, without their mark."""
-        return [line[2:] for line in self.lines if line.startswith("# ")]
+        """The notes, without their mark."""
+        return [str(what) for mark, what in self._entries if mark == "#"]
 
-    def _write(self, text: str) -> None:
+    @property
+    def commands(self) -> list[str]:
+        """The command lines, masked, without their line end."""
+        found = [
+            what[:-1] for mark, what in self._entries if mark == ">" and isinstance(what, bytes) and what[-1:] == b"\r"
+        ]
+        return [escape(line) for line in found if line[:2].upper() == b"AT"]
+
+    def _put(self, mark: str, what: bytes | str) -> None:
         now = self._clock.now()
-        if now - self._last >= 0.001:
-            self._put(f"~ {now - self._last:.3f}")
+        if now - self._last >= _PAUSE:
+            self._append("~", f"{now - self._last:.3f}")
             self._last = now
-        self._put(text)
+        self._append(mark, what)
         if self._file is not None:
             self._file.flush()
 
-    def _put(self, text: str) -> None:
-        self.lines.append(text)
-        if len(self.lines) > self._keep:
-            del self.lines[: self._keep // 2]
+    def _append(self, mark: str, what: bytes | str) -> None:
+        self._entries.append((mark, what))
         if self._file is not None:
-            self._file.write(text + "\n")
+            self._file.write(_line(mark, what) + "\n")
+
+
+def _line(mark: str, what: bytes | str) -> str:
+    return f"{mark} {what if isinstance(what, str) else escape(what)}"

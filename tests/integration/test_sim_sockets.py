@@ -89,7 +89,7 @@ def start(peer):
 def connect(modem: Harness, family: Family, peer: Peer, number: int = 0, mode: int = 0) -> socket.socket:
     modem.write(family.open(number, mode).encode() + b"\r")
     if mode == 2:
-        assert modem.settle(lambda out: bool(out)) == b"\r\nCONNECT\r\n"
+        assert modem.settle(bool) == b"\r\nCONNECT\r\n"
     else:
         expected = OK + b"\r\n" + family.opened + f": {number},0\r\n".encode()
         assert modem.settle(lambda out: len(out) >= len(expected)) == expected
@@ -262,7 +262,7 @@ def test_transparent_mode(family, peer, start):
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
     far.close()
     peer.finished.put(None)
-    assert modem.settle(lambda out: bool(out)) == b"\r\nNO CARRIER\r\n"
+    assert modem.settle(bool) == b"\r\nNO CARRIER\r\n"
     assert modem.command("ATO") == b"\r\nNO CARRIER\r\n"
     assert modem.command(f"AT+{family.close}=0") == OK
 
@@ -416,13 +416,16 @@ def test_inactive_context(family, peer, start):
     assert modem.command(family.open(cid=2)) == ERROR
     assert b"561" in modem.command("AT+QIGETERROR")
     modem = start("pdp-down=urc")
-    assert modem.command(family.open(cid=2)) + modem.settle(lambda _: True) == OK + b"\r\n" + family.opened + b": 0,561\r\n"
+    assert (
+        modem.command(family.open(cid=2)) + modem.settle(lambda _: True)
+        == OK + b"\r\n" + family.opened + b": 0,561\r\n"
+    )
 
 
 def test_failed_transparent_open_is_an_error(family, peer, start):
     modem = start()
     modem.write(family.open(mode=2, host="x.invalid").encode() + b"\r")
-    assert modem.settle(lambda out: bool(out)) == ERROR
+    assert modem.settle(bool) == ERROR
     assert b"565" in modem.command("AT+QIGETERROR")
 
 
@@ -592,9 +595,20 @@ def test_state_lines(family, peer, start):
 
 @pytest.mark.parametrize(
     "text",
-    ['1,1,"host",99,0', '1,1,0,host,99,0', '1,1,0,"host",0,0', '1,1,0,"host",65536,0', '1,1,0,"host",99,3', '17,1,0,"host",99', '1,6,0,"h",9',
-     '1,1,0,"",99', "1,1,0", '1,1,0,"' + "h" * 256 + '",99', '1,1,0,"h",9,0,0'],
-)  # fmt: skip
+    [
+        '1,1,"host",99,0',
+        "1,1,0,host,99,0",
+        '1,1,0,"host",0,0',
+        '1,1,0,"host",65536,0',
+        '1,1,0,"host",99,3',
+        '17,1,0,"host",99',
+        '1,6,0,"h",9',
+        '1,1,0,"",99',
+        "1,1,0",
+        '1,1,0,"' + "h" * 256 + '",99',
+        '1,1,0,"h",9,0,0',
+    ],
+)
 def test_wrong_opens_are_552_at_once(text):
     with Harness() as modem:
         modem.command("ATE0;+QIACT=1")

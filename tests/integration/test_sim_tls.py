@@ -271,9 +271,9 @@ def test_encrypted_key_and_rubbish_pem_fail_without_harm(pki, leaves):
 
 
 def test_ignorecertchain_of_the_late_bg96(pki, leaves):
-    with serving(leaves["unknown"]) as (port, _):
-        with modem(pki, port, 'cacert="ca.pem"', "seclevel=1", "ignorecertchain=1", model="quectel-bg96") as made:
-            assert connect(made) == 0
+    settings = ('cacert="ca.pem"', "seclevel=1", "ignorecertchain=1")
+    with serving(leaves["unknown"]) as (port, _), modem(pki, port, *settings, model="quectel-bg96") as made:
+        assert connect(made) == 0
 
 
 def test_handshake_that_takes_too_long(pki):

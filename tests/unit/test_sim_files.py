@@ -26,10 +26,15 @@ def upload(modem, name: str, data: bytes, options: str = "") -> bytes:
 @pytest.mark.parametrize(
     ("data", "value"),
     [
-        (b"", "0"), (b"A", "4100"), (b"abc", "262"), (b"test", "711"), (b"hello", "6b09"), (b"1234567890", "3938"),
+        (b"", "0"),
+        (b"A", "4100"),
+        (b"abc", "262"),
+        (b"test", "711"),
+        (b"hello", "6b09"),
+        (b"1234567890", "3938"),
         (b"Test data from SSL", "7d21"),
     ],
-)  # fmt: skip
+)
 def test_checksum_vectors(data, value):
     assert f"{checksum(data):x}" == value
 
@@ -95,11 +100,20 @@ def test_urcs_wait_while_the_line_carries_a_file(modem):
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ('AT+QFDEL="none"', 405), ('AT+QFLST="none"', 405), ('AT+QFDWL="none"', 405), ("AT+QFUPL=name,10", 425),
-        ('AT+QFUPL="a",0', 425), ('AT+QFUPL="a",99999999', 420), (f'AT+QFUPL="{"n" * 81}",10', 406), ('AT+QFUPL="",10', 406),
-        ('AT+QFUPL="a",10,0', 425), ('AT+QFUPL="a",10,5,2', 425), ("AT+QFREAD=7,1", 416), ('AT+QFOPEN="none",2', 405),
+        ('AT+QFDEL="none"', 405),
+        ('AT+QFLST="none"', 405),
+        ('AT+QFDWL="none"', 405),
+        ("AT+QFUPL=name,10", 425),
+        ('AT+QFUPL="a",0', 425),
+        ('AT+QFUPL="a",99999999', 420),
+        (f'AT+QFUPL="{"n" * 81}",10', 406),
+        ('AT+QFUPL="",10', 406),
+        ('AT+QFUPL="a",10,0', 425),
+        ('AT+QFUPL="a",10,5,2', 425),
+        ("AT+QFREAD=7,1", 416),
+        ('AT+QFOPEN="none",2', 405),
     ],
-)  # fmt: skip
+)
 def test_wrong_uses(modem, line, code):
     assert modem.command(line) == f"\r\n+CME ERROR: {code}\r\n".encode()
 

@@ -77,7 +77,7 @@ def test_wrong_maps(text):
 
 def test_unknown_variant_or_value_names_the_choices():
     known = find("quectel-bg95").variants("quectel-bg95")
-    with pytest.raises(UsageError, match="there are .*prompt"):
+    with pytest.raises(UsageError, match=r"there are .*prompt"):
         Variants(known, {"promt": "late"})
     with pytest.raises(UsageError, match="crlf-space"):
         Variants(known, {"prompt": "none"})
@@ -103,11 +103,19 @@ def test_query_of_a_port_name():
 @pytest.mark.parametrize(
     "arguments",
     [
-        [], ["nosuch"], ["quectel-bg95", "--baud", "x"], ["quectel-bg95", "--fault", "x"], ["quectel-bg95", "--map", "x"],
-        ["quectel-bg95", "--variant", "x"], ["quectel-bg95", "--variant", "x=1"], ["quectel-bg95", "--seed", "-1"], ["quectel-bg95", "--nope"],
-        ["quectel-bg95", "--clock", "tomorrow"], ["quectel-bg95", "--variant", "rtc=tomorrow"],
+        [],
+        ["nosuch"],
+        ["quectel-bg95", "--baud", "x"],
+        ["quectel-bg95", "--fault", "x"],
+        ["quectel-bg95", "--map", "x"],
+        ["quectel-bg95", "--variant", "x"],
+        ["quectel-bg95", "--variant", "x=1"],
+        ["quectel-bg95", "--seed", "-1"],
+        ["quectel-bg95", "--nope"],
+        ["quectel-bg95", "--clock", "tomorrow"],
+        ["quectel-bg95", "--variant", "rtc=tomorrow"],
     ],
-)  # fmt: skip
+)
 def test_wrong_usage_is_one_line_and_exit_code_two(arguments, capsys):
     try:
         code = run.main(arguments)

@@ -30,12 +30,25 @@ def test_bg95_list_has_its_stray_blank(modem):
 
 def test_keys_differ_by_model_and_firmware():
     assert keys("quectel-bg96", "V1.0") == [
-        "sslversion", "ciphersuite", "cacert", "clientcert", "clientkey", "seclevel", "ignorelocaltime", "negotiatetime",
-    ]  # fmt: skip
+        "sslversion",
+        "ciphersuite",
+        "cacert",
+        "clientcert",
+        "clientkey",
+        "seclevel",
+        "ignorelocaltime",
+        "negotiatetime",
+    ]
     assert {"sni", "checkhost", "ignorecertchain"} <= set(keys("quectel-bg96", "BG96MAR02A07M1G"))
     assert keys("quectel-bg95", "BG95M3LAR02A03_01.011")[6:] == [
-        "session", "sni", "checkhost", "ignorelocaltime", "negotiatetime", "dtls", "dtlsversion",
-    ]  # fmt: skip
+        "session",
+        "sni",
+        "checkhost",
+        "ignorelocaltime",
+        "negotiatetime",
+        "dtls",
+        "dtlsversion",
+    ]
 
 
 def test_a_key_that_the_firmware_lacks_is_an_error():
@@ -68,9 +81,21 @@ def test_quoted_unlisted_or_misspelt_suites_are_errors(modem, text):
 
 @pytest.mark.parametrize(
     "rest",
-    ['"seclevel",6,1', '"seclevel",1,3', '"SECLEVEL",1,1', "seclevel,1,1", '"negotiatetime",1,9', '"negotiatetime",1,301', '"sni",1,"1"',
-     '"sni",1,1,1', '"cacert",1,ca.pem', '"nokey",1,1', '"sslversion",1,5', '"seclevel"'],
-)  # fmt: skip
+    [
+        '"seclevel",6,1',
+        '"seclevel",1,3',
+        '"SECLEVEL",1,1',
+        "seclevel,1,1",
+        '"negotiatetime",1,9',
+        '"negotiatetime",1,301',
+        '"sni",1,"1"',
+        '"sni",1,1,1',
+        '"cacert",1,ca.pem',
+        '"nokey",1,1',
+        '"sslversion",1,5',
+        '"seclevel"',
+    ],
+)
 def test_wrong_uses(modem, rest):
     assert modem.command(f"AT+QSSLCFG={rest}") == ERROR
 

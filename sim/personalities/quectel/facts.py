@@ -179,6 +179,7 @@ VARIANTS = (
     Variant(
         "sim", "SIM state: ready, pin (asks for one), puk (PIN blocked), absent", ("ready", "pin", "puk", "absent")
     ),
+    Variant("sim-time", "seconds from boot until the card can be read (+CME ERROR: 14 before)", ("0",), number=True),
     Variant("pin", "the SIM's PIN", ("1234",), free=True),
     Variant("puk", "the SIM's PUK", ("12345678",), free=True),
     Variant("registration", "how the network answers", ("home", "roaming", "denied", "searching")),

@@ -45,7 +45,7 @@ class Prompting(Area):
         text = {"no-space": b"\r\n>", "crlf-after": b"\r\n>\r\n"}.get(self.variants["prompt"], b"\r\n> ")
         job.defer()
         if self.variants["prompt"] == "late":
-            self.loop.call_later(LATE_PROMPT, lambda: None if job.done else interpreter.send(text))
+            self.loop.call_later(LATE_PROMPT, lambda: interpreter.send(text) if interpreter.owns(job) else None)
         else:
             interpreter.send(text)
         if length is None:

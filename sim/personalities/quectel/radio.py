@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Radio"]
 
 IDLE, HOME, SEARCHING, DENIED, ROAMING = 0, 1, 2, 3, 5  # <stat>, 27.007 10.1.22
-NO_SIM, PIN_REQUIRED, PUK_REQUIRED, SIM_FAILURE, WRONG_PASSWORD, NOT_ALLOWED, NO_NETWORK = 10, 11, 12, 13, 16, 3, 30
+NO_SIM, PIN_REQUIRED, PUK_REQUIRED, SIM_FAILURE, SIM_BUSY, WRONG_PASSWORD = 10, 11, 12, 13, 14, 16
+NOT_ALLOWED, NO_NETWORK = 3, 30
 TAC, CELL = "1A2B", "01C3D4E5"
 OPERATOR = "Test Network"
 FIRST_URC = 0.03  # s from the host's open to RDY: opening a port flushes what came before
@@ -46,6 +47,7 @@ class Radio(Area):
         self.stat = IDLE
         self.attached = False
         self._manual = False
+        self._card_ready = 0.0
         self.silence()
 
     def silence(self) -> None:
@@ -75,8 +77,12 @@ class Radio(Area):
     def power_up(self, *, banner: bool) -> None:
         """Print the boot URCs and look for a network."""
         if banner:
-            self._card_comes(self._later_urcs(FIRST_URC, "RDY", "APP RDY", "+CFUN: 1"))
-        self._search()
+            wait = self.variants.number("sim-time")
+            self._card_ready = self.loop.now() + wait
+            self._card_comes(max(wait, self._later_urcs(FIRST_URC, "RDY", "APP RDY", "+CFUN: 1")))
+            self._later(wait, self._search)
+        else:
+            self._search(delay=0)  # it has been running for long
 
     def _card_comes(self, delay: float) -> None:
         """Print what a card's state brings with it."""
@@ -96,6 +102,8 @@ class Radio(Area):
 
     def need_card(self) -> None:
         """Refuse without a card."""
+        if self.loop.now() < self._card_ready:
+            raise Refusal(cme=SIM_BUSY)
         if self.variants["sim"] == "absent":
             raise Refusal(cme=NO_SIM)
         if self.level == 0:
@@ -193,12 +201,12 @@ class Radio(Area):
 
     # --- registration -----------------------------------------------------------------------------
 
-    def _search(self) -> None:
+    def _search(self, delay: float | None = None) -> None:
         if self.level != 1 or self.card != "READY" or self._manual:
             return
         self._set_stat(SEARCHING)
         if self.variants["registration"] != "searching":
-            self._later(self.variants.number("registration-time"), self._network_answers)
+            self._later(self.variants.number("registration-time") if delay is None else delay, self._network_answers)
 
     def _network_answers(self) -> None:
         stat = {"home": HOME, "roaming": ROAMING, "denied": DENIED}[self.variants["registration"]]

@@ -88,7 +88,7 @@ class PlainTransport:
         """End in order: what is unsent, then FIN; ``done`` is called when the peer has ended as well."""
         self._no_limit()
         self._closing = done
-        if self.stream is None or self._ended:
+        if self.stream is None or self.stream.ended:
             self.abort()
             done()
             return
@@ -96,6 +96,9 @@ class PlainTransport:
         self.stream.finish()
         self.stream.resume()  # what the peer still sends is thrown away
         self._linger = self._loop.call_later(LINGER, self.abort)
+        if self._ended:  # the peer has said goodbye already, only its FIN is not here yet
+            self._closing = lambda: None
+            done()
 
     def _closed(self) -> None:
         done, self._closing = self._closing, lambda: None
