@@ -414,7 +414,6 @@ class LineState:
                 self.resync.prompt(now)
             return
         job.prompted = True
-        job.final = None
         assert job.ex.prompt is not None
         if job.ex.prompt.settle:
             job.phase = Phase.SETTLE

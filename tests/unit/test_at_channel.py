@@ -188,6 +188,17 @@ def test_hold_keeps_others_out(modem, channel):
     assert other.result(SOON).ok
 
 
+def test_hold_keeps_others_out_between_exchanges(modem, channel):
+    with start(channel.hold).result(SOON):
+        pass  # a hold may be entered in another thread than it was made in
+    with channel.hold():
+        other = start(channel.exchange, AT)
+        modem.silent()
+    modem.expect(b"AT\r")
+    modem.say(OK)
+    assert other.result(SOON).ok
+
+
 def test_a_hold_ends_with_an_exception(channel):
     with pytest.raises(ZeroDivisionError), channel.hold():
         raise ZeroDivisionError
@@ -225,6 +236,16 @@ def test_nothing_is_sent_in_another_epoch_than_asked_for(modem, channel):
     channel.end_epoch("a test")
     with pytest.raises(ModemRestartedError):
         channel.exchange(AT, epoch=0)
+    modem.silent()
+    channel._line.doubt = None
+    slow = start(channel.exchange, SLOW)
+    modem.expect(b"AT+SLOW\r")
+    queued = start(channel.exchange, AT, epoch=0)
+    until(lambda: channel._queue)
+    modem.say(OK)
+    assert slow.result(SOON).ok
+    with pytest.raises(ModemRestartedError):
+        queued.result(SOON)
     modem.silent()
 
 
@@ -285,6 +306,18 @@ def test_an_orphan_whose_modem_never_answers_is_told_so(modem, channel):
     modem.expect(b"AT+X\r")
     with pytest.raises(ModemTimeoutError):
         done.result(SOON)
+    until(lambda: orphans)
+    assert isinstance(orphans[0], ModemTimeoutError)
+
+
+def test_an_orphan_is_taken_over_from_a_reader_that_leaves(modem, channel):
+    orphans = []
+    reader = start(channel.wait, lambda: False, now_plus(channel, 0.05))
+    until(lambda: channel._leader is not None)
+    brief = Exchange(line=b"AT+X", timeout=0.15)
+    with pytest.raises(ModemTimeoutError):
+        channel.exchange(brief, deadline=now_plus(channel, 0.01), on_orphan=orphans.append)
+    assert reader.result(SOON) is False
     until(lambda: orphans)
     assert isinstance(orphans[0], ModemTimeoutError)
 
@@ -566,6 +599,16 @@ def test_a_modem_that_reads_slowly_gets_everything(modem, channel):
     modem.expect(big)
     modem.say(OK)
     assert done.result(SOON).ok
+
+
+def test_a_modem_that_reads_nothing_is_given_up(modem, channel, monkeypatch):
+    monkeypatch.setattr("modemtls.at.line.WRITE_STALL", 0.05)
+    big = Exchange(line=b"AT+BIG", prompt=PromptRule(), payload=bytes(4_000_000), timeout=20)
+    done = start(channel.exchange, big)
+    modem.expect(b"AT+BIG\r")
+    modem.say(b"\r\n> ")
+    with pytest.raises(ModemTimeoutError, match="takes no bytes"):
+        done.result(SOON)
 
 
 # -- Ctrl-C --------------------------------------------------------------------------------------------------------

@@ -137,6 +137,7 @@ ECHO = ("echo",)
         (AT, b"\r\r\nOK\r\r\n", [OK]),
         (AT, b"\nOK\n", [OK]),
         (AT, b"AT\r\nOK\r\n", [ECHO, OK]),
+        (AT, b"\r\nAT command set\r\n\r\nOK\r\n", [("unknown", b"AT command set"), OK]),
         # Errors in the forms of CMEE 0, 1, 2.
         (AT, b"\r\nERROR\r\n", [("final", b"ERROR")]),
         (AT, b"\r\n+CME ERROR: 10\r\n", [("final", b"+CME ERROR: 10")]),
@@ -268,6 +269,12 @@ def test_events(ex, stream, expected):
             SEND,
             b'AT+S=1,5\r\r\n> \r\n+XURC: "recv",1\r\nhello\r\nSEND OK\r\n',
             [ECHO, ("prompt",), ("urc", "data", {"socket": 1}), ("payloadecho",), SEND_OK],
+        ),
+        # Only directly behind the prompt or another event is it the echo.
+        (
+            SEND,
+            b"AT+S=1,5\r\r\n> \r\nhello\r\nSEND OK\r\n",
+            [ECHO, ("prompt",), ("unknown", b"hello"), SEND_OK],
         ),
         (CONNECT, b"\r\nCONNECT\r\n\r\nOK\r\n", [("prompt",), OK]),
         (CONNECT, b"\r\n+CME ERROR: 407\r\n", [("final", b"+CME ERROR: 407")]),

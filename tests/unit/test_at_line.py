@@ -356,6 +356,19 @@ def test_a_late_prompt_while_idle():
     assert rig.take_sent() == [b"AT+P1?\r"]
 
 
+def test_a_late_prompt_while_a_probe_is_in_flight():
+    rig = timed_out(SEND)
+    rig.submit(AT)
+    rig.go(17.1)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+    rig.rx(b"\r\n> ")  # the probe is payload now
+    rig.go(10)
+    assert rig.take_sent() == []
+    rig.rx(b"\r\nERROR\r\n")  # the modem's own input time-out
+    rig.go(0.3)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+
+
 def test_a_result_ends_the_wait_for_the_data_phase():
     rig = timed_out(SEND)
     rig.submit(AT)

@@ -1,7 +1,9 @@
 """Ports: opening, locking, who holds them, unplugging, and the kinds without a device."""
 
+import fcntl
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,6 +15,8 @@ import pytest
 from modemtls.at.channel import Channel, Exchange
 from modemtls.at.port import _open_relayed, open_port
 from modemtls.errors import ConfigurationError, PortBusyError, PortError, PortLostError
+
+TIOCGEXCL = 0x80045440  # linux/tty ioctls; not in the termios module
 
 
 @pytest.fixture
@@ -46,6 +50,16 @@ def test_bytes_pass_unharmed_both_ways(pty):
 def test_a_port_is_free_again_after_closing(pty):
     for _ in range(3):
         open_port(pty.path).close()
+
+
+def test_others_are_kept_out_while_it_is_open_and_not_longer(pty):
+    def exclusive():
+        return struct.unpack("i", fcntl.ioctl(pty.slave, TIOCGEXCL, bytes(4)))[0]
+
+    port = open_port(pty.path)
+    assert exclusive()
+    port.close()
+    assert not exclusive()
 
 
 def test_rtscts_can_be_asked_for(pty):
