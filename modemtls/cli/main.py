@@ -23,10 +23,26 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; raises nothing but what a debugger would."""
+    _make_streams_safe()
     try:
         return _guarded(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
+
+
+def _make_streams_safe() -> None:
+    """Have all three streams, and no character that cannot be printed.
+
+    A stream that the caller closed is None in Python, and its number would go to the next file that is opened: the
+    serial port would become stdout.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The descriptor is left open on purpose: it keeps the number.
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _guarded(argv: Sequence[str]) -> int:

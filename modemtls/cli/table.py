@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COMMANDS", "GLOBALS", "Argument", "Command", "by_words"]
+__all__ = ["COMMANDS", "FAMILIES", "GLOBALS", "Argument", "Command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,7 @@ GLOBALS: tuple[Argument, ...] = (
         default="the modem's own limits",
     ),
     Argument(("--pdp",), "PDP context to use", kind="positive", metavar="N", default="the modem's usual one"),
-    Argument(
-        ("--take-over",),
-        "allow closing and changing what others have set up in the modem",
-        kind="flag",
-    ),
+    Argument(("--take-over",), "allow closing and changing what others have set up in the modem", kind="flag"),
     Argument(("-v", "--verbose"), "show the AT dialogue on stderr as it happens, secrets blacked out", kind="flag"),
 )
 
@@ -152,11 +148,7 @@ TLS: tuple[Argument, ...] = (
         choices=("1.0", "1.1", "1.2", "1.3"),
         default="1.2",
     ),
-    Argument(
-        ("--no-check-hostname",),
-        "accept a certificate with another name, as long as the chain is good",
-        kind="flag",
-    ),
+    Argument(("--no-check-hostname",), "accept another name in the certificate, if the chain is good", kind="flag"),
     Argument(
         ("--no-verify",),
         "accept any certificate: whoever sits in between can read and change everything",
@@ -402,8 +394,3 @@ FAMILIES = {
     "credentials": "certificates and keys in the modem: list, remove, purge",
     "profile": "tools for profile authors: check, show, schema",
 }
-
-
-def by_words(words: tuple[str, ...]) -> Command | None:
-    """Return the command of these words, or None."""
-    return next((c for c in COMMANDS if c.words == words), None)

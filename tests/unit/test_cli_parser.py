@@ -312,3 +312,43 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# -- streams -------------------------------------------------------------------------------------------------------
+
+PROGRAM = f"{sys.executable} -W error -m modemtls.cli.main"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("profiles --names >/dev/full", 1, "modemtls: No space left on device\n"),
+        ("--help >/dev/full", 1, "modemtls: No space left on device\n"),
+        ("profiles --names >&-", 0, ""),
+        ("-p /dev/absent info >&- 2>&-", 1, ""),
+        ("-p /dev/absent terminal <&-", 1, "modemtls: /dev/absent: no such port\n"),
+        ("completion bash | true; exit ${PIPESTATUS[0]}", None, ""),
+        ("--help >/dev/null", 0, ""),
+    ],
+)
+def test_streams_that_are_full_closed_or_gone(line: str, code: int | None, told: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        ["bash", "-c", f"{PROGRAM} {line}"], capture_output=True, text=True, check=False, timeout=20, env=environment
+    )
+    assert done.stderr == told
+    assert done.returncode in ({0, 141} if code is None else {code})
+
+
+def test_a_closed_stdout_never_becomes_the_port(tmp_path: Path) -> None:
+    """Were the number free, the next file opened would get it, and what is printed would be sent to the modem."""
+    master, slave = os.openpty()
+    try:
+        subprocess.run(
+            ["bash", "-c", f"echo AT | {PROGRAM} -p {os.ttyname(slave)} --timeout 0.1 terminal >&-"],
+            capture_output=True, check=False, timeout=20,
+        )  # fmt: skip
+        assert os.read(master, 100) == b"AT\r"
+    finally:
+        os.close(master)
+        os.close(slave)
