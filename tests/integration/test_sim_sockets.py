@@ -473,12 +473,21 @@ def test_lost_bearer(family, peer, start):
     modem = start()
     connect(modem, family, peer)
     modem.machine.personality.fault("pdpdeact", 1)
-    assert modem.read() == b'\r\n+QIURC: "pdpdeact",1\r\n'
+    closed = b"\r\n" + family.urc + b': "closed",0\r\n'
+    assert modem.expect(b"closed") + modem.read() == b'\r\n+QIURC: "pdpdeact",1\r\n' + closed
     assert modem.command(f"AT+{family.send}=0,1") == ERROR
     assert modem.command("AT+QIDEACT=1") == OK
     assert modem.command("AT+QIACT=1") == OK
     modem.command(f"AT+{family.close}=0")
     connect(modem, family, peer)
+
+
+def test_lost_bearer_without_closed_urcs(family, peer, start):
+    modem = start("closed-after-pdpdeact=no")
+    connect(modem, family, peer)
+    modem.machine.personality.fault("pdpdeact", 1)
+    modem.advance(1)
+    assert modem.read() == b'\r\n+QIURC: "pdpdeact",1\r\n'
 
 
 def test_deactivation_closes_every_socket(family, peer, start):

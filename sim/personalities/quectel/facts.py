@@ -228,6 +228,7 @@ VARIANTS = (
         "recv-again", "a new recv URC after: the buffer became empty; a read found it empty", ("empty", "zero-read")
     ),
     Variant("closed-urc", "the closed URC, relative to data that arrived with it", ("after", "glued")),
+    Variant("closed-after-pdpdeact", "closed URCs of the connections behind a pdpdeact", _YES_NO),
     Variant("esc-result", "the answer to a send cancelled with ESC", ("OK", "ERROR")),
     Variant("send-timeout", "seconds of silence after which a prompt is given up (0: never)", ("5",), number=True),
     Variant("send-max", "the largest send", ("1460", "1500")),

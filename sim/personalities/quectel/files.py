@@ -103,7 +103,7 @@ class Files(Area):
     @at("+QFUPL")
     def _upload(self, job: Job) -> None:
         if job.form is Form.TEST:
-            job.info(f"+QFUPL: <filename>,(1-{self.free}),(1-65535),(0,1)")
+            job.info(f"+QFUPL: <filename>[,(1-{self.free})[,(1-65535)[,(0,1)]]]")
             return
         args = self._args(job)
         args.count(1, 4)
@@ -182,7 +182,6 @@ class Files(Area):
     @at("+QFLST")
     def _list(self, job: Job) -> None:
         if job.form is Form.TEST:
-            job.info("+QFLST: <filename>")
             return
         args = self._args(job)
         args.count(0, 1)
@@ -202,7 +201,10 @@ class Files(Area):
             return
         args = self._args(job)
         args.count(0, 1)
-        if args.text(0, "UFS") != "UFS":
+        if not args.has(0):  # without a place: the size and the number of the files
+            job.info(f"+QFLDS: {self.size - self.free},{len(self.stored)}")
+            return
+        if args.text(0) != "UFS":
             raise self._error(INVALID)
         job.info(f"+QFLDS: {self.free},{self.size}")
 

@@ -264,6 +264,9 @@ class Radio(Area):
 
     @at("+COPS")
     def _operator(self, job: Job) -> None:
+        if job.form is Form.READ and self.level == 0:
+            job.info("+COPS: 2")
+            return
         self.need_pin()
         if job.form is Form.READ:
             job.info(f'+COPS: 0,0,"{OPERATOR}",{self.module.facts.act}' if self.registered else "+COPS: 0")

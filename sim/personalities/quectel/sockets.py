@@ -171,7 +171,7 @@ class Sockets(Prompting):
         if connection.unread < self.variants.number("receive-buffer") and connection.transport is not None:
             connection.transport.resume()
         if connection.close_held and not connection.pieces:
-            self.loop.call_later(0, lambda: self._announce_close(connection))
+            self._announce_later(connection)
         return piece
 
     def readable(self, number: int) -> Connection:
@@ -198,6 +198,9 @@ class Sockets(Prompting):
         else:
             self._announce_close(connection)
 
+    def _announce_later(self, connection: Connection) -> None:
+        self.loop.call_later(0, lambda: self._announce_close(connection))
+
     def _announce_close(self, connection: Connection) -> None:
         if not connection.close_announced and self.table.get(connection.number) is connection:
             connection.close_announced = True
@@ -213,7 +216,10 @@ class Sockets(Prompting):
                 continue
             connection.drop()
             connection.state = CLOSING
-            connection.close_announced = True
+            if self.variants.on("closed-after-pdpdeact") and connection is not self._streaming:
+                self._announce_later(connection)
+            else:
+                connection.close_announced = True
             if connection is self._streaming:
                 self._end_stream("NO CARRIER")
                 self.suspended = None

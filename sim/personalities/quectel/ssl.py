@@ -33,7 +33,7 @@ class Ssl(Sockets):
     @at("+QSSLOPEN")
     def _open(self, job: Job) -> None:
         if job.form is Form.TEST:
-            job.info("+QSSLOPEN: (1-16),(0-5),(0-11),<serveraddr>,<server_port>,(0-2)")
+            job.info("+QSSLOPEN: (1-16),(0-5),(0-11),<serveraddr>,<server_port>[,(0-2)]")
             return
         if job.form is not Form.SET:
             raise Refusal
@@ -81,7 +81,7 @@ class Ssl(Sockets):
     @at("+QSSLSEND")
     def _send(self, job: Job) -> None:
         if job.form is Form.TEST:
-            job.info("+QSSLSEND: (0-11),(1-1460)")
+            job.info("+QSSLSEND: (0-11)[,(1-1460)]")
             return
         args = self.ip_args(job)
         args.count(1, 2)

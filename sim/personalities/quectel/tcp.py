@@ -48,7 +48,7 @@ class Tcp(Sockets):
         if job.form is Form.TEST:
             job.info(
                 '+QIOPEN: (1-16),(0-11),"TCP/UDP/TCP LISTENER/UDP SERVICE",'
-                "<IP_address>/<domain_name>,<remote_port>,<local_port>,(0-2)"
+                '"<IP_address>/<domain_name>",<remote_port>,<local_port>,(0-2)'
             )
             return
         if job.form is not Form.SET:
