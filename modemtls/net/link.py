@@ -20,7 +20,7 @@ from modemtls.errors import CommandError, ModemError, ModemTimeoutError, SocketC
 from modemtls.net.unbroken import unbroken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from modemtls.at.exchange import Reply
     from modemtls.modem.attached import AttachedModem
@@ -70,6 +70,7 @@ class Link:
         self.received = 0
         self._modem = modem
         self._channel = modem.channel
+        self._question = {"size": manners.receive}
         self._sending = threading.Lock()
         self._receiving = threading.Lock()
         self._buffers = threading.Lock()
@@ -174,9 +175,12 @@ class Link:
         """Wait for data, the end or an error; ``poll`` asks exactly once what there is instead of waiting."""
         data = self.take(size, peek=peek)
         while data is None:
-            with self._exclusive(self._receiving, deadline):
+            self._take_turn(self._receiving, deadline)
+            try:
                 self._await_data(deadline, poll=poll)
                 data = self.take(size, peek=peek)
+            finally:
+                self._receiving.release()
             if self.closing:
                 return data or b""
         return data
@@ -244,7 +248,7 @@ class Link:
             straggling, self._straggler = self._straggler, True  # until an answer shows that it is none
             try:
                 result: Result | ModemError = self._modem.run(
-                    slot, "receive", {"size": self.manners.receive}, deadline=deadline, on_orphan=late
+                    slot, "receive", self._question, deadline=deadline, on_orphan=late
                 )
             except LineBusyError:
                 self._straggler = straggling
@@ -326,18 +330,19 @@ class Link:
         """Send all of ``data`` or raise; the error says how much was certainly accepted."""
         total = len(data)
         accepted = 0
-        with self._exclusive(self._sending, deadline):
-            limit = self.manners.send
-            try:
-                while accepted < total:
-                    piece = bytes(data[accepted : accepted + limit])
-                    accepted += self._send_piece(piece, deadline)
-            except ModemError as error:
-                error.bytes_accepted = accepted
-                if accepted:
-                    more = f"{accepted} of {total} bytes had been accepted; nothing is repeated"
-                    error.message = f"{error.message} ({more})"
-                raise
+        limit = self.manners.send
+        self._take_turn(self._sending, deadline)
+        try:
+            while accepted < total:
+                accepted += self._send_piece(bytes(data[accepted : accepted + limit]), deadline)
+        except ModemError as error:
+            error.bytes_accepted = accepted
+            if accepted:
+                more = f"{accepted} of {total} bytes had been accepted; nothing is repeated"
+                error.message = f"{error.message} ({more})"
+            raise
+        finally:
+            self._sending.release()
 
     def offer(self, piece: bytes) -> int:
         """Hand over one piece without waiting for room; return how much the modem took, 0 if it has none now."""
@@ -420,15 +425,10 @@ class Link:
             self._channel.notify()
         self._modem.close_socket(self.slot, deadline=deadline)
 
-    @contextlib.contextmanager
-    def _exclusive(self, lock: threading.Lock, deadline: float | None) -> Iterator[None]:
+    def _take_turn(self, lock: threading.Lock, deadline: float | None) -> None:
         left = -1.0 if deadline is None else max(0.0, deadline - self._modem.now())
         if not lock.acquire(timeout=left):
             raise ModemTimeoutError("another thread was still using the socket when the time ran out")
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def _again(error: ModemError) -> ModemError:
