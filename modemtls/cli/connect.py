@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from modemtls.cli.output import status, write_bytes
-from modemtls.cli.session import opened, tls_from
+from modemtls.cli.session import connected, opened, tls_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def run(settings: Settings) -> int:
         tls = tls_from(settings)
     linger = settings.number("linger")
     with opened(settings) as modem:
-        sock = modem.connect((host, port), tls=tls, timeout=settings.number("timeout"))
+        sock = connected(settings, modem, host, port, tls)
         try:
             status(f"connected to {host} port {port}{'' if tls else ', without TLS'}")
             why = stream(sock, sys.stdin.fileno(), write_bytes, LINGER if linger is None else linger)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modemtls.cli.output import Progress, human, printable, status
-from modemtls.cli.session import opened, tls_from
+from modemtls.cli.session import connected, opened, tls_from
 
 if TYPE_CHECKING:
     import http.client
@@ -80,7 +80,7 @@ def run(settings: Settings) -> int:
                 settings.refuse(f"--{name.replace('_', '-')} has no place in an http:// address")
     with _sink(settings.text("output")) as write:
         with opened(settings) as modem:
-            sock = modem.connect((where.host, where.port), tls=tls, timeout=settings.number("timeout"))
+            sock = connected(settings, modem, where.host, where.port, tls)
             try:
                 done, complete = fetch(sock, where, write)
                 complete = complete or sock.end_authenticated is True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["Progress", "human", "one_line", "printable", "status", "write_bytes"]
+__all__ = ["Progress", "human", "one_line", "passed", "passing", "printable", "status", "write_bytes"]
 
 
 def printable(text: str) -> str:
@@ -52,8 +52,29 @@ def _in_options(text: str) -> str:
     return _ARGUMENT.sub(option, text)
 
 
+_passing = False
+
+
+def passing(text: str) -> None:
+    """Show on stderr what is being waited for, on a line that the next one takes back. For terminals."""
+    global _passing
+    sys.stderr.write(f"\r\x1b[Kmodemtls: {printable(text)} ...")
+    sys.stderr.flush()
+    _passing = True
+
+
+def passed() -> None:
+    """Take the passing line back, if there is one."""
+    global _passing
+    if _passing:
+        _passing = False
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
 def status(text: str) -> None:
     """Tell on stderr what is going on."""
+    passed()
     print(f"modemtls: {printable(text)}", file=sys.stderr, flush=True)
 
 

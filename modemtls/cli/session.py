@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modemtls.cli.output import printable, status
+from modemtls.cli.output import passed, passing, printable, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from modemtls.api import Modem, TLSConfig
     from modemtls.at.trace import TraceRecord
     from modemtls.cli.settings import Settings
+    from modemtls.sockets.stream import ModemSocket
 
-__all__ = ["dialogue_to", "opened", "tls_from"]
+__all__ = ["connected", "dialogue_to", "opened", "tls_from"]
 
 MAX_PEM = 1 << 20
 """No certificate or key file is larger than this (bytes)."""
@@ -26,23 +27,12 @@ WIDTH = 100
 
 
 @contextlib.contextmanager
-def opened(
-    settings: Settings,
-    *,
-    quiet: bool = False,
-    trace: Callable[[TraceRecord], None] | None = None,
-    progress: Callable[[str, str], None] | None = None,
-) -> Iterator[Modem]:
-    """Open the modem that the options name; closed at the end of the block.
-
-    Progress goes to stderr unless ``quiet``; with --verbose the AT dialogue does too.
-    """
+def opened(settings: Settings) -> Iterator[Modem]:
+    """Open the modem that the options name; closed at the end of the block. With --verbose the dialogue is shown."""
     import modemtls
 
     port = settings.port
-    if trace is None and settings.flag("verbose"):
-        trace = dialogue_to(sys.stderr.write)
-    bring_up = _BringUp(quiet=quiet, verbose=settings.flag("verbose"))
+    trace = dialogue_to(sys.stderr.write) if settings.flag("verbose") else None
     given: dict[str, Any] = {
         "apn": settings.text("apn"),
         "user": settings.text("user"),
@@ -53,7 +43,7 @@ def opened(
         "profile": settings.text("profile"),
         "timeout": settings.number("timeout"),
         "trace": trace,
-        "progress": progress or bring_up,
+        "progress": _bring_up(settings),
         "rtscts": settings.flag("rtscts"),
         "take_over": settings.flag("take_over"),
     }
@@ -64,36 +54,34 @@ def opened(
         finally:
             modem.close()
     finally:
-        bring_up.close()
+        passed()
 
 
-class _BringUp:
-    """Progress of the bring-up: on a terminal one line that is gone afterwards, with --verbose a line for each step.
+def connected(settings: Settings, modem: Modem, host: str, port: int, tls: TLSConfig | None) -> ModemSocket:
+    """Connect, within --timeout if that is given."""
+    sock = modem.connect((host, port), tls=tls, timeout=settings.number("timeout"))
+    passed()
+    return sock
+
+
+def _bring_up(settings: Settings) -> Callable[[str, str], None] | None:
+    """Progress of the bring-up: with --verbose a line for each step, on a terminal one line that is taken back.
 
     Anywhere else nothing, so that a failure is one line on stderr.
     """
+    tell = status if settings.flag("verbose") else passing if sys.stderr.isatty() else None
+    if tell is None:
+        return None
+    told = ""
 
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
-        self.lines = verbose
-        self.passing = not quiet and not verbose and sys.stderr.isatty()
-        self.told = ""
-
-    def __call__(self, step: str, detail: str = "") -> None:
+    def take(step: str, detail: str = "") -> None:
+        nonlocal told
         text = f"{step}: {detail}" if detail else step
-        if text == self.told:
-            return
-        if self.lines:
-            status(text)
-        elif self.passing:
-            sys.stderr.write(f"\r\x1b[Kmodemtls: {printable(text)} ...")
-            sys.stderr.flush()
-        self.told = text
+        if text != told:
+            told = text
+            tell(text)
 
-    def close(self) -> None:
-        if self.passing and self.told:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-        self.told = ""
+    return take
 
 
 def dialogue_to(write: Callable[[str], object], start: float | None = None) -> Callable[[TraceRecord], None]:
