@@ -172,20 +172,13 @@ class Redactor:
         return [(low, high)] if high > low else [(low, low)]
 
     def _pattern_spans(self, line: bytes) -> list[tuple[int, int]]:
-        spans = sorted(
+        return sorted(  # they may overlap
             match.span(group)
             for pattern in self._patterns
             for match in pattern.finditer(line)
             for group in range(1, pattern.groups + 1)
             if match.span(group)[1] > match.span(group)[0]
         )
-        merged: list[tuple[int, int]] = []
-        for low, high in spans:
-            if merged and low <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-            else:
-                merged.append((low, high))
-        return merged
 
     def _ready(self) -> Iterator[Piece]:
         while self._queue:

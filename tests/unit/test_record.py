@@ -102,7 +102,8 @@ def test_long_payloads_make_lines_of_bearable_length() -> None:
 
 
 PROGRAM = r"""
-import os, sys, tty
+import os, signal, sys, tty
+signal.alarm(5)
 terminal = os.open(os.environ["MODEMTLS_PORT"], os.O_RDWR | os.O_NOCTTY)
 tty.setraw(terminal)
 def until(end):

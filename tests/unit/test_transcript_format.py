@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modemtls.transcript import (
@@ -101,6 +101,7 @@ def test_parts_begin_with_run_or_part_and_inherit_the_head() -> None:
     assert rest.mappings("sim") == [{"clock": "26/03/01,10:15:30+04", "files": {"ca.pem": 3}}]
     assert rest.mappings("server") == [{"port": 8010, "send": ["a", 1, True, None]}]
     assert opening.mappings("server") == [], "a situation is not inherited"
+    assert parse("# sim: {a: 1}\n# run: x\n> a\n").parts[1].texts("sim") == []
 
 
 def test_where_a_line_is_cut_means_nothing() -> None:
@@ -206,6 +207,8 @@ def test_header_values_have_no_yaml_traps(text: str, value: object) -> None:
 
 
 @given(st.binary(max_size=300))
+@example(b"> ")
+@example(b"{1 bytes redacted} ")
 def test_every_byte_comes_back(data: bytes) -> None:
     text = escape(data)
     assert unescape(text) == join([data])
