@@ -102,16 +102,16 @@ class Compiler:
             for one in _placeholders(step)
             if one.name in inputs
         }.values()
-        single = _single(body)
+        awaits = tuple(step for step in steps if isinstance(step, m.AwaitStep))
         return m.Program(
             name=name,
             body=body,
             inputs=inputs,
             uses=tuple(one for one in uses if one.kind is not None or one.table is not None or one.codecs),
             payloads=tuple(one for one in self._payloads if one.name in inputs),
-            awaits=tuple(step for step in steps if isinstance(step, m.AwaitStep)),
+            awaits=awaits,
             names=frozenset(names.used),
-            single=single,
+            single=None if awaits else _single(body),
         )
 
     def _body(self, name: str, node: Node, names: Names) -> m.UseStep:
@@ -353,7 +353,10 @@ class Compiler:
                 if repeat != "many":
                     self.problems.add(item.key("keep"), "keep is for lines with repeat: many")
                 inner = names.copy()
-                inner.known.update(fields)
+                words = entries["map"].entries if "map" in entries else {}
+                inner.known.update(
+                    {name: replace(var, type="any" if name in words else var.type) for name, var in fields.items()}
+                )
                 keep = self.parts.condition(entries["keep"], inner)
             sets = self.parts.constants(entries.get("sets"))
             rule = m.LineRule(

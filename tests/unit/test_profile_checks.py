@@ -69,7 +69,7 @@ MISTAKES = [
     ("{data|xor16}", "{name|xor16}", "|'{name|xor16", "name: codec xor16 does not take text"),
     ("{data|xor16}", "{data|xor16:number}", "|'{data|xor16:", "data: a value has no quoting kind"),
     ("'{data|xor16}'", "'x{data}'", "|'x{data}", "a value is a constant or exactly one placeholder"),
-    ("'AT+XIDEACT={pdp}'", "\"AT+XIDEACT={pdp}\\r\"", "|\"AT+XIDEACT", "'\\r' cannot stand in a command line"),
+    ("'AT+XIDEACT={pdp}'", '"AT+XIDEACT={pdp}\\r"', '|"AT+XIDEACT', "'\\r' cannot stand in a command line"),
     ("'AT+XIDEACT={pdp}'", "'XIDEACT={pdp}'", "|'XIDEACT", "a command line starts with AT"),
     ("'AT+XIDEACT={pdp}'", "'AT+XIDEACT={pdp'", "|'AT+XIDEACT", "a brace that belongs to no placeholder"),
     ("      payload: data\n      timeout: 65", "      payload: size\n      timeout: 65", "payload: |size", "size is int, not bytes"),
@@ -164,7 +164,7 @@ def test_capability_without_its_operation(section, capability, need):
 @pytest.mark.parametrize(
     ("line", "capability", "need"),
     [
-        (r'      - when: \{sni_key: true\}\n.*\n', "sni", "{sni} or {sni_name} in program tls_configure"),
+        (r"      - when: \{sni_key: true\}\n.*\n", "sni", "{sni} or {sni_name} in program tls_configure"),
         (r'.*"ignoretime",\{context\},.*\n', "date_check", "{check_dates} in program tls_configure"),
         (r'.*"key",\{context\},.*\n', "client_certificates", "{key} in program tls_configure"),
         (r'      - send: .*"handshake".*\n.*\n', "handshake_timeout", "{handshake_timeout} in program tls_configure"),

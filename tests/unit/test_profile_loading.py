@@ -1,0 +1,177 @@
+"""Files: `extends`, its one merge rule, finding, showing, and what cannot be loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from modemtls.errors import ConfigurationError, NotSupportedError
+from modemtls.profile import ProfileError, bundled, check, check_text, flatten, json_schema, load, show
+from modemtls.profile.model import version_key
+from tests.unit.test_profile_flows import SNIPPETS
+
+EXAMPLE = next(one for one in SNIPPETS if "name: xy95\n" in one)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "xy95.yaml").write_text(EXAMPLE, "utf-8")
+
+    def write(text: str, name: str = "child"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+CHILD = "profile: 1\nname: child\nextends: xy95\n"
+
+
+def test_maps_merge_lists_replace_null_deletes(folder):
+    path = folder(
+        CHILD
+        + """\
+models: [XY96]
+limits: {send: 1000, pdp_active: null}
+tables: {sim: {puk: PUK NEEDED}}
+urcs: {functional: null, ready: {match: APP RDY}}
+programs:
+  signal: null
+  restart:
+    - send: 'AT+XRST'
+      see: {manual: 'XY96 manual, 1'}
+"""
+    )
+    child, parent = load(path), load(path.with_name("xy95.yaml"))
+    assert child.name == "child"
+    assert child.models == ("XY96",)
+    assert child.vendor == parent.vendor
+    assert child.limits["send"] == 1000
+    assert child.limits["receive"] == parent.limits["receive"]
+    assert "pdp_active" not in child.limits
+    assert child.tables["sim"] == {"ready": "READY", "pin": "SIM PIN", "puk": "PUK NEEDED"}
+    assert {one.name for one in parent.urcs} - {one.name for one in child.urcs} == {"functional"}
+    assert next(one for one in child.urcs if one.name == "ready").rule.pattern.source == "APP RDY"
+    assert "signal" not in child.programs
+    assert child.programs["restart"].single.line.source == "AT+XRST"
+
+
+def test_what_is_the_files_own_is_not_inherited(folder):
+    folder(EXAMPLE.replace("name: xy95\n", "name: base\nabstract: true\n"), "base")
+    child = load(folder(CHILD.replace("xy95", "base")))
+    assert not child.abstract
+    with pytest.raises(ConfigurationError, match="base is abstract"):
+        load(child_path := folder(CHILD, "x").with_name("base.yaml"))
+    assert load(child_path, abstract=True).abstract
+
+
+def test_mistakes_point_into_the_file_that_has_them(folder):
+    folder(EXAMPLE.replace("terminator: CR", "terminator: CL"), "xy95")
+    path = folder(CHILD + "limits: {sendd: 5}\nprograms: {nosuch: null}\n")
+    problems = check([path])
+    assert [(one.file.rsplit("/")[-1], one.line, one.column) for one in problems] == [
+        ("child.yaml", 4, 10),
+        ("child.yaml", 5, 20),
+        ("xy95.yaml", 13, 15),
+    ]
+    with pytest.raises(ProfileError) as caught:
+        load(path)
+    assert list(caught.value.problems) == problems
+
+
+@pytest.mark.parametrize(
+    ("head", "complaint"),
+    [
+        ("profile: 1\nname: child\nextends: nosuch\n", "child.yaml:3:10: no profile nosuch to extend"),
+        ("profile: 1\nname: child\nextends: xy59\n", "no profile xy59 to extend (did you mean xy95?)"),
+        ("profile: 1\nname: child\nextends: child\n", "child.yaml:3:10: child extends itself in a circle"),
+        ("profile: 1\nname: other\nextends: xy95\n", "child.yaml:2:7: the file is called child.yaml (name: child)"),
+        ("profile: 1\nname: child\nextends: ../xy95\n", "'../xy95' is not a profile's name"),
+    ],
+)
+def test_wrong_heads(folder, head, complaint):
+    assert any(complaint in str(one) for one in check([folder(head)]))
+
+
+def test_extends_is_bounded(folder):
+    for level in range(9):
+        folder(f"profile: 1\nname: l{level}\nabstract: true\nextends: l{level + 1}\n", f"l{level}")
+    path = folder("profile: 1\nname: l9\nabstract: true\n", "l9").with_name("l0.yaml")
+    assert any("more than 8 levels of extends" in one.message for one in check([path]))
+
+
+def test_no_such_profile(tmp_path):
+    with pytest.raises(ConfigurationError, match="no profile xyz"):
+        load("xyz")
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load(tmp_path / "xyz.yaml")
+    assert check(["xyz"])[0].message.startswith("no profile xyz")
+
+
+def test_flat_is_a_profile_by_itself(folder):
+    path = folder(CHILD + "limits: {send: 1000}\ntitle: 'NO'\nmodels: ['010', '1e3', \"a\\tb\"]\n")
+    flat = show(path, flat=True)
+    profile, problems = check_text(flat)
+    assert problems == []
+    assert "extends" not in flat
+    assert (profile.title, profile.models, profile.limits["send"]) == ("NO", ("010", "1e3", "a\tb"), 1000)
+    assert profile.programs.keys() == load(path).programs.keys()
+    assert flatten(path)["limits"]["send"] == 1000
+    assert show(path).startswith(CHILD)
+
+
+def test_bundled_profiles_are_correct_and_flat_ones_too():
+    names = bundled(abstract=True)
+    assert check(names) == []
+    assert set(bundled()) < set(names)
+    for name in bundled():
+        assert load(name).name == name
+        assert check_text(show(name, flat=True))[1] == []
+
+
+def test_a_profile_cannot_be_changed(folder):
+    profile = load(folder(CHILD))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        profile.name = "x"
+    for mapping in (profile.limits, profile.tables, profile.programs, profile.errors, profile.errors["open"]):
+        with pytest.raises(TypeError):
+            mapping["x"] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        profile.programs["restart"].single.line = None
+
+
+def test_errors_by_number_and_by_text(folder):
+    profile = load(folder(CHILD))
+    assert profile.error("cme", 16).kind == "pin_wrong"
+    assert profile.error("cme", "SIM not inserted").kind == "sim_absent"
+    assert profile.error("open", 563).kind == "socket_in_use"
+    assert profile.error("open", 16) is None
+    assert profile.code_of("cme", "operation not allowed") == 3
+
+
+def test_requiring_what_is_not_there(folder):
+    profile = load(folder(CHILD))
+    assert profile.require("tcp") is True
+    with pytest.raises(NotSupportedError) as caught:
+        profile.require("hostname_check", {}.get)
+    assert caught.value.capability == "hostname_check"
+    assert caught.value.choices == ("check_hostname=False",)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [("XY95R02A9", "XY95R02A10"), ("1.9", "1.10"), ("A", "B"), ("R01", "R01A"), ("BG96MAR02A07M1G", "BG96MAR04A02M1G")],
+)
+def test_firmware_is_ordered_by_numbers(older, newer):
+    assert version_key(older) < version_key(newer)
+
+
+def test_the_schema_is_json_and_names_every_key():
+    text = json.dumps(json_schema())
+    for key in ("identify", "first_index", "input_timeout", "tls_versions", "shared_ids", "otherwise"):
+        assert f'"{key}"' in text
+    refs = {f"#/$defs/{name}" for name in json_schema()["$defs"]}
+    assert all(f'"{one}"' in text for one in refs)
