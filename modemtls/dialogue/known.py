@@ -207,6 +207,7 @@ def choose(transcript: Transcript, profiles: Sequence[Profile], name: str | None
     if best[0]:
         return vocabulary(by_name[best[1]])
     commands = [line for line in re.split(rb"[\r\n]+", _said(transcript, Direction.OUT)) if line[:2].upper() == b"AT"]
+    commands = [line for line in commands if STANDARD.find(line) is None]
     words = [(sum(v.find(line) is not None for line in commands), v) for v in map(vocabulary, profiles)]
     return max(words, key=lambda one: one[0])[1] if any(count for count, _ in words) else STANDARD
 

@@ -121,7 +121,7 @@ class Replay:
 
     def due(self) -> tuple[float, bytes] | None:
         """Return what the modem says next and how long it takes before; None while it is the host's turn."""
-        if self.deviation or not self._turns or self._turns[0].direction is Direction.OUT:
+        if not self._turns or self._turns[0].direction is Direction.OUT:
             return None
         turn = self._turns[0]
         return turn.pause, b"".join(FILLER * c.length if isinstance(c, Redacted) else c for c in turn.chunks)

@@ -63,6 +63,11 @@ def test_the_same_number_means_what_its_command_says() -> None:
     assert "SIM" in results[1]
 
 
+def test_the_number_in_an_answer_is_told_too() -> None:
+    found = story("> AT+QIGETERROR\\r\n< \\r\\n+QIGETERROR: 565, whatever\\r\\n\\r\\nOK\\r\\n\n")
+    assert any(kind == "answer" and "could not be resolved" in meaning for kind, _, meaning in told(found))
+
+
 def test_payloads_are_counted_whatever_they_look_like() -> None:
     payload = '\\r\\nOK\\r\\n\\r\\n+QSSLURC: "closed",4\\r\\n'
     size = 6 + 24
@@ -105,7 +110,8 @@ def test_unknown_is_listed_and_stray_bytes_remain() -> None:
     ("text", "name"),
     [
         ("# profile: quectel-bg95\n> AT\\r\n", "quectel-bg95"),
-        ("# profile: quectel-bg95m3\n> AT\\r\n", "quectel-bg95"),
+        ("# profile: quectel-bg96-mar02\n> AT\\r\n", "quectel-bg96"),
+        ("> AT\\r\n", ""),
         ("> ATI\\r\n< \\r\\nQuectel\\r\\nBG96\\r\\nRevision: BG96MAR02A07M1G\\r\\n\\r\\nOK\\r\\n\n", "quectel-bg96"),
         (
             "> AT+CGMM\\r\n< \\r\\nBG95-M3\\r\\n\\r\\nOK\\r\\n\n> AT+CGMI\\r\n< \\r\\nQuectel\\r\\n\\r\\nOK\\r\\n\n",

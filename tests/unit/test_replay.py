@@ -145,6 +145,26 @@ def test_a_host_that_says_too_much_is_caught() -> None:
     assert modem.replay.deviation is not None
 
 
+def test_a_host_that_says_too_much_afterwards_is_caught_too() -> None:
+    with ReplayModem(parse("> AT\\r\n< OK\n")) as modem:
+
+        def talk() -> None:
+            with host(modem.path) as terminal:
+                os.write(terminal, b"AT\r")
+                assert os.read(terminal, 10) == b"OK"
+                os.write(terminal, b"AT\r")
+                done.wait(5)
+
+        done = threading.Event()
+        thread = threading.Thread(target=talk)
+        thread.start()
+        kept = modem.run(idle=2)
+        done.set()
+        thread.join(5)
+    assert not kept
+    assert "behind the end" in str(modem.replay.deviation)
+
+
 def test_a_host_that_says_nothing_does_not_hang_it() -> None:
     with ReplayModem(parse("> AT\\r\n< OK\n")) as modem:
         assert not modem.run(idle=0.02)
