@@ -64,12 +64,16 @@ def _dialogue(path: str, server: object) -> None:
     began = time.monotonic()
     _step(
         "3. The modem comes up",
-        "What is on the line from now on: --> from here to the modem, <-- from the modem, seconds in front. The driver "
-        "asks what modem it is, loads the profile for it, waits for the network and sets the clock that certificates "
-        "will be checked against.",
+        "From now on you see what passes on the serial line, seconds in front: --> to the modem, <-- from it, and with a "
+        "dot what the driver is about. It gets into step with the modem, asks what it is, loads the profile for it, "
+        "waits for the network, and sets the clock that certificates will be checked against.",
     )
     trace = dialogue_to(_line, began)
-    modem = modemtls.open(path, apn="iot.example", trace=trace)
+
+    def progress(step: str, detail: str) -> None:
+        _line(f"{time.monotonic() - began:9.3f}  ·  {step}: {detail}\n")
+
+    modem = modemtls.open(path, apn="iot.example", trace=trace, progress=progress)
     try:
         modem.bring_up()
         _step(

@@ -190,6 +190,19 @@ def test_what_the_peer_said_last_arrives_although_stdin_stays_open(site: Site) -
     process.stderr.close()
 
 
+def test_a_modem_that_vanishes_ends_the_connection_at_once(site: Site) -> None:
+    (echo,) = re.findall(rf"{NAME}:7=(\S+)", " ".join(site.options))
+    with ModemProcess("quectel-bg95", "--map", f"{NAME}={echo}") as modem:
+        command = [*PROGRAM, "-p", modem.path, "connect", NAME, "7", *site.tls()]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        assert b"connected" in process.stderr.readline()
+    assert process.wait(5) == 1  # its stdin is still open
+    _, err = process.communicate()
+    assert err.count(b"\n") == 1
+    assert modem.path.encode() in err
+
+
 def test_a_terminated_connection_cleans_up(site: Site) -> None:
     command = [*PROGRAM, "-p", site.modem.path, "connect", NAME, "7", *site.tls()]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -469,6 +482,19 @@ def test_a_session_is_recorded_explained_and_replayed(site: Site, tmp_path: Path
     assert json.loads(again.stdout) == first
     _, err = player.communicate(timeout=10)
     assert player.returncode == 0, err
+
+
+def test_recording_for_whoever_comes_until_ctrl_c(site: Site, tmp_path: Path) -> None:
+    paper = tmp_path / "session.at"
+    command = [*PROGRAM, "-p", site.modem.path, "record", str(paper)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    path = process.stdout.readline().decode().strip()
+    assert run("-p", path, "info").returncode == 0
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert run("explain", paper).returncode == 0
 
 
 def test_the_recorded_commands_exit_code_is_the_exit_code(site: Site, tmp_path: Path) -> None:

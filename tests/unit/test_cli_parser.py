@@ -86,6 +86,7 @@ def test_what_is_no_port_is_refused_by_its_name(port: str, capsys: pytest.Captur
         (("profile", "chek"), "did you mean 'check'?"),
         (("profile",), "check, show, schema"),
         (("info", "--jsno"), "--jsno"),
+        (("info", "--js"), "--js"),
         (("get", "--json", "http://x/"), "modemtls get: "),
         (("connect", "h", "1", "--min-version", "9"), "1.2"),
         (("-p",), "--port"),
