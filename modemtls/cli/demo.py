@@ -64,8 +64,8 @@ def _dialogue(path: str, server: object) -> None:
     began = time.monotonic()
     _step(
         "3. The modem comes up",
-        "From now on you see what passes on the serial line, seconds in front: --> to the modem, <-- from it, and with a "
-        "dot what the driver is about. It gets into step with the modem, asks what it is, loads the profile for it, "
+        "From now on you see what passes on the serial line, seconds in front: --> to the modem, <-- from it, and with "
+        "a dot what the driver is about. It gets into step with the modem, asks what it is, loads the profile for it, "
         "waits for the network, and sets the clock that certificates will be checked against.",
     )
     trace = dialogue_to(_line, began)
