@@ -291,7 +291,8 @@ class AttachedModem:
                 self._tell("modem", "waiting until it answers")
                 self._wait_for_boot(deadline)
             self._tell("modem", "setting up")
-            errors_as(self.channel, self.profile.line.cmee, deadline=deadline)
+            if self.channel.error_form != self.profile.line.cmee:
+                errors_as(self.channel, self.profile.line.cmee, deadline=deadline)
             for op in ("setup", "probe"):
                 if self._host.has(op):
                     self._host.run(op, {}, deadline=deadline)

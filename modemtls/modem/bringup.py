@@ -220,10 +220,7 @@ class Bringup:
         end = begun + self._settings.registration_timeout
         if deadline is not None:
             end = min(end, deadline)
-        announced = self._host.has("registration_notify")
-        if announced and self._notified_epoch != self._host.epoch:
-            self._host.run("registration_notify", deadline=deadline)
-            self._notified_epoch = self._host.epoch
+        announced = self._be_notified(deadline)
         denied_since: float | None = None
         while True:
             seen = self._events
@@ -249,6 +246,20 @@ class Bringup:
             self._pause(seen, limit, _ASK_ANYWAY if announced else _ASK_AGAIN)
             if deadline is not None and self._host.now() >= deadline:  # no time left to ask again
                 raise self._unregistered(begun, doing, denied=denied)
+
+    def _be_notified(self, deadline: float | None) -> bool:
+        """Have changes of registration announced; without that they are asked for more often."""
+        if not self._host.has("registration_notify"):
+            return False
+        epoch = self._host.epoch
+        if self._notified_epoch != epoch:
+            try:
+                self._host.run("registration_notify", deadline=deadline)
+            except CommandError as error:
+                logger.info("registration: changes will not be announced (%s)", error)
+                return False
+            self._notified_epoch = epoch
+        return True
 
     def _unregistered(self, begun: float, doing: str, *, denied: bool) -> RegistrationError:
         if denied:
@@ -374,10 +385,9 @@ class Bringup:
             # Some modems refuse to activate what the network has activated meanwhile.
             if number in self._active(deadline):
                 return
-            raise PdpError(
-                f"PDP context {number}: not activated: {error} (is the APN right for this SIM: "
-                f"{self._settings.apn or 'the one stored in the modem'!r}?)"
-            ) from error
+            apn = self._settings.apn
+            doubt = "the APN stored in the modem" if apn is None else f"the APN {apn!r}"
+            raise PdpError(f"PDP context {number}: not activated: {error} (is {doubt} right for this SIM?)") from error
         logger.info("PDP context %d: activated", number)
 
     # What the steps share.
@@ -405,7 +415,7 @@ class Bringup:
             if str(error).startswith(name):
                 raise
             late = deadline is not None and self._host.now() >= deadline
-            raise ModemTimeoutError(f"{name}: {'not done when the time ran out' if late else error}") from error
+            raise ModemTimeoutError(f"{name}: {'not done when the time ran out: ' if late else ''}{error}") from error
 
 
 _DOING: Final = {  # the word that says most first

@@ -170,11 +170,11 @@ class CredentialStore:
 
     def _refresh(self, deadline: float | None) -> None:
         epoch = self._host.epoch
-        listed = {
-            str(row["name"]): int(row["size"])
-            for row in self._host.run("credential_list", deadline=deadline).rows
-            if _OWN.match(str(row["name"]))
-        }
+        try:
+            rows = self._host.run("credential_list", deadline=deadline).rows
+        except CommandError as error:
+            raise CredentialError(f"credentials: the modem does not list its files: {error}") from error
+        listed = {str(row["name"]): int(row["size"]) for row in rows if _OWN.match(str(row["name"]))}
         known = {name: listed[name] for name in self._files if name in listed}
         # What this process has not used counts as older than what it has.
         self._files = {name: size for name, size in listed.items() if name not in known} | known
@@ -217,7 +217,11 @@ class CredentialStore:
         if not self._host.has("credential_space"):
             return
         while True:
-            free = self._host.run("credential_space", deadline=deadline).values.get("free")
+            try:
+                free = self._host.run("credential_space", deadline=deadline).values.get("free")
+            except CommandError as error:
+                logger.info("credentials: free space is not known (%s)", error)
+                return
             if free is None or int(free) >= size or not self._evict(deadline):
                 return  # the modem has the last word
 
@@ -231,7 +235,10 @@ class CredentialStore:
         return False
 
     def _delete(self, name: str, deadline: float | None) -> bool:
-        outcome = self._host.run("credential_delete", {"name": name}, deadline=deadline).outcome
+        try:
+            outcome = self._host.run("credential_delete", {"name": name}, deadline=deadline).outcome
+        except CommandError as error:
+            raise CredentialError(f"credentials: {name} could not be removed: {error}") from error
         self._files.pop(name, None)
         self._doubtful.discard(name)
         return outcome is not Outcome.ABSENT

@@ -38,6 +38,7 @@ QUICK_RECOVERY: Final = Recovery(
     rounds=1,
 )
 
+_ANSWER_TIME: Final = 3.0  # s; identification needs neither SIM nor network
 _GREETING_PAUSE: Final = 0.2  # s; after a refusal, which may have been about what a predecessor had begun to type
 
 _ANY: Final = (Expected(compile_pattern("{value:text}"), repeat="many"),)
@@ -94,7 +95,7 @@ def greet(channel: Channel, *, attempts: int = 2, until: float | None = None) ->
 
 def errors_as(channel: Channel, form: int, *, deadline: float | None = None) -> None:
     """Select how errors are told (27.007, 9.1: +CMEE 0 ``ERROR``, 1 numbers, 2 words); a modem without it stays."""
-    reply = channel.exchange(Exchange(line=f"AT+CMEE={form}".encode()), deadline=deadline)
+    reply = channel.exchange(Exchange(line=f"AT+CMEE={form}".encode(), timeout=_ANSWER_TIME), deadline=deadline)
     channel.error_form = form if reply.ok else None
 
 
@@ -128,7 +129,9 @@ def _lines(channel: Channel, command: str, deadline: float | None) -> list[str]:
 
 
 def _once(channel: Channel, command: str, deadline: float | None) -> list[str]:
-    reply = channel.exchange(Exchange(line=b"AT" + command.encode(), lines=_ANY), deadline=deadline)
+    reply = channel.exchange(
+        Exchange(line=b"AT" + command.encode(), lines=_ANY, timeout=_ANSWER_TIME), deadline=deadline
+    )
     if not reply.ok:
         return []
     lines = []

@@ -336,7 +336,9 @@ def test_a_context_that_the_network_ended_is_deactivated_first():
 
 def test_a_refused_activation_names_step_reason_and_apn():
     bench = Pdp({1: {"apn": "a", "bad": True}}, Settings(apn="a"))
-    with pytest.raises(PdpError, match=r"PDP context 1: not activated: .*opening the PDP context failed.*'a'"):
+    with pytest.raises(
+        PdpError, match=r"PDP context 1: not activated: .*opening the PDP context failed.*the APN 'a' right"
+    ):
         bench.steps.bearer(None)
 
 
