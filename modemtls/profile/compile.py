@@ -102,7 +102,7 @@ class _Whole:
         node = _entry(self.root, "line").entries
         recovery = _entry(self.root, "recovery").entries
         values: dict[str, Any] = {}
-        for key in ("timeout", "after_result", "after_urc", "escape_quiet"):
+        for key in ("timeout", "after_result", "after_urc"):
             if key in node:
                 values[key] = seconds(node[key])
         for key in ("max_line", "max_payload", "cmee"):

@@ -474,4 +474,3 @@ class LineSettings:
     max_payload: int = 65536
     cmee: int = 1
     boot_time: float = 30.0
-    escape_quiet: float = 1.0

@@ -360,17 +360,20 @@ class Parts:
         text = str(entries["text"].scalar) if "text" in entries else ""
         return m.FailRule(condition, unless, namespace, source, kind, text)
 
-    @staticmethod
-    def timeout(node: Node | None, default: float) -> m.Timeout:
+    def timeout(self, node: Node | None, default: float, names: Names) -> m.Timeout:
         """Compile a time-out."""
         if node is None:
             return m.Timeout(default)
         if node.kind != "map":
             return m.Timeout(seconds(node))
         other = node.entries.get("otherwise")
-        return m.Timeout(
-            seconds(node.entries["base"]), str(node.entries["plus"].scalar), seconds(other) if other else 0.0
-        )
+        plus = str(node.entries["plus"].scalar)
+        var = names.get(plus)
+        if var is None:
+            self.unknown(node.entries["plus"], plus, names)
+        elif var.type not in {"int", "any"}:
+            self.problems.add(node.entries["plus"], f"{plus} is {var.type}, not a number")
+        return m.Timeout(seconds(node.entries["base"]), plus, seconds(other) if other else 0.0)
 
     @staticmethod
     def saves(node: Node | None) -> list[tuple[str, Node]]:

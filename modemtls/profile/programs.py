@@ -244,6 +244,11 @@ class Compiler:
             out.update(str(one.scalar) for one in node.entries["secret"].items)
         return out
 
+    def _hidden(self, node: Node, names: Names) -> None:
+        for one in node.entries["secret"].items if "secret" in node.entries else ():
+            if str(one.scalar) not in names.known:
+                self.parts.unknown(one, str(one.scalar), names)
+
     def _save(self, node: Node, names: Names) -> tuple[tuple[str, str], ...]:
         out = []
         for scope, one in self.parts.saves(node.entries.get("save")):
@@ -313,7 +318,7 @@ class Compiler:
             finals=finals,
             prompt=prompt,
             payload=payload,
-            timeout=self.parts.timeout(entries.get("timeout"), self.line.timeout),
+            timeout=self.parts.timeout(entries.get("timeout"), self.line.timeout, names),
             blocking=bool(entries["blocking"].scalar) if "blocking" in entries else False,
             input_timeout=seconds(entries["input_timeout"]) if "input_timeout" in entries else None,
             guard=self.line.after_result,
@@ -329,7 +334,7 @@ class Compiler:
         depends.update(name for rule in lines for name in rule.pattern.bound)
         if step.timeout.plus is not None:
             depends.add(step.timeout.plus)
-            names.get(step.timeout.plus)
+        self._hidden(node, names)
         return replace(step, names=tuple(sorted(depends)))
 
     def _lines(
@@ -547,11 +552,10 @@ class Compiler:
             for name in shared:
                 if not optional and all(one.known[name].given for one in maybe):
                     names.given(name)
-        if "plus" in (entries["timeout"].entries if entries["timeout"].kind == "map" else {}):
-            names.get(str(entries["timeout"].entries["plus"].scalar))
+        self._hidden(node, names)
         return m.AwaitStep(
             rules=tuple(rules),
-            timeout=self.parts.timeout(entries["timeout"], self.line.timeout),
+            timeout=self.parts.timeout(entries["timeout"], self.line.timeout, names),
             collect=collect,
             optional=optional,
             cause=self._cause(node, names),

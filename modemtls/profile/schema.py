@@ -434,7 +434,6 @@ SECTIONS: Final[dict[str, Shape]] = {
         {
             "terminator": Choice(("CR", "CRLF")), "timeout": DURATION, "after_result": DURATION, "after_urc": DURATION,
             "max_line": Int(80, 1 << 20), "max_payload": Int(1, 1 << 24), "cmee": Choice((0, 1, 2)),
-            "escape_quiet": DURATION,
         },
         what="in line",
     ),

@@ -224,3 +224,120 @@ def test_wrong_parts_do_not_hide_that_names_exist():
     """A table with a mistake is still a table: nothing complains that it does not exist."""
     problems = told(EXAMPLE.replace("off_on: {false: 0, true: 1}", "off_on: {false: 0, true: 1.5}"))
     assert len(problems) == 1
+
+
+# -- the rest, each in a small profile ------------------------------------------------------------------------
+
+HEAD = "profile: 1\nname: test\nvendor: v\nmodels: [m]\nidentify: {model: x}\n"
+
+
+def steps(*lines: str, op: str = "tls_configure") -> str:
+    return f"programs:\n  {op}:\n    see: {{manual: x}}\n    steps:\n" + "".join(f"      - {one}\n" for one in lines)
+
+
+SMALL = [
+    ("limits: {contexts: {from: 5, to: 0}}", "an empty range"),
+    ("limits: {contexts: [1, 2, 1]}", "a number occurs twice"),
+    ("limits: {contexts: []}", "at least 1 expected"),
+    ("behaviour: {poll: -1}", "a duration expected"),
+    ("urcs: {x: {match: 'X: {a:int}', means: data, secret: [b]}}", "the pattern captures no b"),
+    ("urcs: {x: {match: 'X: {a:int}', means: data, save: {boot: [b]}}}", "the pattern captures no b"),
+    ("urcs: {x: {match: 'X: {a:int}', means: opened}}", "a URC that means opened captures socket"),
+    ("urcs: {x: {match: 'X', means: registration}}", "a URC that means registration captures stat"),
+    ("urcs: {x: {match: 'X: {a:int}', means: session, save: {context: [a]}}}", "session data need the context"),
+    ("urcs: {x: {match: X, means: data, clears: [flag]}}", "no step keeps flag"),
+    ("urcs: [{match: 'X {a:int}', means: data}, {match: 'X 5', means: closed}]", "never matches: 1 (line 6)"),
+    ("urcs: {x: {match: 'X {a:raw(b)}', means: data}}", "raw(b): no int field b is captured before it"),
+    ("identify: {ask: [{send: 'AT#V', match: '#V: {v:any}'}]}", "a command without evidence"),
+    ("identify: {}", "identify is empty: any modem would match"),
+    ("recovery: {probes: [{send: AT, match: A, see: {manual: x}}]}", "at least 2 expected"),
+    (
+        "recovery: {escape: {text: '\\q'}, probes: [{send: AT, match: A, see: {manual: x}}, {send: AT, match: B, see: {manual: x}}]}",
+        "unknown escape",
+    ),
+    ("tables: {t: {}}", "empty"),
+    ("tables: {t: {a: true}}", "text, a number or a list expected, not true or false"),
+    ("tables: {suites: {mode: one, codes: {}}}", "empty"),
+    ("errors: {e: {codes: {5: {kind: busy}}}}", "missing text in an error code"),
+    ("programs: {Setup: [{return: ok}]}", "'Setup' is not a program's name"),
+    ("programs: {setup: {see: {manual: x}}}", "missing steps in a program"),
+    ("programs: {setup: []}", "at least 1 expected"),
+    ("programs: {setup: [{return: fail}]}", "unknown word fail"),
+    # exchanges
+    (steps("send: 'AT'\n        timeout: {base: 1, plus: nosuch}"), "unknown name nosuch"),
+    (steps("send: 'AT'\n        timeout: {base: 1, plus: verify}"), "verify is bool, not a number"),
+    (steps("send: 'AT'\n        secret: [nosuch]"), "unknown name nosuch"),
+    (steps("send: 'AT'\n        lines: [{match: 'A {a:int}', keep: {a: 1}}]"), "keep is for lines with repeat: many"),
+    (steps("send: 'AT'\n        lines: [{match: 'A {a:int}', secret: [b]}]"), "the pattern captures no b"),
+    (steps("send: 'AT'\n        lines: [{match: 'A {a:int}', map: {b: t}}]", op="signal"), "the pattern captures no b"),
+    (
+        steps("send: 'AT'\n        lines: [{match: 'A {a:int}', map: {a: t}}]") + "tables: {t: {b: 1, c: 1}}",
+        "table t cannot be read: 1 stands for several words",
+    ),
+    (steps("send: 'AT'\n        finals: {'X {n:int},{d:raw(n)}': ok}"), "a final result carries no payload"),
+    (steps("send: 'AT'\n        finals: {'X {context}': ok}"), "{context} has no type"),
+    (steps("send: 'AT'\n        finals: {X: fine}"), "unknown word fine"),
+    (steps("send: 'AT'\n        prompt: {settle: 1}"), "prompt has either `text` or `line`"),
+    (steps("send: 'AT'\n        prompt: {line: '{a'}"), "a brace that belongs to no placeholder"),
+    (steps("send: 'AT'\n        lines: ['A {verify}']"), "verify is bool and cannot be compared with text"),
+    (steps("send: 'AT'\n        lines: ['A {ca}']"), "ca may be missing here"),
+    (steps("send: 'AT'\n        check: {nosuch: 1}"), "unknown name nosuch"),
+    (steps("send: 'AT{version@nosuch}'"), "no table nosuch"),
+    (steps("send: 'AT{verify@t:pem}'") + "tables: {t: {true: 1}}", "kind pem does not fit a word of a table"),
+    (steps("send: 'AT{ca:join(;)}'"), "ca is text: join is for lists"),
+    (steps("send: 'AT{suites}'"), "suites needs a quoting kind (for tokens: join(;))"),
+    (steps("send: 'AT{ca:line?}'"), "kind line is for payloads only"),
+    (steps("send: 'AT{{{}'"), "a brace that belongs to no placeholder"),
+    (steps("send: 'AT'\n        retry: {if: {code: 1}, times: 1, after: 1s}", op="setup").replace("    see: {manual: x}\n", ""), "a pause needs its source"),
+    (steps("send: 'AT'\n        cause: {use: nosuch, code: cme}"), "no program nosuch"),
+    (steps("send: 'AT'\n        cause: {use: tls_configure, code: cme}"), "tls_configure uses itself"),
+    # payloads
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, pause: 1s, see: {manual: x}}", op="tls_send"), "a pause between chunks needs `chunk`"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, chunk: 5, pause: 1s}", op="tls_send"), "a pause needs its source"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, end: 'x', escape: {text: y}}", op="tls_send"), "a payload has either `end` or `escape`"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, end: '\\q'}", op="tls_send"), "unknown escape"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, escape: {text: '\\q'}}", op="tls_send"), "unknown escape"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: nosuch", op="tls_send"), "unknown name nosuch"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: '{nosuch:line}'}", op="tls_send"), "unknown name nosuch"),
+    # the other kinds
+    (steps("await: 'A {a:int}'"), "missing timeout in a step of kind await"),
+    (steps("await: 'A {nosuch}'\n        timeout: 1"), "unknown name nosuch"),
+    (steps("await: 'A'\n        timeout: 1\n        collect: 'B'"), "collect needs a pattern with a payload"),
+    (steps("await: [{match: 'A {a:int}', secret: [b]}]\n        timeout: 1"), "the pattern captures no b"),
+    (steps("await: ['A {a:int}', 'A {b:int}']\n        timeout: 1"), "never matches: line 10"),
+    (steps("each: x\n        in: nosuch\n        do: [{return: ok}]"), "unknown name nosuch"),
+    (steps("each: x\n        in: verify\n        do: [{return: ok}]"), "verify is bool, not a list"),
+    (steps("each: x\n        in: {limit: contexts}\n        do: [{return: ok}]"), "limits has no contexts"),
+    (steps("each: x\n        in: {from: 1}\n        do: [{return: ok}]"), "a range needs `from` and `to`, or `limit`"),
+    (steps("first: [{return: ok}]"), "at least 2 expected"),
+    (steps("set: {a: 1}\n        scope: socket", op="setup"), "no socket here to set a value for"),
+    (steps("set: {a: '{ca:quoted}'}"), "ca: a value has no quoting kind"),
+    (steps("set: {a: '{ca|nosuch}'}"), "unknown codec nosuch"),
+    (steps("set: {a: '{nosuch}'}"), "unknown name nosuch"),
+    (steps("set: {a: {least: [1, nosuch]}}"), "unknown name nosuch"),
+    (steps("set: {a: {least: [1, ca]}}"), "ca is text, not a number"),
+    (steps("check: {nosuch: 1}"), "unknown name nosuch"),
+    (steps("fail: busy\n        code: cme"), "fail needs `from`: which name has the code"),
+    (steps("fail: busy\n        code: cme\n        from: nosuch"), "unknown name nosuch"),
+    (steps("fail: busy\n        code: nosuch\n        from: context"), "no error namespace nosuch"),
+    (steps("fail: busy", "return: ok"), "unreachable: the step before it always ends the program (fail)"),
+    (steps("use: nosuch"), "no program nosuch"),
+    (steps("use: tls_configure"), "tls_configure uses itself"),
+    (steps("{when: {nosuch: 1}, return: ok}"), "unknown name nosuch"),
+    (steps("{when: {context: {from: '1'}}, return: ok}"), "from is for firmware"),
+    (steps("{when: {ca: {min: 1}}, return: ok}"), "ca is text, not a number"),
+    (steps("{when: {context: {below: nosuch}}, return: ok}"), "unknown name nosuch"),
+    (steps("{when: {verify: {not: 1}}, return: ok}"), "verify is bool and never 1"),
+    (steps("{send: 'AT', tolerate: {nosuch: 1}}"), "unknown name nosuch"),
+    (steps("{send: 'AT', tolerate: 5}"), "true or a condition expected, not a number"),
+    (steps("{send: 'AT', lines: ['A {a:int},{b:int}'], fail: {unless: {a: 0, b: 0}, code: cme}}"), "fail needs `from`"),
+    (steps("{send: 'AT', lines: ['A {a:int}'], fail: {unless: {a: 0}, code: cme, from: nosuch}}"), "unknown name nosuch"),
+    (steps("{send: 'AT', outcome: [{if: {final: X}}]}"), "missing is in an outcome rule"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "complaint"), SMALL, ids=[re.sub(r"\s+", " ", body)[-60:] for body, _ in SMALL])
+def test_small_mistake_is_told(body, complaint):
+    head = HEAD.replace("identify: {model: x}\n", "") if body.startswith("identify") else HEAD
+    problems = told(head + body)
+    assert any(f": {complaint}" in one for one in problems), problems
