@@ -79,7 +79,7 @@ class Link:
         self._broken: ModemError | None = None  # why nothing more can be received
         self._unsendable: ModemError | None = None  # why nothing more can be sent
         self._ended = False  # the modem said that nothing will follow
-        self._asked_after_close = not manners.kept
+        self._asked_after_close = False
         self._poll_due = manners.poll is not None
         self._drained_at = 0  # the slot's mark when the modem last had nothing left
         self._straggler = False  # the answer to an abandoned question may still be on its way
@@ -107,9 +107,10 @@ class Link:
         slot = self.slot
         if slot.receive == "push" or self._ended or self._failure() is not None:
             return False
-        if slot.data_pending or self._poll_due:
-            return True
-        return slot.closed is not None and not self._asked_after_close
+        if slot.closed is not None:
+            # A last read, whatever was announced, unless the modem has forgotten the connection.
+            return self.manners.kept and (slot.data_pending or not self._asked_after_close)
+        return slot.data_pending or self._poll_due
 
     def take(self, size: int, *, peek: bool = False) -> bytes | None:
         """Give up to ``size`` bytes of what is in memory, ``b""`` at the end, or None; raise the failure after it."""
@@ -152,12 +153,20 @@ class Link:
             self.received += len(piece)
 
     def _failure(self) -> ModemError | None:
-        return self._broken or self.slot.lost
+        failure = self._broken or self.slot.lost
+        if failure is None and not self.manners.kept and self.slot.closed is not None and self._announced():
+            failure = self._broken = SocketClosedError(f"{self.slot.closed}, and data it had sent is lost in the modem")
+        return failure
 
     def _at_end(self) -> bool:
         if self._ended:
             return True
         return self.slot.closed is not None and not self.unread and self.slot.pushed == 0
+
+    def _announced(self) -> bool:
+        """Whether the modem gave notice of data that has not been read. A close counts as a notice of its own."""
+        slot = self.slot
+        return slot.data_pending and slot.mark() > self._drained_at + (slot.closed is not None)
 
     def _notified(self) -> None:
         self.changed()
@@ -310,8 +319,7 @@ class Link:
         slot = self.slot
         if slot.lost is not None:
             return  # that is the reason, and it is known already
-        # The close counts as one notice, so that it is followed by a last read.
-        announced = slot.data_pending and slot.mark() > self._drained_at + (slot.closed is not None)
+        announced = self._announced()
         if isinstance(error, CommandError) and (after_close or slot.closed is not None) and not announced:
             self._ended = True  # closed, nothing had been announced, nothing can be read: this is the end
             return

@@ -539,6 +539,14 @@ class TestReceive:
         assert sock.receive(4096) == b""
         assert sock.end_authenticated is False
 
+    def test_no_end_in_the_moment_between_the_close_and_its_notice(self, modem):
+        """The reading thread sets one after the other; a receiver may look in between."""
+        sock = connected(modem)
+        modem.peer.waiting += b"last words"
+        modem.peer.slot.closed = "the far side closed the connection"
+        assert sock.receive(100) == b"last words"
+        assert sock.receive(100) == b""
+
     def test_the_close_wakes_whoever_waits(self, modem):
         sock = connected(modem)
         result = in_thread(lambda: sock.receive(10, timeout=5))
@@ -584,9 +592,20 @@ class TestReceive:
     def test_a_modem_that_forgets_the_socket_on_close_is_not_asked(self):
         modem = FakeModem(remote_close="freed")
         sock = connected(modem)
-        modem.peer.slot.closed = "the far side closed the connection"
+        modem.peer.close()
         assert sock.receive(10) == b""
         assert modem.commands == []
+
+    def test_and_what_it_had_announced_is_told_to_be_lost(self):
+        modem = FakeModem(remote_close="freed")
+        sock = connected(modem)
+        modem.peer.say(b"x" * 2000)
+        assert len(sock.receive(5000)) == 1500
+        modem.peer.close()
+        for _ in range(2):
+            with pytest.raises(SocketClosedError, match="lost"):
+                sock.receive(10)
+        assert modem.commands == ["receive"]
 
     def test_a_clean_end_where_the_modem_tells(self):
         modem = FakeModem(capabilities={"close_reason": True})
