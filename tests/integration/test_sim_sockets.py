@@ -6,6 +6,7 @@ import contextlib
 import queue
 import socket
 import ssl
+import time
 
 import pytest
 
@@ -147,12 +148,10 @@ def test_recv_urc_is_edge_triggered(family, peer, start):
     far.sendall(b"abcd")
     modem.expect(b'"recv",0\r\n')
     far.sendall(b"efgh")
-    modem.settle(lambda _: unread(modem, family) == 8)
-    assert modem.read() == b""  # no second notice
+    assert modem.settle(lambda _: unread(modem, family) == 8) == b""  # no second notice
     assert b": 4\r\nabcd\r\n" in recv(modem, family, size=4)
     far.sendall(b"ijkl")
-    modem.settle(lambda _: unread(modem, family) == 8)
-    assert modem.read() == b""  # the buffer was not empty
+    assert modem.settle(lambda _: unread(modem, family) == 8) == b""  # the buffer was not empty
     assert b": 8\r\nefghijkl\r\n" in recv(modem, family)
     far.sendall(b"m")
     modem.expect(b'"recv",0\r\n')
@@ -165,8 +164,7 @@ def test_variant_zero_read_rearms_the_urc(family, peer, start):
     modem.expect(b'"recv",0\r\n')
     recv(modem, family)
     far.sendall(b"b")
-    modem.settle(lambda _: unread(modem, family) == 1)
-    assert modem.read() == b""
+    assert modem.settle(lambda _: unread(modem, family) == 1) == b""
     recv(modem, family)
     assert b": 0\r\n" in recv(modem, family)
     far.sendall(b"c")
@@ -199,8 +197,7 @@ def test_variant_glued_close(family, peer, start):
     far.close()
     peer.finished.put(None)
     modem.expect(b'"recv",0\r\n')
-    modem.settle(lambda _: b"the peer has gone" in "\n".join(modem.machine.trace.notes).encode())
-    assert modem.read() == b""
+    assert modem.settle(lambda _: b"the peer has gone" in "\n".join(modem.machine.trace.notes).encode()) == b""
     answer = recv(modem, family)
     assert answer.endswith(b"HTTP\r\n\r\nOK\r\n\r\n" + family.urc + b': "closed",0\r\n')
 
@@ -227,8 +224,7 @@ def test_push_falls_between_prompt_and_payload_unless_held(family, peer, start):
         if variant == "emit":
             modem.expect(b'"recv",0,1\r\nx\r\n')
         else:
-            modem.settle(lambda _, m=modem: bool(m.machine.interpreter._held))
-            assert modem.read() == b""
+            assert modem.settle(lambda _, m=modem: bool(m.machine.interpreter._held)) == b""
         modem.write(b"ab")
         answer = modem.read()
         assert answer.startswith(b"\r\nSEND OK\r\n")
@@ -548,7 +544,9 @@ def test_large_transfer_arrives_whole(family, peer, start):
     writer = threading.Thread(target=lambda: far.sendall(data))
     writer.start()
     got = bytearray()
+    end = time.monotonic() + 20
     while len(got) < len(data):
+        assert time.monotonic() < end, len(got)
         answer = recv(modem, family)
         header, _, rest = answer.partition(family.received + b": ")[2].partition(b"\r\n")
         got += rest[: int(header)]

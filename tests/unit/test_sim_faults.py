@@ -52,6 +52,7 @@ def test_loss_of_bytes_and_of_a_whole_answer(start):
     assert modem.command("AT") == b"K\r\n"
     assert modem.command("AT") == b""
     assert modem.command("AT") == b"\r\n\r\n"
+    assert modem.command("AT") == OK
 
 
 def test_garbage_is_repeatable_by_its_seed(start):
