@@ -17,8 +17,8 @@ from modemtls.at.port import open_port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUND_TRIPS = 3000
-PAIRS = 9
+ROUND_TRIPS = 500  # a sample: short, so that both of a pair see the same weather on a busy machine
+PAIRS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Sample:
 
 
 def _measure(work: Callable[[], None]) -> Sample:
-    for _ in range(200):
+    for _ in range(20):
         work()
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(ROUND_TRIPS):
@@ -58,6 +58,7 @@ def _channel(path: str, command: bytes) -> Sample:
     channel = Channel(open_port(path))
     exchange = Exchange(line=command.rstrip(b"\r"))
     try:
+        channel.resynchronise()
         return _measure(lambda: _check(channel.exchange(exchange).ok))
     finally:
         channel.close()
@@ -68,32 +69,30 @@ def _check(ok: bool) -> None:
 
 
 def figures() -> list[Figure]:
-    """Measure in interleaved pairs and compare medians."""
-    bare: list[Sample] = []
-    ours: list[Sample] = []
+    """Measure in interleaved pairs; compare by the median of the pairs' ratios."""
     with responder() as path:
-        for _ in range(PAIRS):
-            bare.append(_bare(path, b"AT\r"))
-            ours.append(_channel(path, b"AT\r"))
-    cpu = [statistics.median(one.cpu for one in samples) for samples in (bare, ours)]
-    wall = [statistics.median(one.wall for one in samples) for samples in (bare, ours)]
+        pairs = [(_channel(path, b"AT\r"), _bare(path, b"AT\r")) for _ in range(PAIRS)]
+    cpu = statistics.median(ours.cpu / bare.cpu for ours, bare in pairs)
+    rate = statistics.median(bare.wall / ours.wall for ours, bare in pairs)
+    cpus = [statistics.median(pair[which].cpu for pair in pairs) for which in (0, 1)]
+    walls = [statistics.median(pair[which].wall for pair in pairs) for which in (0, 1)]
     return [
         Figure(
             "CPU per AT round trip",
             "at.channel",
-            f"{cpu[1]:.1f} µs",
-            f"{cpu[0]:.1f} µs",
-            cpu[1] / cpu[0],
+            f"{cpus[0]:.1f} µs",
+            f"{cpus[1]:.1f} µs",
+            cpu,
             "≤ 1.5",
-            met=cpu[1] / cpu[0] <= 1.5,
+            met=cpu <= 1.5,
         ),
         Figure(
             "AT round trips/s",
             "at.channel",
-            f"{1e6 / wall[1]:,.0f}",
-            f"{1e6 / wall[0]:,.0f}",
-            wall[0] / wall[1],
+            f"{1e6 / walls[0]:,.0f}",
+            f"{1e6 / walls[1]:,.0f}",
+            rate,
             "≥ 0.9",
-            met=wall[0] / wall[1] >= 0.9,
+            met=rate >= 0.9,
         ),
     ]

@@ -87,7 +87,8 @@ class Channel(Reactor):
         line.on_epoch = self._epoch_ended
         line.on_done = self._job_done
         line.on_step = self._stepped
-        self._queue: deque[_Turn] = deque()
+        line.on_output = self._flush
+        self._queue: deque[_Turn]
         self._holder: int | None = None
         self._held = 0
         self._hold_epoch = 0

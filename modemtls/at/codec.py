@@ -137,6 +137,18 @@ class Codec:
         out: list[ev.Event] = []
         kept = self._buffer
         buffer: bytes | bytearray = data
+        if (
+            not kept
+            and data[:2] == b"\r\n"
+            and data[-2:] == b"\r\n"
+            and not self._overflowing
+            and not self._sent_payload
+            and self._matcher.alone(data[2:-2])
+        ):
+            # The answer to most commands, in one piece: the same as below, in one step.
+            self._made()
+            self._matcher.line(data[2:-2], data if self._keep_raw else b"", out, whole=True)
+            return out
         if kept:
             kept += data
             buffer = kept

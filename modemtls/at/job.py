@@ -121,9 +121,11 @@ class Job:
             code if isinstance(code, int) else None,
             detail if isinstance(detail, str) else code if isinstance(code, str) else "",
             rule.namespace,
-            tuple(self.lines),
-            tuple(self.extra),
-            tuple([self.ex.lines[index].pattern.source if index >= 0 else "prompt" for index in missing]),
+            tuple(self.lines) if self.lines else (),
+            tuple(self.extra) if self.extra else (),
+            tuple([self.ex.lines[index].pattern.source if index >= 0 else "prompt" for index in missing])
+            if missing
+            else (),
         )
         self.finish()
 

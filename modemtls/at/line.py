@@ -44,7 +44,8 @@ class LineState:
     """One AT line.
 
     Hooks: ``on_urc`` and ``on_watch`` for what was not asked for, ``on_epoch`` when a boot epoch ended, ``on_done``
-    when an exchange did, ``on_step`` when recovery did (with the error that it failed with, if it did).
+    when an exchange did, ``on_step`` when recovery did (with the error that it failed with, if it did), ``on_output``
+    when there is something to send.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LineState:
         self.on_epoch: Callable[[str, ModemRestartedError], None] | None = None
         self.on_step: Callable[[SyncError | None], None] | None = None
         self.on_done: Callable[[Job], None] | None = None
+        self.on_output: Callable[[], None] | None = None
         self.output = b""  # what waits to be written, in order
         self.byte_time = 0.0  # s that a byte takes on the line
         self.epoch = 0
@@ -239,9 +241,10 @@ class LineState:
         self.job = job
         job.started = True
         job.phase = Phase.PROMPT if ex.prompt is not None else Phase.ANSWER
-        self.codec.begin(ex)
         job.timer = None  # starts when the line is written
         self.put(ex.line + ex.terminator, now)
+        # Behind the writing: while the modem is at work already. Nothing is read before this returns.
+        self.codec.begin(ex)
         if self.tracer is not None:
             self.tracer.command(ex, now)
 
@@ -250,6 +253,8 @@ class LineState:
         if not self.output:
             self.last_write = now
         self.output += data
+        if self.on_output is not None:
+            self.on_output()
 
     def _written(self, now: float) -> None:
         """Start the modem's time: the output is empty."""

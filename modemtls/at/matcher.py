@@ -164,6 +164,17 @@ class Matcher:
 
     # -- whole lines -----------------------------------------------------------------------------------------------
 
+    def alone(self, text: bytes) -> bool:
+        """Whether a whole line, with nothing before it, can only be a literal final result."""
+        flight = self.flight
+        return (
+            flight is not None
+            and self.frame is None
+            and flight.prompt is None
+            and self.late_prompt is None
+            and text in flight.tables.literal_finals
+        )
+
     def line(self, text: bytes, raw: bytes, out: list[ev.Event], *, whole: bool) -> bool:
         """Make the event of a line, or begin its payload; False if nothing explains it. ``whole``: ends in CR LF."""
         flight = self.flight

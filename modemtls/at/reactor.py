@@ -13,7 +13,7 @@ import os
 import select
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.errors import ModemError, PortLostError
 
@@ -70,6 +70,7 @@ class Reactor:
         self._leader: _Waiter | None = None
         self._leader_until = math.inf
         self._followers: deque[_Waiter] = deque()
+        self._queue: deque[Any] = deque()  # those who want the line, in the subclass's terms
         self._deferred: deque[Callable[[], None]] = deque()
         self._kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # the background thread's
@@ -118,7 +119,7 @@ class Reactor:
     def _flush(self) -> None:
         """Write what waits to be written, as far as the port takes it."""
         line = self._line
-        while line.output:
+        while line.output and self._closed is None:
             try:
                 count = os.write(self._fd, line.output)
             except (BlockingIOError, InterruptedError):
@@ -169,7 +170,8 @@ class Reactor:
         timer = line.timer()
         if timer is not None and timer <= (now := self.clock()):
             line.tick(now)
-        self._advance()
+        if self._queue:
+            self._advance()
         if line.output or self._polls_output:
             self._flush()
         self._torn = False
@@ -226,15 +228,18 @@ class Reactor:
                     return False
                 me = _Waiter(ready)
                 gate = None
-                if self._leader is None:
+                leads = self._leader is None
+                if leads:
                     self._leader = me
-                    self._epoll.modify(self._fd, 0)
                 else:
                     gate = me.sleeps()
                     self._followers.append(me)
-                leads = gate is None
                 if begin is not None:
                     begin()
+                if leads and self._closed is None:
+                    # Behind the sending, so that the modem works meanwhile; its answer takes longer than this.
+                    self._epoll.modify(self._fd, 0)
+                if begin is not None:
                     if not leads:
                         self._rouse()
                     if ready():
