@@ -59,14 +59,18 @@ class _OpenWatch:
         self._fd: int = libc.inotify_init1(_CLOEXEC_NONBLOCK)
         if self._fd < 0 or libc.inotify_add_watch(self._fd, os.fsencode(path), _IN_OPEN | _IN_CLOSE) < 0:
             raise OSError(ctypes.get_errno(), "inotify is not available for the pseudo-terminal")
-        loop.watch(self._fd, self._read)
+        loop.watch(self._fd, self.look)
 
     def close(self) -> None:
         self._loop.unwatch(self._fd)
         os.close(self._fd)
 
-    def _read(self) -> None:
-        data = os.read(self._fd, READ_SIZE)
+    def look(self) -> None:
+        """Take what has happened so far."""
+        try:
+            data = os.read(self._fd, READ_SIZE)
+        except BlockingIOError:
+            return
         at = 0
         while at < len(data):
             _, mask, _, length = struct.unpack_from("iIII", data, at)
@@ -98,20 +102,26 @@ class PtyLine:
 
     def _plug(self) -> None:
         self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        self.path = os.ttyname(self._slave)
+        try:
+            tty.setraw(self._slave)
+            os.set_blocking(self._master, False)
+            path = os.ttyname(self._slave)
+            self._watch = _OpenWatch(self._loop, path, self._users_changed)
+        except OSError:
+            os.close(self._slave)
+            os.close(self._master)
+            raise
         self._present = True
-        self._watch = _OpenWatch(self._loop, self.path, self._users_changed)
         self._loop.watch(self._master, self._readable)
         if self._link is not None:
             temporary = self._link.with_name(f"{self._link.name}.{os.getpid()}")
             try:
-                temporary.symlink_to(self.path)
+                temporary.symlink_to(path)
                 temporary.replace(self._link)
             except OSError:
                 self.unplug()
                 raise
+        self.path = path  # last: whoever sees it finds the link in place
 
     def unplug(self) -> None:
         """Make the port vanish under the host, as a pulled USB plug does."""
@@ -217,6 +227,8 @@ class PtyLine:
             self._reading = False
             self._loop.watch(self._master, None, self._writable if self._blocked else None)
             self._read_timer = self._loop.call_later(len(data) * BITS_PER_BYTE / self._baud, self._read_on)
+        if not self.users:
+            self._watch.look()  # who writes has opened before, even if that news comes later
         self._events.received(data)
 
     def _read_on(self) -> None:

@@ -34,6 +34,13 @@ class Timer:
         self.callback = None
 
 
+class _Watch:
+    __slots__ = ("readable", "writable")
+
+    def __init__(self, readable: Callable[[], None] | None, writable: Callable[[], None] | None) -> None:
+        self.readable, self.writable = readable, writable
+
+
 class Loop:
     """Timers and file descriptors. Other threads may call :meth:`call_threadsafe`, :meth:`stop`, :meth:`wake`."""
 
@@ -42,7 +49,7 @@ class Loop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._selector = selectors.DefaultSelector()
-        self._handlers: dict[int, tuple[Callable[[], None] | None, Callable[[], None] | None]] = {}
+        self._handlers: dict[int, _Watch] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
@@ -85,17 +92,18 @@ class Loop:
     def watch(self, fd: int, readable: Callable[[], None] | None, writable: Callable[[], None] | None = None) -> None:
         """Call ``readable``/``writable`` while ``fd`` is so; both ``None`` ends the watch."""
         events = (selectors.EVENT_READ if readable else 0) | (selectors.EVENT_WRITE if writable else 0)
-        known = fd in self._handlers
+        known = self._handlers.get(fd)
         if not events:
-            if known:
+            if known is not None:
                 del self._handlers[fd]
                 self._selector.unregister(fd)
             return
-        if known:
-            self._selector.modify(fd, events)
+        if known is not None:
+            known.readable, known.writable = readable, writable
+            self._selector.modify(fd, events, known)
         else:
-            self._selector.register(fd, events)
-        self._handlers[fd] = (readable, writable)
+            self._handlers[fd] = _Watch(readable, writable)
+            self._selector.register(fd, events, self._handlers[fd])
 
     def unwatch(self, fd: int) -> None:
         """End the watch of ``fd``, if there is one."""
@@ -128,12 +136,12 @@ class Loop:
             if key.fd == self._wake_read:
                 self._drain_wake()
                 continue
-            handlers = self._handlers.get(key.fd)
-            if handlers and events & selectors.EVENT_READ and handlers[0]:
-                handlers[0]()
-            handlers = self._handlers.get(key.fd)  # the reader may have ended the watch
-            if handlers and events & selectors.EVENT_WRITE and handlers[1]:
-                handlers[1]()
+            # A handler may end a watch, and the descriptor's number may be given again, before its turn comes.
+            watch: _Watch = key.data
+            if events & selectors.EVENT_READ and self._handlers.get(key.fd) is watch and watch.readable:
+                watch.readable()
+            if events & selectors.EVENT_WRITE and self._handlers.get(key.fd) is watch and watch.writable:
+                watch.writable()
         while self._calls:
             self._calls.popleft()()
         self.run_timers()
