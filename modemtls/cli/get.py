@@ -155,7 +155,7 @@ def _sink(name: str | None) -> Iterator[Callable[[bytes], object]]:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    path = Path(name)
+    path = Path(os.path.realpath(name))  # a symbolic link stays one
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         with path.open("wb") as out:  # a device, a pipe
             yield out.write

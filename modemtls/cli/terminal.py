@@ -15,9 +15,10 @@ import selectors
 import shutil
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
-from modemtls.cli.lineedit import Editor, Key
+from modemtls.cli.lineedit import Editor, Key, Pressed
 from modemtls.cli.output import printable, status
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def run(settings: Settings) -> int:
     )
     try:
         if sys.stdin.isatty() and sys.stdout.isatty():
-            _on_terminal(port)
+            _Console(port).run()
             return 0
         return _on_pipe(port, settings.number("timeout") or ANSWER_WAIT)
     finally:
@@ -218,54 +219,79 @@ def _keys_as_typed(number: int) -> Iterator[None]:
         termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
-def _on_terminal(port: Port) -> None:
-    editor = Editor("at> ", shutil.get_terminal_size().columns)
+class _Console:
+    """Keys in, lines out. Lines that were pasted together go out one by one, each when the one before is answered."""
 
-    def show(line: str) -> None:
-        sys.stdout.write(f"{editor.hide()}{printable(line)}\n")
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._editor = Editor()
+        self._screen = Screen(self._show)
+        self._pasted: deque[str] = deque()
+        self._sent_at = 0.0
 
-    screen = Screen(show)
-    print(f"{port.name}: type AT commands; Ctrl-D or Ctrl-] ends", flush=True)
-    with _keys_as_typed(sys.stdin.fileno()), selectors.SelectSelector() as waiter:
-        waiter.register(port, selectors.EVENT_READ)
-        waiter.register(sys.stdin, selectors.EVENT_READ)
-        try:
-            while True:
-                editor.prompt = "data> " if screen.prompted else "at> "
-                editor.columns = shutil.get_terminal_size().columns
-                sys.stdout.write(editor.draw())
+    def run(self) -> None:
+        """Serve until the person or the port ends it."""
+        print(f"{self._port.name}: type AT commands; Ctrl-D or Ctrl-] ends", flush=True)
+        with _keys_as_typed(sys.stdin.fileno()), selectors.SelectSelector() as waiter:
+            waiter.register(self._port, selectors.EVENT_READ)
+            waiter.register(sys.stdin, selectors.EVENT_READ)
+            try:
+                while self._step(waiter):
+                    pass
+            finally:
+                sys.stdout.write(self._editor.hide())
                 sys.stdout.flush()
-                ready = [key.fileobj for key, _ in waiter.select(QUIET if screen.unfinished else None)]
-                if port in ready:
-                    screen.feed(_received(port))
-                if sys.stdin in ready:
-                    for pressed in editor.feed(os.read(sys.stdin.fileno(), 4096)):
-                        if not _pressed(pressed.key, pressed.text, editor, screen, port):
-                            return
-                elif not ready:
-                    screen.quiet()
-        finally:
-            sys.stdout.write(editor.hide())
-            sys.stdout.flush()
 
+    def _step(self, waiter: selectors.BaseSelector) -> bool:
+        while self._pasted and not self._held_back():
+            self._enter(self._pasted.popleft())
+        self._editor.prompt = "data> " if self._screen.prompted else "at> "
+        self._editor.columns = shutil.get_terminal_size().columns
+        sys.stdout.write(self._editor.draw())
+        sys.stdout.flush()
+        ready = [key.fileobj for key, _ in waiter.select(QUIET if self._screen.unfinished or self._pasted else None)]
+        if self._port in ready:
+            self._screen.feed(_received(self._port))
+        if not ready:
+            self._screen.quiet()
+        if sys.stdin not in ready:
+            return True
+        pressed = self._editor.feed(os.read(sys.stdin.fileno(), 4096))
+        return all(self._pressed(one, first=index == 0) for index, one in enumerate(pressed))
 
-def _pressed(key: Key, text: str, editor: Editor, screen: Screen, port: Port) -> bool:
-    """Act upon one key; False ends the console."""
-    if key is Key.END:
-        return False
-    if key is Key.INTERRUPT:
-        if not text:
-            raise KeyboardInterrupt
-        sys.stdout.write(f"{editor.hide()}{editor.prompt}{text}^C\n")
+    def _held_back(self) -> bool:
+        return self._screen.waiting and time.monotonic() - self._sent_at < ANSWER_WAIT
+
+    def _show(self, line: str) -> None:
+        sys.stdout.write(f"{self._editor.hide()}{printable(line)}\n")
+
+    def _typed(self, text: str, mark: str = "") -> None:
+        sys.stdout.write(f"{self._editor.hide()}{self._editor.prompt}{text}{mark}\n")
+
+    def _pressed(self, pressed: Pressed, *, first: bool) -> bool:
+        """Act upon one key; False ends the console."""
+        if pressed.key is Key.END:
+            return False
+        if pressed.key is Key.INTERRUPT:
+            if not pressed.text and not self._pasted:
+                raise KeyboardInterrupt
+            self._pasted.clear()
+            self._typed(pressed.text, "^C")
+        elif pressed.key is Key.CANCEL:
+            _send(self._port, b"\x1b")
+        elif pressed.key is Key.FINISH:
+            self._typed(pressed.text, "^Z")
+            self._screen.sent(pressed.text)
+            _send(self._port, pressed.text.encode() + b"\x1a")
+        elif self._pasted or (not first and self._held_back()):
+            self._pasted.append(pressed.text)
+        else:
+            self._enter(pressed.text)
         return True
-    if key is Key.CANCEL:
-        _send(port, b"\x1b")
-        return True
-    sys.stdout.write(f"{editor.hide()}{editor.prompt}{text}{'^Z' if key is Key.FINISH else ''}\n")
-    if key is Key.FINISH:
-        screen.sent(text)
-        _send(port, text.encode() + b"\x1a")
-    elif text or screen.prompted:
-        screen.sent(text)
-        _send(port, text.encode() + b"\r")
-    return True
+
+    def _enter(self, text: str) -> None:
+        self._typed(text)
+        if text or self._screen.prompted:
+            self._screen.sent(text)
+            self._sent_at = time.monotonic()
+            _send(self._port, text.encode() + b"\r")

@@ -415,6 +415,26 @@ def test_a_person_at_the_console() -> None:
         assert child.exitstatus == 0
 
 
+def test_pasted_lines_wait_for_each_other() -> None:
+    """A modem drops what comes while a command runs, or takes it for a reason to break the command off."""
+    with ModemProcess("quectel-bg95", "--variant", "start=running", "--variant", "latency=0.2") as modem:
+        child = spawn("-p", modem.path, "terminal")
+        child.expect("at> ")
+        child.send("AT+CGMM\rAT+FOO\rAT+CGMI\r")
+        for line in ("AT\\+CGMM", "BG95-M3", "OK", "AT\\+FOO", "ERROR", "AT\\+CGMI", "Quectel", "OK"):
+            child.expect(line + "\r\n")
+        child.send("AT\rAT+CGMM\r")
+        child.expect("at> AT\r\n")
+        child.send("\x03")  # takes back what has not gone out yet, and goes on
+        child.expect(r"\^C\r\n")
+        child.expect("OK\r\n")
+        child.send("\x04")
+        child.expect(pexpect.EOF)
+        assert "BG95" not in child.before
+        child.close()
+        assert child.exitstatus == 0
+
+
 def test_the_console_on_a_terminal_ends_with_ctrl_c_and_puts_the_terminal_back() -> None:
     with ModemProcess("quectel-bg95", "--variant", "start=running") as modem:
         child = pexpect.spawn("bash", ["-c", f"{' '.join(PROGRAM)} -p {modem.path} terminal; echo code $?; stty -a"])

@@ -203,6 +203,11 @@ def test_a_file_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["page"]
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with _sink(str(link)) as write:
+        write(b"through a link")
+    assert (link.is_symlink(), path.read_bytes()) == (True, b"through a link")
 
 
 def test_a_file_that_cannot_be_written_is_named_before_anything_is_fetched(tmp_path: Path) -> None:
