@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modemtls.cli.output import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from modemtls.cli.settings import Settings
     from modemtls.profile import Profile
@@ -30,6 +30,9 @@ def listing(settings: Settings) -> int:
     profiles = [load(name) for name in names]
     if settings.flag("json"):
         print(json.dumps([_plain(p) for p in profiles], indent=2, ensure_ascii=False))
+        return 0
+    if settings.flag("markdown"):
+        print(_markdown(profiles))
         return 0
     for profile in profiles:
         print(f"{profile.name}: {profile.title or profile.vendor}")
@@ -94,6 +97,40 @@ def _told(profile: Profile) -> list[tuple[str, str]]:
     if perhaps:
         out.append(("asks modem", f"{', '.join(perhaps)} (depends on the firmware)"))
     return [*out, ("cannot", ", ".join(lacking)), ("limits", limits)]
+
+
+def _markdown(profiles: Sequence[Profile]) -> str:
+    """Return docs/modems.md: one column a profile."""
+    from modemtls.profile.operations import CAPABILITIES
+
+    rows: list[tuple[str, list[str]]] = [
+        ("models", [", ".join(p.models) for p in profiles]),
+        ("TLS versions", [", ".join(p.able("tls") or ()) or "–" for p in profiles]),
+    ]
+    for name, about in ((n, c.about) for n, c in CAPABILITIES.items() if n != "tls"):
+        rows.append((f"{name}: {about}", [_cell(p, name) for p in profiles]))
+    for name in dict.fromkeys(key for p in profiles for key in p.limits):
+        values = [p.limits.get(name, "–") for p in profiles]
+        rows.append((name, [str(len(v)) if isinstance(v, tuple | list) else str(v) for v in values]))
+    out = [
+        "# Modems",
+        "",
+        "Made from the profiles by `modemtls profiles --markdown`; do not edit. *asks*: it depends on the firmware, and",
+        "the modem is asked. Limits of numbered things are how many there are; the others are bytes or seconds.",
+        "",
+        f"| | {' | '.join(f'{p.title} (`{p.name}`)' for p in profiles)} |",
+        "|---" * (len(profiles) + 1) + "|",
+    ]
+    return "\n".join([*out, *(f"| {label} | {' | '.join(cells)} |" for label, cells in rows)])
+
+
+def _cell(profile: Profile, name: str) -> str:
+    rule = profile.capabilities.get(name)
+    if rule is None or rule.value is False:
+        return "–"
+    if rule.condition is not None:
+        return "asks"
+    return "yes" if rule.value is True else str(rule.value)
 
 
 def _limits(limits: Mapping[str, object]) -> str:

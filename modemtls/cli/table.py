@@ -347,7 +347,11 @@ COMMANDS: tuple[Command, ...] = (
         "the modems that are known, and what they can do",
         "profiles:listing",
         WRITE,
-        arguments=(JSON, Argument(("--names",), "print the names alone, one a line", kind="flag")),
+        arguments=(
+            JSON,
+            Argument(("--names",), "print the names alone, one a line", kind="flag"),
+            Argument(("--markdown",), "print a table for documents", kind="flag"),
+        ),
         examples=("modemtls profiles", "modemtls profiles --json"),
     ),
     Command(

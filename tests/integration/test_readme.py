@@ -127,3 +127,11 @@ def test_examples_in_help_texts_are_commands_that_parse(command) -> None:
                 rest = rest[: rest.index(">")]
             found, _ = parse(rest)
             assert found is not None, example
+
+
+def test_the_table_of_modems_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "modemtls.cli.main", "profiles", "--markdown"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert (ROOT / "docs" / "modems.md").read_text() == done.stdout, "modemtls profiles --markdown > docs/modems.md"
