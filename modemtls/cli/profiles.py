@@ -115,8 +115,8 @@ def _markdown(profiles: Sequence[Profile]) -> str:
     out = [
         "# Modems",
         "",
-        "Made from the profiles by `modemtls profiles --markdown`; do not edit. *asks*: it depends on the firmware, and",
-        "the modem is asked. Limits of numbered things are how many there are; the others are bytes or seconds.",
+        "Made from the profiles by `modemtls profiles --markdown`; do not edit. *asks*: it depends on the firmware,",
+        "and the modem is asked. Limits of numbered things are how many there are; the others are bytes or seconds.",
         "",
         f"| | {' | '.join(f'{p.title} (`{p.name}`)' for p in profiles)} |",
         "|---" * (len(profiles) + 1) + "|",
