@@ -176,11 +176,11 @@ class TestClose:
         gate = threading.Event()
         fake.script = lambda op, slot, b: gate.wait(5) and None
         sock.setblocking(False)
-        sock.send(b"last words")
+        sock.send(b"last words" * 500)
         sock.close()
         threading.Timer(0.02, gate.set).start()
         modem.close()
-        assert fake.peers[0].received == b"last words"
+        assert fake.peers[0].received == b"last words" * 500
         assert fake.closed
 
     def test_forgotten_is_closed_but_not_before_its_sockets(self, fake):

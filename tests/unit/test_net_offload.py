@@ -687,14 +687,16 @@ class TestReceive:
         modem.peer.say(b"abc")
 
         def script(op, slot, b):
-            signal.raise_signal(signal.SIGINT)  # the handler runs at the next bytecode: the answer is on its way
-            return
+            answer = Answer(payload=bytes(modem.peer.waiting))
+            modem.peer.waiting.clear()
+            signal.raise_signal(signal.SIGINT)
+            return answer
 
         modem.script = script
         with pytest.raises(KeyboardInterrupt):
             sock.receive(10)
         modem.script = lambda op, slot, b: None
-        assert sock.receive(10) == b"abc"
+        assert sock.receive(10, timeout=1) == b"abc"
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def test_an_interrupt_where_the_channel_lets_it_through_comes_at_once(self, modem):
@@ -763,6 +765,14 @@ class TestReceive:
         count = len(modem.commands)
         time.sleep(0.03)
         assert len(modem.commands) == count
+
+    def test_a_polled_modem_is_asked_on_while_it_gives_data(self):
+        modem = FakeModem(poll=60)
+        sock = connected(modem)
+        modem.peer.waiting += b"x" * 2000
+        assert len(sock.receive(2000, timeout=1)) == 1500
+        assert len(sock.receive(2000, timeout=1)) == 500
+        assert sock.end_authenticated is None
 
     def test_push(self, modem):
         sock = connected(modem, receive="push")

@@ -459,6 +459,13 @@ class TestNonBlockingSend:
             call(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
+    def test_on_a_connection_that_is_known_to_be_lost_nothing_is_accepted(self, bench):
+        sock = bench.socket(timeout=0)
+        bench.peer.lose(PdpError("bearer lost"))
+        for _ in range(2):
+            with pytest.raises(PdpError):
+                sock.send(b"x")
+
     def test_data_comes_before_the_late_failure(self, bench):
         sock = bench.socket(timeout=0)
         bench.peer.say(b"abc")
