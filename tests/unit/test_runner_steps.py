@@ -17,6 +17,7 @@ from modemtls.errors import (
     ModemTimeoutError,
     NotSupportedError,
 )
+from modemtls.profile.model import Timeout
 from tests.support.scripted import ERROR, OK, scripted
 
 SEE = "see: {manual: x}"
@@ -840,3 +841,97 @@ def test_a_restart_ends_waiting_at_once():
         with pytest.raises(ModemRestartedError):
             runner.run("tls_open", TARGET)
         assert modem.sent == [COMMAND]
+
+
+# -- odds and ends that a modem depends on ---------------------------------------------------------------------
+
+
+def test_an_optional_line_may_stay_away():
+    body = program("tls_send", "- send: 'AT+S'\n- {await: '+S: {sent:int}', timeout: 10ms, optional: true}")
+    sending = {"socket": 3, "data": b"", "size": 0}
+    with scripted(body, {b"AT+S": [OK, OK + b"\r\n+S: 5\r\n", OK]}) as (runner, _):
+        assert "sent" not in runner.run("tls_send", sending).values
+        assert runner.run("tls_send", sending).values["sent"] == 5
+        with pytest.raises(ModemTimeoutError):  # it is the caller whose time is up, not the line that is absent
+            runner.run("tls_send", sending, deadline=runner.channel.clock() + 0.005)
+
+
+def test_a_checked_value_that_did_not_come():
+    body = program("signal", "- {send: 'AT+Q', lines: [{match: '+Q: {rssi:int}', repeat: optional}], check: {rssi: 5}}")
+    with scripted(body, {b"AT+Q": [b"\r\n+Q: 5\r\n" + OK, OK]}) as (runner, _):
+        runner.run("signal")
+        with pytest.raises(CommandError) as caught:
+            runner.run("signal")
+        assert caught.value.kind == "mismatch"
+
+
+def test_an_outcome_can_be_tolerated_too():
+    body = program("setup", "- {send: 'AT+A', finals: {WAIT: busy}, tolerate: true}\n- send: 'AT+B'")
+    with scripted(body, {b"AT+A": b"\r\nWAIT\r\n", b"AT+B": OK}) as (runner, modem):
+        assert runner.run("setup").outcome is Outcome.OK
+        assert modem.sent == [b"AT+A", b"AT+B"]
+    body = program("setup", "- {send: 'AT+A', finals: {WAIT: busy}}\n- send: 'AT+B'")
+    with scripted(body, {b"AT+A": b"\r\nWAIT\r\n"}) as (runner, modem):
+        assert runner.run("setup").outcome is Outcome.BUSY
+        assert modem.sent == [b"AT+A"]
+
+
+def test_kept_exchanges_are_told_apart_and_serve_the_next_epoch():
+    answer = b"\r\n+R: 0\r\n" + OK
+    script = {b"AT+R=1,10": answer, b"AT+R=2,10": answer, b"AT+R=1,20": answer}
+    with scripted(program("tls_receive", QUICK), script) as (runner, modem):
+        wanted = [(1, 10), (2, 10), (1, 20), (1, 10)]
+        for socket, size in wanted:
+            runner.run("tls_receive", {"socket": socket, "size": size})
+        assert modem.sent == [b"AT+R=%d,%d" % one for one in wanted]
+        runner.channel.end_epoch("restarted")
+        assert runner.run("tls_receive", {"socket": 1, "size": 10}).outcome is Outcome.EMPTY
+
+
+def test_a_payload_of_a_later_step_is_looked_at_first():
+    body = program(
+        "credential_write",
+        "- send: 'AT+DEL={name:quoted}'\n- {send: 'AT+W={size}', prompt: '>', payload: {data: data, codec: pemlf}}",
+    )
+    with scripted(body, {}) as (runner, modem):
+        with pytest.raises(ConfigurationError, match="not PEM"):
+            runner.run("credential_write", {"name": "x", "data": b"no pem", "size": 6, "kind": "ca"})
+        assert modem.sent == []
+
+
+def test_forms_of_payload():
+    pem = b"-----BEGIN X-----\r\nAAAA\r\n-----END X-----\r\n"
+    body = program(
+        "credential_write", "- {send: 'AT+W={payload_size}', prompt: '>', payload: {data: data, codec: pemlf}}"
+    ) + (
+        "  tls_send:\n    - {send: 'AT+S={payload_size}', see: {manual: x}, prompt: '>', payload: {data: data, as: hex}}\n"
+        "  tcp_send:\n    - {send: 'AT+T', see: {manual: x}, prompt: '>', payload: {data: data, end: \"\\x1a\"}}\n"
+    )
+    with scripted(body, {b"AT+W=39": b"\r\n> ", b"AT+S=4": b"\r\n> ", b"AT+T": b"\r\n> "}) as (runner, modem):
+        modem.expect(39)
+        runner.run("credential_write", {"name": "x", "data": pem, "size": len(pem), "kind": "ca"})
+        modem.expect(4)
+        runner.run("tls_send", {"socket": 1, "data": b"\0\xff", "size": 2})
+        modem.expect(3)
+        runner.run("tcp_send", {"socket": 1, "data": b"hi", "size": 2})
+        assert modem.sent[1::2] == [pem.replace(b"\r\n", b"\n"), b"00FF", b"hi\x1a"]
+
+
+def test_silence_before_an_escape():
+    body = program(
+        "tcp_send",
+        "- {send: 'AT+T', prompt: {line: CONNECT}, payload: {data: data, escape: {text: '+++', quiet: 30ms}}}",
+    )
+    with scripted(body, {b"AT+T": b"\r\nCONNECT\r\n"}) as (runner, modem):
+        modem.expect(2 + 3)
+        began = time.monotonic()
+        runner.run("tcp_send", {"socket": 1, "data": b"hi", "size": 2})
+        assert time.monotonic() - began >= 0.03
+        assert modem.sent == [b"AT+T", b"hi+++"]
+
+
+def test_a_time_out_that_depends_on_a_setting():
+    timeout = Timeout(150.0, "handshake_timeout", 300.0)
+    assert timeout.seconds({"handshake_timeout": 60}.get) == 210
+    assert timeout.seconds({}.get) == 450
+    assert Timeout(5.0).seconds({}.get) == 5
