@@ -134,6 +134,29 @@ class TestRequests:
                 manager.request("GET", f"http://{NAME}:{servers.free_port()}/")
 
 
+class TestOtherServers:
+    @pytest.mark.server
+    def test_nginx_sees_version_name_and_client_certificate(self, modem, pki, leaf, tmp_path):
+        mine = pki.client()
+        with servers.nginx(tmp_path, leaf, pki.ca, tmp_path) as port:
+            for extra, verdict in (({}, "NONE"), ({"cert": mine.cert, "key": mine.key}, "SUCCESS")):
+                tls = modemtls.TLSConfig(ca=pki.ca, suites=[0xC02F], **extra)
+                with pool_manager(modem, tls=tls, retries=False, timeout=20) as manager:
+                    told = manager.request("GET", f"https://{NAME}:{port}/tls").data.decode().split()
+                assert told == ["TLSv1.2", "ECDHE-RSA-AES128-GCM-SHA256", NAME, verdict]
+
+    @pytest.mark.server
+    def test_openssl_s_server(self, modem, tls, leaf, tmp_path):
+        with (
+            servers.openssl_server(tmp_path, leaf) as port,
+            modem.connect((NAME, port), tls=tls, timeout=20) as sock,
+            sock.makefile("rwb") as file,
+        ):
+            file.write(b"backwards\n")
+            file.flush()
+            assert file.readline() == b"sdrawkcab\n"
+
+
 class TestPaho:
     @pytest.mark.server
     def test_publish_and_receive(self, modem, tls, broker):
