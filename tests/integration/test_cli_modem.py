@@ -122,6 +122,22 @@ def test_files_that_are_wrong(site: Site, tmp_path: Path) -> None:
     one_line(site.run("get", url, *site.tls(), "--cert", other.cert, "--key", site.leaf.key), "key")
 
 
+@pytest.mark.server
+def test_nginx_sees_version_name_and_client_certificate(site: Site, tmp_path: Path) -> None:
+    client = site.pki.client()
+    with (
+        servers.nginx(tmp_path, site.leaf, site.pki.ca, site.folder) as port,
+        ModemProcess("quectel-bg95", "--map", f"{NAME}=127.0.0.1:{port}") as modem,
+    ):
+        get = ("-p", modem.path, "get", *site.tls())
+        assert run(*get, f"https://{NAME}/page").stdout == bytes(ALL)
+        told = run(*get, f"https://{NAME}/tls", "--cert", client.cert, "--key", client.key).stdout.decode().split()
+        assert (told[0], told[2], told[3]) == ("TLSv1.2", NAME, "SUCCESS")
+        assert run(*get, f"https://{NAME}/tls").stdout.decode().split()[3] == "NONE"
+        files = json.loads(run("-p", modem.path, "credentials", "list", "--json").stdout)
+        assert len(files) == 3
+
+
 def test_what_the_modem_cannot_do_is_refused_with_ways_out(site: Site) -> None:
     line = one_line(site.run("connect", NAME, 7, *site.tls(), "--min-version", "1.3"), "1.3", "--min-version 1.2")
     assert "min_version" not in line
