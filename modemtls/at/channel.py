@@ -85,7 +85,7 @@ class Channel(Reactor):
         line.on_urc = self._urc
         line.on_watch = self._watched
         line.on_epoch = self._epoch_ended
-        line.on_done = self._job_done
+        line.on_orphan = self._orphan_done
         line.on_step = self._stepped
         line.on_output = self._flush
         self._queue: deque[_Turn]
@@ -431,10 +431,6 @@ class Channel(Reactor):
             step.granted = error is None
         if error is not None:
             self._fail_queue(error)
-
-    def _job_done(self, job: Job) -> None:
-        if job.orphaned:
-            self._orphan_done(job)
 
     def _orphan_done(self, job: Job) -> None:
         callback = job.on_orphan

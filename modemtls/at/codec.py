@@ -141,13 +141,12 @@ class Codec:
             not kept
             and data[:2] == b"\r\n"
             and data[-2:] == b"\r\n"
-            and not self._overflowing
-            and not self._sent_payload
-            and self._matcher.alone(data[2:-2])
+            and not (self._overflowing or self._sent_payload or self._keep_raw)
+            and (final := self._matcher.alone(data[2:-2])) is not None
         ):
             # The answer to most commands, in one piece: the same as below, in one step.
             self._made()
-            self._matcher.line(data[2:-2], data if self._keep_raw else b"", out, whole=True)
+            out.append(final)
             return out
         if kept:
             kept += data

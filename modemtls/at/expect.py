@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from modemtls.at import events as ev
 from modemtls.at.grammar import Outcome
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ FinalEntry = tuple[bytes, "re.Pattern[bytes]", "FinalRule"]
 class Tables:
     """What an exchange's answer may consist of; shared by exchanges that expect the same."""
 
-    __slots__ = ("finals", "inline", "literal_finals", "plain", "prefixed", "required")
+    __slots__ = ("alone", "finals", "inline", "literal_finals", "plain", "prefixed", "required")
 
     def __init__(self, lines: tuple[Expected, ...], finals: tuple[FinalRule, ...]) -> None:
         self.literal_finals: dict[bytes, FinalRule] = {}
@@ -36,6 +37,8 @@ class Tables:
                 self.finals.append((rule.pattern.head, rule.pattern.regex(), rule))
             else:
                 self.literal_finals.setdefault(literal, rule)
+        # The events of literal results that come without anything else, made once.
+        self.alone = {text: ev.Final(rule, text, NO_VALUES) for text, rule in self.literal_finals.items()}
         self.prefixed: list[LineEntry] = []
         self.plain: list[LineEntry] = []
         self.inline: list[LineEntry] = []

@@ -8,6 +8,7 @@ while the main thread drives the line, its SIGINT handler is replaced by one tha
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Interrupts", "shield"]
 
-_main = threading.main_thread()
+_main = threading.main_thread().ident
+
+
+def _forked() -> None:
+    global _main
+    _main = threading.main_thread().ident
+
+
+os.register_at_fork(after_in_child=_forked)
 _SIGINT = int(signal.SIGINT)
 try:
     # The same functions as the signal module's, which turns what they return into enumerations: 8 µs an exchange.
@@ -71,7 +80,7 @@ class Interrupts:
 
 def shield() -> Interrupts | None:
     """Replace the handler and return the replacement; None where there is nothing to replace."""
-    if threading.current_thread() is not _main:
+    if threading.get_ident() != _main:
         return None
     previous = _get(_SIGINT)
     if not callable(previous):

@@ -31,6 +31,21 @@ class Phase(enum.Enum):
     DONE = "done"
 
 
+_plain: dict[int, tuple[FinalRule, Reply]] = {}
+_PLAIN_LIMIT: Final = 256
+
+
+def _plain_reply(rule: FinalRule, text: bytes) -> Reply:
+    """Return a reply that is nothing but a literal final result, made once for each rule."""
+    found = _plain.get(id(rule))
+    if found is None:
+        if len(_plain) >= _PLAIN_LIMIT:
+            _plain.clear()
+        # Holding the rule keeps its identity from being given to another.
+        found = _plain[id(rule)] = (rule, Reply(rule.outcome, text_of(text), namespace=rule.namespace))
+    return found[1]
+
+
 def text_of(data: bytes) -> str:
     """Return bytes of a line as text that can be shown."""
     return data.decode("utf-8", "backslashreplace")
@@ -113,6 +128,10 @@ class Job:
 
     def settle(self, rule: FinalRule, text: bytes, values: Mapping[str, Value], missing: tuple[int, ...]) -> None:
         """Make the reply."""
+        if rule.pattern.literal is not None and not (missing or self.lines or self.extra):
+            self.reply = _plain_reply(rule, text)
+            self.finish()
+            return
         code = values.get(rule.code_field) if rule.code_field is not None else None
         detail = values.get(rule.text_field) if rule.text_field is not None else None
         self.reply = Reply(

@@ -43,9 +43,9 @@ _BREAKS: Final = re.compile(rb"[\r\n\0]+")
 class LineState:
     """One AT line.
 
-    Hooks: ``on_urc`` and ``on_watch`` for what was not asked for, ``on_epoch`` when a boot epoch ended, ``on_done``
-    when an exchange did, ``on_step`` when recovery did (with the error that it failed with, if it did), ``on_output``
-    when there is something to send.
+    Hooks: ``on_urc`` and ``on_watch`` for what was not asked for, ``on_epoch`` when a boot epoch ended, ``on_orphan``
+    when an exchange did that its caller left, ``on_step`` when recovery did (with the error that it failed with, if it
+    did), ``on_output`` when there is something to send.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LineState:
         self.on_watch: Callable[[ev.WatchKey, Urc], None] | None = None
         self.on_epoch: Callable[[str, ModemRestartedError], None] | None = None
         self.on_step: Callable[[SyncError | None], None] | None = None
-        self.on_done: Callable[[Job], None] | None = None
+        self.on_orphan: Callable[[Job], None] | None = None
         self.on_output: Callable[[], None] | None = None
         self.output = b""  # what waits to be written, in order
         self.byte_time = 0.0  # s that a byte takes on the line
@@ -141,7 +141,10 @@ class LineState:
         """Take bytes from the modem."""
         self.last_read = now
         for event in self.codec.feed(data):
-            self._event(event, now)
+            if type(event) is ev.Final and self.tracer is None:
+                self._final(event, now)
+            else:
+                self._event(event, now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -340,8 +343,8 @@ class LineState:
         self.doubt = doubt
 
     def _done(self, job: Job) -> None:
-        if self.on_done is not None:
-            self.on_done(job)
+        if job.orphaned and self.on_orphan is not None:
+            self.on_orphan(job)
 
     # -- events ----------------------------------------------------------------------------------------------------
 

@@ -164,16 +164,16 @@ class Matcher:
 
     # -- whole lines -----------------------------------------------------------------------------------------------
 
-    def alone(self, text: bytes) -> bool:
-        """Whether a whole line, with nothing before it, can only be a literal final result."""
+    def alone(self, text: bytes) -> ev.Final | None:
+        """Return the event of a line that has nothing before it and is, whatever it might be else, a literal result."""
         flight = self.flight
-        return (
-            flight is not None
-            and self.frame is None
-            and flight.prompt is None
-            and self.late_prompt is None
-            and text in flight.tables.literal_finals
-        )
+        if flight is None or self.frame is not None or flight.prompt is not None or self.late_prompt is not None:
+            return None
+        final = flight.tables.alone.get(text)
+        if final is None or (flight.tables.required and flight.missing(final.rule)):
+            return None
+        self.end()
+        return final
 
     def line(self, text: bytes, raw: bytes, out: list[ev.Event], *, whole: bool) -> bool:
         """Make the event of a line, or begin its payload; False if nothing explains it. ``whole``: ends in CR LF."""

@@ -40,13 +40,11 @@ class Rig:
         self.now = 1000.0
         self.sent = []
         self.urcs = []
-        self.done = []
         self.epochs = []
         self.steps = []
         self.takes = takes  # None: all; else how many bytes each write takes
         self.line = LineState(GRAMMAR, now=self.now, recovery=recovery, trace=trace)
         self.line.on_urc = self.urcs.append
-        self.line.on_done = self.done.append
         self.line.on_epoch = lambda reason, error: self.epochs.append(reason)
         self.line.on_step = self.steps.append
         if in_step:
