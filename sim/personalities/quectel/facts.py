@@ -130,8 +130,8 @@ _QICFG_COMMON = (
     ("dataformat", "(0,1),(0,1)", "0,0"),
     ("viewmode", "(0,1)", "0"),
     ("recvind", "(0,1)", "0"),
-    ("tcp/retranscfg", "(3-20),(5-1000)", "8,600"),
 )
+_RETRANSMISSION = ("tcp/retranscfg", "(3-20),(5-1000)", "8,600")
 _BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
 MODELS = {
@@ -140,9 +140,14 @@ MODELS = {
         port="uart1",
         firmwares={
             "BG95M3LAR02A03_01.011": ("BG95M3LAR02A03", "BG95M3LAR02A03_01.011.01.011", _TLS_BG95),
-            "BG95M3LAR02A03_A0.300": ("BG95M3LAR02A03", "BG95M3LAR02A03_A0.300.A0.300", _TLS_BG95),
+            "BG95M3LAR02A03_A0.300": ("BG95M3LAR02A03", "BG95M3LAR02A03_A0.300.A300", _TLS_BG95),
         },
-        qicfg=(*_QICFG_COMMON, ("tcp/keepalive", "(0,1),(1-120),(25-100),(3-10)", "0"), ("sack", "(0,1)", "1")),
+        qicfg=(  # the order of a real module; the defaults of sack and tcp/keepalive are not known
+            *_QICFG_COMMON,
+            ("sack", "(0,1)", "1"),
+            ("tcp/keepalive", "(0-1),(1-120),(25-100),(3-10)", "0"),
+            _RETRANSMISSION,
+        ),
         act=8,
         baud_rates=_BAUD_RATES,
         dtr=1,
@@ -151,10 +156,11 @@ MODELS = {
         name="BG96",
         port="usbmodem",
         firmwares={
+            # what follows the underscore in QGMR was not seen for these
             "BG96MAR02A07M1G": ("BG96MAR02A07M1G", "BG96MAR02A07M1G_01.016.01.016", _TLS_BG96_LATE),
             "V1.0": ("BG96MAR01A01M1G", "BG96MAR01A01M1G", _TLS_BG96),
         },
-        qicfg=(*_QICFG_COMMON, ("prefix", "(0,1)", "1")),
+        qicfg=(*_QICFG_COMMON, _RETRANSMISSION, ("prefix", "(0,1)", "1")),
         act=8,
         baud_rates=_BAUD_RATES,
         dtr=1,
