@@ -88,7 +88,7 @@ def ctrl_c_every(seconds):
 class TestInterruptions:
     @pytest.mark.parametrize("every", [0.0007, 0.0023])
     def test_ctrl_c_while_receiving_loses_nothing(self, leaf, tls, every):
-        with modem_and_sim() as (modem, _), service(leaf, pour) as port:
+        with modem_and_sim("latency=0.001") as (modem, _), service(leaf, pour) as port:
             sock = modem.connect((NAME, port), tls=tls, timeout=20)
             got, count = b"", 0
             with ctrl_c_every(every):
