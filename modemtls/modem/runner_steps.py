@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError
+from modemtls.modem.runner_answers import Answers, Ended
 from modemtls.modem.runner_render import render, value_of
 from modemtls.modem.runner_result import Result
 from modemtls.profile import model as m
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from modemtls.at.channel import Watch
-    from modemtls.at.exchange import Exchange, Line, Reply, Urc
+    from modemtls.at.exchange import Exchange, Reply, Urc
     from modemtls.modem.runner import Runner
 
 __all__ = ["Run"]
@@ -24,15 +25,6 @@ __all__ = ["Run"]
 _log = logging.getLogger(__name__)
 
 _OUTCOMES: Final = {one.value: one for one in Outcome}
-
-
-class _Ended(Exception):  # noqa: N818 - control flow between steps
-    """A step ended with an outcome other than ok."""
-
-    def __init__(self, outcome: str, final: str) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-        self.final = final
 
 
 class _Return(Exception):  # noqa: N818 - control flow between steps
@@ -60,26 +52,10 @@ class _Armed:
             self.collect.close()
 
 
-class Run:
+class Run(Answers):
     """One run of one operation. Used by one thread."""
 
-    __slots__ = (
-        "_armed",
-        "_bindings",
-        "_locks",
-        "_payload",
-        "_program",
-        "_rows",
-        "_runner",
-        "channel",
-        "deadline",
-        "epoch",
-        "failure",
-        "final",
-        "on_orphan",
-        "shown",
-        "values",
-    )  # fmt: skip
+    __slots__ = ("_armed", "_locks")
 
     def __init__(
         self,
@@ -90,42 +66,9 @@ class Run:
         on_orphan: Callable[[Reply | BaseException], None] | None,
         epoch: int,
     ) -> None:
-        self._runner = runner
-        self._program = program
-        self._bindings = bindings
-        self.channel = runner.channel
-        self.deadline = deadline
-        self.on_orphan = on_orphan
-        self.epoch = epoch
-        self.values: dict[str, Any] = {}
-        self._rows: list[dict[str, Any]] = []
-        self._payload = b""
+        super().__init__(runner, program, bindings, deadline, on_orphan, epoch)
         self._armed: dict[int, _Armed] = {}
         self._locks: set[str] = set()
-        self.failure: dict[str, object] = {}
-        self.final = ""
-        self.shown = ""
-
-    # -- names ------------------------------------------------------------------------------------------------
-
-    def lookup(self, name: str) -> object:
-        """Return the value of a name, None if it has none."""
-        found = self.values.get(name)
-        if found is not None:
-            return found
-        found = self._bindings.get(name)
-        if found is not None:
-            return found
-        return self._runner.saved(self._program.name, name, self._number)
-
-    def _number(self, name: str) -> object:
-        found = self.values.get(name)
-        return self._bindings.get(name) if found is None else found
-
-    def _with_failure(self, name: str) -> object:
-        if name in self.failure:
-            return self.failure[name]
-        return self.lookup(name)
 
     # -- whole programs ---------------------------------------------------------------------------------------
 
@@ -140,7 +83,7 @@ class Run:
                 if step.cause is None:
                     raise
                 raise self._explained(error, step.cause) from None
-        except _Ended as ended:
+        except Ended as ended:
             if not self._tolerated(step.tolerate, ended.outcome, ended.final):
                 return self._result(_OUTCOMES[ended.outcome])
         except CommandError as error:
@@ -157,7 +100,7 @@ class Run:
             self._runner.forget_context(self._bindings.get("context"))
         try:
             self._use(self._program.body)
-        except _Ended as ended:
+        except Ended as ended:
             outcome = _OUTCOMES[ended.outcome]
         finally:
             self._disarm()
@@ -186,7 +129,7 @@ class Run:
             began = self.channel.clock()
             try:
                 act(self, step)
-            except _Ended as ended:
+            except Ended as ended:
                 if self._tolerated(step.tolerate, ended.outcome, ended.final):
                     return
                 if tries and self._again(step.retry, {"outcome": ended.outcome, "final": ended.final}, began):
@@ -247,7 +190,14 @@ class Run:
     # -- exchanges --------------------------------------------------------------------------------------------
 
     def _send(self, step: m.SendStep) -> None:
-        exchange = render(step, self.lookup)
+        try:
+            exchange = render(step, self.lookup)
+        except ConfigurationError as error:
+            if not self.shown:
+                raise
+            # The caller's values were tried before anything was sent: this one is the modem's.
+            what = f"{self._program.name}: what the modem gave cannot be sent back: {error}"
+            raise CommandError(what, command=self.shown) from None
         if self._program.awaits:
             self._arm()
         if step.cause is None:
@@ -266,163 +216,6 @@ class Run:
             exchange,
             self.channel.exchange(exchange, deadline=self.deadline, on_orphan=self.on_orphan, epoch=self.epoch),
         )
-
-    def _settle(self, step: m.SendStep, exchange: Exchange, reply: Reply) -> None:
-        """Take from an answer what it says, and judge it."""
-        self.shown = exchange.text
-        self.final = reply.final
-        for line in reply.lines:
-            self._line(step.lines[line.index], line)
-        outcome = reply.outcome
-        word = outcome.value
-        code: int | str | None = None
-        namespace = ""
-        if outcome is Outcome.FAIL:
-            code, namespace = self._code(step, reply)
-        if step.outcome or step.fail is not None:
-            self.failure = {"outcome": word, "code": code, "final": reply.final}
-            if outcome is Outcome.FAIL:
-                self.failure["kind"] = self._kind(namespace, code)
-            try:
-                word = self._ruled(step.outcome, word)
-                if step.fail is not None:
-                    self._fail(step.fail, exchange.text, code, namespace)
-            finally:
-                self.failure = {}
-        if word == "fail":
-            raise self._error(exchange.text, namespace, code, final=reply.final, text=reply.code_text)
-        if reply.missing and outcome is Outcome.OK and word == "ok":
-            raise CommandError(
-                f"{exchange.text}: the answer lacks {', '.join(reply.missing)}", command=exchange.text, kind="unknown"
-            )
-        if step.check:
-            self._check(step.check, exchange.text)
-        for scope, name in step.save:
-            self._save(scope, name)
-        if word != "ok":
-            raise _Ended(word, reply.final)
-
-    def _code(self, step: m.SendStep, reply: Reply) -> tuple[int | str | None, str]:
-        """Return the code of a failed exchange and the namespace that knows it."""
-        profile = self._runner.profile
-        spaces = step.namespaces if reply.namespace in {"", "cme"} else (reply.namespace,)
-        if reply.code is not None:
-            for space in spaces:
-                if profile.error(space, reply.code) is not None:
-                    return reply.code, space
-            return reply.code, spaces[0]
-        if reply.code_text:
-            for space in spaces:
-                found = profile.code_of(space, reply.code_text)
-                if found is not None:
-                    return found, space
-            return reply.code_text, spaces[0]
-        return None, ""
-
-    def _kind(self, namespace: str, code: object) -> str:
-        found = self._runner.profile.error(namespace, code)
-        return "unknown" if found is None else found.kind
-
-    def _ruled(self, rules: tuple[m.OutcomeRule, ...], word: str) -> str:
-        for rule in rules:
-            if rule.condition.holds(self._with_failure):
-                self.values.update(rule.sets)
-                return rule.outcome
-        return word
-
-    def _fail(self, rule: m.FailRule, shown: str, code: object = None, namespace: str = "") -> None:
-        if rule.condition.holds(self._with_failure) is rule.unless:
-            return
-        if rule.namespace:
-            raise self._error(shown, rule.namespace, self._with_failure(rule.source), kind=rule.kind, text=rule.text)
-        raise self._error(shown, namespace, code, kind=rule.kind, text=rule.text)
-
-    def _error(
-        self, shown: str, namespace: str, code: object, *, kind: str = "unknown", text: str = "", final: str = ""
-    ) -> CommandError:
-        found = self._runner.profile.error(namespace, code)
-        if found is not None:
-            kind, text = found.kind, found.text
-        known = code if isinstance(code, (int, str)) and not isinstance(code, bool) else None
-        what = text or final or "failed"
-        where = f" ({namespace} {known})" if namespace and known is not None and str(known) != text else ""
-        return CommandError(
-            f"{shown}: {what}{where}", command=shown, namespace=namespace, code=known, kind=kind, text=text or final
-        )
-
-    def _explained(self, error: CommandError, cause: m.Cause) -> CommandError:
-        """Ask for the cause of a failure, directly after it."""
-        shown, final = error.command, self.final
-        before = self.values
-        self.values = {**before}
-        self.values.pop(cause.source, None)
-        try:
-            self.steps([cause.use])
-            code = self.values.get(cause.source)
-        except (CommandError, ModemTimeoutError, _Ended) as failed:
-            _log.debug("%s: its cause could not be learnt: %s", shown, failed)
-            code = None
-        finally:
-            self.values = before
-            self.final = final
-            self.shown = shown
-        if code is None or any(str(code) == str(one) for one in cause.ignored):
-            return error
-        return self._error(shown, cause.namespace, code)
-
-    def _line(self, rule: m.LineRule, line: Line) -> None:
-        values: Mapping[str, Any] = line.values
-        if rule.repeat == "many":
-            row = dict(values)
-            for name, one in rule.maps:
-                if name in row:
-                    row[name] = one.read(row[name])
-            row.update(rule.sets)
-            if line.payload is not None and rule.data is not None:
-                row[rule.data] = line.payload
-            if rule.keep is None or rule.keep.holds(lambda name: row.get(name, self.lookup(name))):
-                self._rows.append(row)
-            return
-        self._take(values, rule.maps, rule.sets, rule.data, line.payload)
-
-    def _take(
-        self,
-        values: Mapping[str, Any],
-        maps: tuple[tuple[str, m.ReadMap], ...],
-        sets: Mapping[str, object],
-        data: str | None,
-        payload: bytes | None,
-    ) -> None:
-        mine = self.values
-        mine.update(values)
-        for name, one in maps:
-            if name in values:
-                mine[name] = one.read(values[name])
-        if sets:
-            mine.update(sets)
-        if payload is not None:
-            self._payload += payload
-            if data is not None:
-                mine[data] = payload
-        elif isinstance(values.get("data"), bytes):  # written in hexadecimal
-            self._payload += values["data"]
-
-    def _check(self, check: tuple[tuple[str, m.ValueSpec], ...], shown: str) -> None:
-        for name, spec in check:
-            found = self.lookup(name)
-            wanted = value_of(spec, self.lookup)
-            if wanted is None and found in {None, ""}:
-                continue
-            if found is None or str(found).casefold() != str(wanted).casefold():
-                raise CommandError(
-                    f"{shown}: {name} is not what it was set to or must be", command=shown, kind="mismatch",
-                    text=f"{name} differs",
-                )  # fmt: skip
-
-    def _save(self, scope: str, name: str) -> None:
-        value = self.lookup(name)
-        if value is not None:
-            self._runner.save(scope, self._program.name, name, value, self._number, self.epoch)
 
     # -- waiting for lines ------------------------------------------------------------------------------------
 
@@ -512,7 +305,7 @@ class Run:
         for scope, name in step.save:
             self._save(scope, name)
         if word != "ok":
-            raise _Ended(word, urc.text)
+            raise Ended(word, urc.text)
 
     # -- the other kinds --------------------------------------------------------------------------------------
 
@@ -533,7 +326,7 @@ class Run:
                 self._guarded(step)
             except _Return as ended:
                 if ended.outcome != "ok":
-                    raise _Ended(ended.outcome, self.final) from None
+                    raise Ended(ended.outcome, self.final) from None
             finally:
                 for name, value in before.items():
                     if value is None:
@@ -555,7 +348,7 @@ class Run:
             return
         try:
             self.steps(step.steps)
-        except (_Ended, _Return):
+        except (Ended, _Return):
             self._clean(step.finally_)
             raise
         except CommandError:
@@ -573,7 +366,7 @@ class Run:
         for step in steps:
             try:
                 self.steps([step])
-            except (CommandError, ModemTimeoutError, ConfigurationError, _Ended, _Return) as error:
+            except (CommandError, ModemTimeoutError, ConfigurationError, Ended, _Return) as error:
                 _log.debug("%s: cleaning up: %s", self._program.name, error)
         self.final, self.shown = final, shown
 

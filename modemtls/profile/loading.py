@@ -28,15 +28,6 @@ def compiled(root: Node, problems: Problems) -> Profile | None:
     return None if taken is None else compile_profile(root, taken, problems)
 
 
-def _read(path: Path, problems: Problems) -> Node | None:
-    root = read(path, problems)
-    if root is not None:
-        name = root.entries.get("name")
-        if name is not None and name.kind == "text" and name.scalar != path.stem:
-            problems.add(name, f"the file is called {path.stem}.yaml", f"name: {path.stem}")
-    return root
-
-
 def load(name_or_path: str | Path, *, abstract: bool = False) -> Profile:
     """Load a bundled profile by name, or one from a file.
 
@@ -44,7 +35,7 @@ def load(name_or_path: str | Path, *, abstract: bool = False) -> Profile:
     it is abstract and ``abstract`` is false.
     """
     problems = Problems()
-    root = _read(locate(str(name_or_path)), problems)
+    root = read(locate(str(name_or_path)), problems)
     profile = None if root is None else compiled(root, problems)
     problems.raise_if_any()
     assert profile is not None
@@ -73,7 +64,7 @@ def check(paths: Iterable[str | Path]) -> list[Problem]:
     for one in paths:
         problems = Problems()
         try:
-            root = _read(locate(str(one)), problems)
+            root = read(locate(str(one)), problems)
             if root is not None:
                 compiled(root, problems)
         except ProfileError as error:
@@ -97,7 +88,7 @@ def check_text(text: str | bytes, file: str = "profile.yaml") -> tuple[Profile |
 def flatten(name_or_path: str | Path) -> dict[str, Any]:
     """Return the profile with everything it inherits, as plain data. Raises ProfileError, ConfigurationError."""
     problems = Problems()
-    root = _read(locate(str(name_or_path)), problems)
+    root = read(locate(str(name_or_path)), problems)
     if root is not None:
         compiled(root, problems)
     problems.raise_if_any()

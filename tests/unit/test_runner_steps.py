@@ -935,3 +935,11 @@ def test_a_time_out_that_depends_on_a_setting():
     assert timeout.seconds({"handshake_timeout": 60}.get) == 210
     assert timeout.seconds({}.get) == 450
     assert Timeout(5.0).seconds({}.get) == 5
+
+
+def test_a_value_of_the_modem_that_cannot_be_sent_back():
+    body = program("setup", "- {send: 'AT+A', lines: ['+A: {name:text}']}\n- send: 'AT+B={name:quoted}'")
+    with scripted(body, {b"AT+A": b'\r\n+A: x";+CFUN=0\r\n' + OK}) as (runner, modem):
+        with pytest.raises(CommandError, match="cannot be sent back: name"):
+            runner.run("setup")
+        assert modem.sent == [b"AT+A"]
