@@ -302,7 +302,7 @@ class TestSettings:
         with pytest.raises(ConnectOrHandshakeError) as caught:
             sock.connect("server.example", "443")
         text = str(caught.value)
-        for part in ("(566)", "does not tell", "given CA", "'server.example'", "time", "TLS 1.2"):
+        for part in ("(566)", "does not tell", "given CA", "holds no 'ca.pem'", "'server.example'", "time", "TLS 1.2"):
             assert part in text
         assert "\n" not in text
         plain = create_tcp_socket(modem)
