@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError, CredentialError, NotSupportedError
+from modemtls.errors import CommandError, CredentialError, ModemTimeoutError, NotSupportedError
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.pem import normalise
 
@@ -184,13 +184,13 @@ class CredentialStore:
         self._make_room(len(pem), deadline)
         again = True
         while True:
-            self._doubtful.add(name)  # until the modem's checksum has been compared
+            self._files[name] = 0  # whatever is there until the upload is known to be complete, is not it
+            self._doubtful.add(name)
             try:
                 self._host.run(
                     "credential_write", {"name": name, "data": pem, "size": len(pem), "kind": kind}, deadline=deadline
                 )
             except CommandError as error:
-                self._files[name] = 0
                 self._delete(name, deadline)
                 if error.kind == "no_space":
                     if self._evict(deadline):
@@ -204,14 +204,19 @@ class CredentialStore:
                     raise CredentialError(f"credentials: the modem did not store the {kind}: {error}") from error
                 again = False
                 logger.info("credentials: upload of %s failed (%s); once more", name, error)
-            except BaseException:
-                self._files[name] = 0  # whatever is there now is not it
-                raise
+            except ModemTimeoutError as error:
+                if deadline is not None and self._host.now() >= deadline:
+                    raise ModemTimeoutError(f"credentials: {error}") from error
+                self._refresh(deadline)
+                if self._files.get(name) != len(pem):
+                    raise ModemTimeoutError(f"credentials: the modem did not store the {kind}: {error}") from error
+                logger.warning("credentials: %s is there in full, but the modem did not confirm its checksum", name)
+                break
             else:
-                self._files[name] = len(pem)
-                self._doubtful.discard(name)
-                logger.info("credentials: stored a %s of %d bytes as %s", kind, len(pem), name)
-                return
+                break
+        self._files[name] = len(pem)
+        self._doubtful.discard(name)
+        logger.info("credentials: stored a %s of %d bytes as %s", kind, len(pem), name)
 
     def _make_room(self, size: int, deadline: float | None) -> None:
         if not self._host.has("credential_space"):

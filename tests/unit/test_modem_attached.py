@@ -88,7 +88,7 @@ class FakeChannel:
 
     def end_epoch(self, reason):
         self._host.epoch += 1
-        self.echo = None
+        self.echo = self.error_form = None
         self.on_epoch(reason)
 
     def urc(self, means, family=None, payload=None, **values):

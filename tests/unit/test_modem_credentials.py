@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CredentialError, ModemRestartedError, NotSupportedError
+from modemtls.errors import CredentialError, ModemRestartedError, ModemTimeoutError, NotSupportedError
 from modemtls.modem.credentials import CredentialStore, content_name
 from modemtls.modem.pem import check_pair, normalise
 from tests.support.modem_fakes import Answer, FakeHost, refusal
@@ -207,6 +207,38 @@ def test_a_bad_upload_is_removed_and_repeated_once(ca):
     with pytest.raises(CredentialError, match="did not store the ca"):
         modem.store.ensure("ca", ca)
     assert (modem.uploads, modem.files) == (2, {})
+
+
+def test_an_upload_without_an_answer_counts_if_all_of_it_is_there(ca, caplog):
+    modem = Files()
+    modem.fail = [(ModemTimeoutError("no answer"), 100_000)]
+    name = modem.store.ensure("ca", ca)
+    assert "did not confirm" in caplog.text
+    modem.host.calls.clear()
+    assert modem.store.ensure("ca", ca) == name
+    assert modem.host.calls == []
+    modem = Files()
+    modem.fail = [(ModemTimeoutError("no answer"), 100)]
+    with pytest.raises(ModemTimeoutError, match="credentials: the modem did not store the ca"):
+        modem.store.ensure("ca", ca)
+    assert modem.store.ensure("ca", ca) == name
+    assert modem.files[name] == normalise("ca", ca)
+
+
+def test_an_upload_that_the_callers_time_cut_is_made_again(ca):
+    modem = Files()
+    deadline = modem.host.time + 1
+
+    def late(given):
+        modem.host.time += 2
+        modem.files[given["name"]] = given["data"]
+        return ModemTimeoutError("the time ran out")
+
+    modem.host.on["credential_write"] = [late, modem.write]
+    with pytest.raises(ModemTimeoutError, match="credentials: "):
+        modem.store.ensure("ca", ca, deadline=deadline)
+    modem.store.ensure("ca", ca)
+    assert modem.host.ops()[-3:] == ["credential_delete", "credential_space", "credential_write"]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), ModemRestartedError("restarted")])
