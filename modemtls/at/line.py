@@ -68,7 +68,7 @@ class LineState:
         self.error_form: int | None = None
         self.job: Job | None = None  # in flight
         self.pending: Job | None = None  # waits for recovery or a guard time, nothing sent
-        self.doubt: Doubt | None = Doubt("the port was just opened")
+        self.doubt: Doubt | None = Doubt("the port was just opened", unknown=True)
         self.resync: Resync | None = None
         self.not_before = 0.0  # nothing is sent earlier: guard times
         self.last_read = now
@@ -415,7 +415,7 @@ class LineState:
         if event.late or job is None:
             doubt = self.doubt
             if doubt is None:
-                doubt = self.doubt = Doubt("a prompt that nobody waits for")
+                doubt = self.doubt = Doubt("a prompt that nobody waits for", unknown=True)
             own = doubt.exchange.input_timeout if doubt.exchange is not None else None
             doubt.data_phase(own or self.recovery.input_timeout, now)
             if self.resync is not None:
@@ -438,6 +438,11 @@ class LineState:
                 self.on_watch(key, one)
         if rule is not None and rule.means == "boot" and not self._virgin:
             self.end_epoch(f"it announced itself ({urc.text})", now)
+        elif rule is not None and rule.means == "boot" and self.resync is not None:
+            # What was in doubt is over, and probes of before are lost.
+            self.codec.end()
+            self.doubt = Doubt(f"it announced itself ({urc.text})")
+            self.resync = Resync(self, self.doubt, now)
         if rule is not None and self.on_urc is not None:
             self.on_urc(urc)
         guard = self.grammar.guard_after_urc

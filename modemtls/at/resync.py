@@ -29,19 +29,24 @@ _QUIET_LIMIT: Final = 5.0
 
 
 class Doubt:
-    """Why the line may be out of step, and since when the modem may be waiting for payload."""
+    """Why the line may be out of step, and since when the modem may be waiting for payload.
 
-    __slots__ = ("exchange", "hold_until", "payload_awaited", "reason")
+    ``unknown``: nobody knows what was on the line before; a probe that vanishes may have been taken as payload.
+    """
 
-    def __init__(self, reason: str, exchange: Exchange | None = None) -> None:
+    __slots__ = ("exchange", "hold_until", "payload_awaited", "reason", "unknown")
+
+    def __init__(self, reason: str, exchange: Exchange | None = None, *, unknown: bool = False) -> None:
         self.reason = reason
         self.exchange = exchange
+        self.unknown = unknown
         self.payload_awaited = False
         self.hold_until: float | None = None  # None with payload_awaited: nobody knows
 
     def data_phase(self, input_timeout: float | None, since: float) -> None:
         """Note that the modem may be waiting for payload since then."""
         self.payload_awaited = True
+        self.unknown = True
         self.hold_until = None if input_timeout is None else since + input_timeout
 
     def result(self, quiet: float, now: float) -> None:
@@ -112,7 +117,7 @@ class Resync:
                     self._phase = _Phase.QUIET
                     self._quiet_from = now
                     self.timer = max(now, self._line.last_read + self._silence())
-                    if self._doubt.exchange is None and not self._round:
+                    if self._doubt.exchange is None and self._doubt.unknown and not self._round:
                         self.timer = now + self._silence()  # begin with silence
                 case _Phase.QUIET:
                     silent = self._line.last_read + self._silence()
@@ -162,8 +167,9 @@ class Resync:
         self._left = self._probes()
         self._escape = bool(recovery.escape)
         # A payload that lost bytes on the line would have swallowed the probes.
+        pause = recovery.input_timeout if self._doubt.unknown and recovery.input_timeout is not None else recovery.quiet
         self._phase = _Phase.HOLD
-        self.timer = max(now, self._line.last_write + (recovery.input_timeout or 0.0))
+        self.timer = max(now, self._line.last_write + pause)
 
     def stuck(self, now: float) -> None:
         """Give up: the port takes no bytes."""

@@ -406,9 +406,20 @@ def test_the_exchanges_own_input_time_out_counts():
 def test_probes_that_vanish_are_followed_by_the_escape():
     rig = timed_out()
     rig.submit(AT)
-    rig.go(3.1)
+    rig.go(2.95)
     assert rig.take_sent() == [b"AT+P1?\r", b"AT+P2?\r", b"AT+P3?\r"]
-    rig.go(18.8)  # the input time-out, in case a torn payload swallows them
+    rig.go(0.3)
+    assert rig.take_sent() == [b"\x1b"]
+    rig.go(0.5)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+
+
+def test_probes_that_may_have_been_taken_as_payload_are_followed_by_patience():
+    rig = Rig(in_step=False)  # a predecessor may have died in the middle of a payload
+    rig.submit(AT)
+    rig.go(3.15)
+    assert rig.take_sent() == [b"AT+P1?\r", b"AT+P2?\r", b"AT+P3?\r"]
+    rig.go(18.8)
     assert rig.take_sent() == []
     rig.go(0.5)
     assert rig.take_sent() == [b"\x1b"]
@@ -538,6 +549,20 @@ def test_more_boot_notices_are_the_same_boot():
     rig.rx(b"\r\nRDY\r\n\r\n+CSQ: 1,1\r\n" + OK)
     assert job.reply.ok
     assert rig.line.epoch == 1
+
+
+def test_a_boot_notice_while_getting_into_step_begins_it_anew():
+    rig = Rig(in_step=False)
+    job = rig.submit(AT)
+    rig.go(5)  # the probes went nowhere, patience set in
+    rig.take_sent()
+    rig.rx(b"\r\nRDY\r\n")
+    rig.go(0.3)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+    rig.rx(P1)
+    rig.rx(OK)
+    assert job.reply.ok
+    assert rig.line.epoch == 0
 
 
 def test_an_echo_where_echo_is_off_is_a_restart():
