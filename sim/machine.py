@@ -84,6 +84,7 @@ class Machine(Hooks, LineEvents):
         self._commands = 0
         self._urcs = 0
         self._frozen = False
+        self._thaws = False
         self._frozen_input = bytearray()
         self._on = False
         self._started = False
@@ -159,6 +160,10 @@ class Machine(Hooks, LineEvents):
     def _alive(self) -> bool:
         return self._on and not self._frozen
 
+    def _talks(self) -> bool:
+        """Whether what is printed now will leave, if only after a hang that ends."""
+        return self._on and (not self._frozen or self._thaws)
+
     def close(self) -> None:
         """End the simulation."""
         if self._on:
@@ -204,6 +209,8 @@ class Machine(Hooks, LineEvents):
         return self.line.backlog + self.outlet.backlog
 
     def _send(self, data: bytes) -> None:
+        if not self._talks():
+            return
         self.trace.sent(self.personality.mask(data) if b"+Q" in data else data)
         self.outlet.send(data)
 
@@ -212,17 +219,19 @@ class Machine(Hooks, LineEvents):
 
     def urc(self, text: str, payload: bytes | None = None, *, trailer: bool = True) -> None:
         """Print an unsolicited result, with a payload behind it where it carries one."""
-        if not self.running:
+        if not self._talks():
             return
         self._urcs += 1
-        self._inject("urc", self._urcs)
-        if not self._alive():  # a fault may have ended it just now
+        due = self.plan.take("urc", self._urcs)
+        self._carry_out(due)
+        if not self._talks():  # a fault may have ended it just now
             return
         data = b"\r\n" + text.encode() + b"\r\n"
         if payload is not None:
             data += payload + (b"\r\n" if trailer else b"")
         self.interpreter.urc(data)
-        self.outlet.normal()
+        if due:
+            self.outlet.normal()
 
     # --- hooks of the interpreter -------------------------------------------------------------------------------------
 
@@ -266,13 +275,16 @@ class Machine(Hooks, LineEvents):
         if at == self._dribble_end:
             self.outlet.normal()
         self._inject("byte", at)
-        return self.running
+        return self._talks()
 
     _dribble_end = -1
 
     def _inject(self, at: str, n: int) -> str | None:
+        return self._carry_out(self.plan.take(at, n))
+
+    def _carry_out(self, faults: list[Fault]) -> str | None:
         instead: str | None = None
-        for fault in self.plan.take(at, n):
+        for fault in faults:
             self.trace.note(f"fault: {fault}")
             instead = self._apply(fault) or instead
         return instead
@@ -309,7 +321,9 @@ class Machine(Hooks, LineEvents):
 
     def _hang(self, seconds: float) -> None:
         self._frozen = True
+        self._thaws = seconds > 0
         if seconds:
+            self.outlet.pause(seconds)
             self.loop.call_later(seconds, self._thaw)
 
     def _thaw(self) -> None:

@@ -95,6 +95,32 @@ def test_hang_for_a_while_and_for_ever(start):
     assert modem.read() == b""
 
 
+def test_hang_in_the_middle_of_an_answer(start):
+    modem = start("hang@byte 20:5", "hang@byte 40")
+    modem.write(b"AT+GMM\r")
+    modem.advance(4.9)
+    assert modem.read() == b"\r\nBG95-M"
+    modem.advance(0.2)
+    assert modem.read() == b"3\r\n\r\nOK\r\n"
+    modem.write(b"AT+GMM\r")
+    modem.advance(3600)
+    assert modem.read() == b"\r\nBG95-M3\r\n"[:11]
+    modem.machine.personality.fault("pdpdeact", 1)
+    assert modem.read() == b""
+
+
+def test_urc_does_not_end_a_dribbling_answer(start):
+    modem = start("dribble@command 4:1", variants=["start=running", "pdp-time=1"])
+    modem.command("AT+QIACT=1")
+    modem.command("AT+CEREG=1")
+    modem.write(b"AT+QIACT=2\r")
+    modem.machine.personality.fault("pdpdeact", 1)
+    modem.advance(28.5)
+    assert modem.read() == b'\r\n+QIURC: "pdpdeact",1\r\n' + OK[:3]  # a byte a second, the answer as well
+    modem.advance(10)
+    assert modem.read() == OK[3:]
+
+
 def test_reboot_cuts_the_answer_short_and_comes_back(start):
     modem = start("reboot@byte 20:2")
     modem.write(b"AT+GMM\r")
