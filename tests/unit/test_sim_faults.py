@@ -115,7 +115,7 @@ def test_urc_does_not_end_a_dribbling_answer(start):
     modem.command("AT+CEREG=1")
     modem.write(b"AT+QIACT=2\r")
     modem.machine.personality.fault("pdpdeact", 1)
-    modem.advance(28.5)
+    modem.advance(26.5)
     assert modem.read() == b'\r\n+QIURC: "pdpdeact",1\r\n' + OK[:3]  # a byte a second, the answer as well
     modem.advance(10)
     assert modem.read() == OK[3:]
