@@ -82,9 +82,8 @@ def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock:
     found = ["nobody listens there, or a firewall is in the way"]
     if security.verify:
         found.append("its certificate is not signed by the given CA")
-    for credential in (security.trusted if security.verify else None, security.client_cert, security.client_key):
-        if isinstance(credential, Stored):
-            found.append(f"the modem holds no {credential.name!r}")
+    relied_on = (security.trusted if security.verify else None, security.client_cert, security.client_key)
+    found.extend(f"the modem holds no {one.name!r}" for one in relied_on if isinstance(one, Stored))
     if choice.check_hostname:
         found.append(f"its certificate is not for {host!r}")
     if choice.check_dates:
