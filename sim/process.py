@@ -42,6 +42,10 @@ class ModemProcess:
         """The process's id."""
         return self._process.pid
 
+    def wait(self, limit: float = STOP_LIMIT) -> int:
+        """Wait for it to end by itself; returns its exit code. Raises :class:`subprocess.TimeoutExpired`."""
+        return self._process.wait(limit)
+
     def close(self) -> int:
         """Stop it; returns its exit code."""
         if self._process.poll() is None:

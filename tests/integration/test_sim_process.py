@@ -109,7 +109,7 @@ def test_stops_at_a_signal_with_exit_code_zero_and_takes_its_link_along(tmp_path
     with ModemProcess("quectel-bg96", "--link", str(link)) as modem:
         assert link.resolve() == Path(modem.path)
         os.kill(modem.pid, number)
-        assert modem.close() == 0
+        assert modem.wait() == 0
     assert not link.is_symlink()
 
 
