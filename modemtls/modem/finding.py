@@ -55,28 +55,37 @@ def find(
     tried: list[int] = []
     told = ""
     for rate in baudrates(settings.baudrate, serial_line=is_serial_line(name)):
-        port = opener(name, rate, rtscts=settings.rtscts)
-        spare = os.dup(port.fileno())  # to listen once more when the channel has gone
         tried.append(rate)
-        try:
-            channel = Channel(port, trace=trace, recovery=QUICK_RECOVERY)
-            try:
-                greet(channel, attempts=1 if told else 2)
-            except NotAModemError as error:
-                channel.close()
-                what, final = _diagnose(spare, error.message)
-                logger.info("%s at %d bit/s: %s", name, rate, what)
-                told = what if not told or told == _SILENCE else told
-                if final:
-                    break
-            except BaseException:
-                channel.close()
-                raise
-            else:
-                return channel
-        finally:
-            os.close(spare)
+        channel, what, final = _try(opener(name, rate, rtscts=settings.rtscts), trace, attempts=1 if told else 2)
+        if channel is not None:
+            return channel
+        logger.info("%s at %d bit/s: %s", name, rate, what)
+        told = what if not told or told == _SILENCE else told
+        if final:
+            break
     raise NotAModemError(f"{name}: no modem there: {told} (tried {', '.join(map(str, tried))} bit/s)")
+
+
+def _try(port: Port, trace: Trace | None, *, attempts: int) -> tuple[Channel | None, str, bool]:
+    """Give a channel on ``port`` if a modem answers, else what came instead and whether no other rate can help."""
+    spare = os.dup(port.fileno())  # to listen once more when the channel has gone
+    channel: Channel | None = None
+    try:
+        channel = Channel(port, trace=trace, recovery=QUICK_RECOVERY)
+        greet(channel, attempts=attempts)
+    except NotAModemError as error:
+        if channel is not None:
+            channel.close()
+        return None, *_diagnose(spare, error.message)
+    except BaseException:
+        if channel is not None:
+            channel.close()
+        port.close()
+        raise
+    else:
+        return channel, "", True
+    finally:
+        os.close(spare)
 
 
 _SILENCE = "nothing answers"

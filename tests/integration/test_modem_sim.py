@@ -362,11 +362,16 @@ def test_a_refused_open_leaves_it_usable(server, pki):
 
 
 def interrupted(user, after):
-    signal.setitimer(signal.ITIMER_REAL, after)
-    user.works()
-    signal.pause()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, after, 0.5)  # once more, should the first strike in a finalizer
+        user.works()
+        signal.pause()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+# Python reports and drops an interrupt that strikes in a finalizer; that is not what is tested here.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", range(3))
 def test_ctrl_c_at_any_moment_leaves_it_usable_and_leaks_nothing(server, pki, seed):
     moments = random.Random(seed)
