@@ -1,1 +1,1 @@
-"""modemtls.modem."""
+"""One attached modem: what it is, bringing it up, its sockets, TLS contexts, credentials and clock."""
