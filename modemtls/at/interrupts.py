@@ -1,8 +1,9 @@
-"""Ctrl-C during an exchange.
+"""Ctrl-C, and other signals with handlers that raise, during an exchange.
 
-Python delivers SIGINT to the main thread between any two bytecodes: between reading bytes and acting on them, too. So
-while the main thread drives the line, its SIGINT handler is replaced by one that raises only where nothing can be lost
-(waiting for the port or for another thread) and otherwise is remembered until the next such place.
+Python runs signal handlers in the main thread between any two bytecodes: between reading bytes and acting on them,
+too. So while the main thread drives the line, the handlers that programs let raise are replaced by one that passes the
+signal on only where nothing can be lost (waiting for the port or for another thread) and otherwise remembers it until
+the next such place.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-_SIGINT = int(signal.SIGINT)
+
+# Interrupts, time-outs by alarm, and polite ends: what handlers turn into exceptions.
+_SIGNALS = tuple(
+    map(int, (signal.SIGINT, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2))
+)
 try:
     # The same functions as the signal module's, which turns what they return into enumerations: 8 µs an exchange.
     _signals: Any = importlib.import_module("_signal")
@@ -39,52 +44,63 @@ _set = _signals.signal
 
 
 class Interrupts:
-    """The replaced handler. ``waiting`` is True exactly where an interrupt may be raised."""
+    """The replacement of the handlers. ``waiting`` is True exactly where a signal may be passed on."""
 
-    __slots__ = ("_pending", "_previous", "waiting")
+    __slots__ = ("_found", "_pending", "waiting")
 
-    def __init__(self, previous: Callable[[int, FrameType | None], Any]) -> None:
-        self._previous = previous
-        self._pending: tuple[int, FrameType | None] | None = None
+    def __init__(self, found: list[tuple[int, Callable[[int, FrameType | None], Any]]]) -> None:
+        self._found = found
+        self._pending: list[tuple[int, FrameType | None]] = []
         self.waiting = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle the signal."""
+        """Handle a signal."""
         if self.waiting:
             self.waiting = False
-            self._previous(number, frame)
+            self._pass_on(number, frame)
             self.waiting = True
         else:
-            self._pending = (number, frame)
+            self._pending.append((number, frame))
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        for one, handler in self._found:
+            if one == number:
+                handler(number, frame)
 
     def wait(self) -> None:
-        """Enter a place where interrupts may be raised; raise one that came before."""
+        """Enter a place where signals may be passed on; pass on those that came before."""
         self.waiting = True
-        if self._pending is not None:
+        if self._pending:
             self.waiting = False
             self.deliver()
             self.waiting = True
 
     def restore(self) -> None:
-        """Put the handler back that was found, unless somebody has set another one meanwhile."""
+        """Put the handlers back that were found, but where somebody has set another one meanwhile."""
         self.waiting = False
-        if _get(_SIGINT) is self:
-            _set(_SIGINT, self._previous)
+        for number, handler in self._found:
+            if _get(number) is self:
+                _set(number, handler)
 
     def deliver(self) -> None:
-        """Let the handler that was found have the interrupt that is remembered, if any."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            self._previous(*pending)
+        """Pass on what is remembered. The first handler that raises ends it: the rest would be raised over it."""
+        while self._pending:
+            number, frame = self._pending.pop(0)
+            try:
+                self._pass_on(number, frame)
+            except BaseException:
+                self._pending.clear()
+                raise
 
 
 def shield() -> Interrupts | None:
-    """Replace the handler and return the replacement; None where there is nothing to replace."""
+    """Replace the handlers and return the replacement; None where there is nothing to replace."""
     if threading.get_ident() != _main:
         return None
-    previous = _get(_SIGINT)
-    if not callable(previous):
+    found = [(number, handler) for number in _SIGNALS if callable(handler := _get(number))]
+    if not found:
         return None
-    mine = Interrupts(previous)
-    _set(_SIGINT, mine)
+    mine = Interrupts(found)
+    for number, _ in found:
+        _set(number, mine)
     return mine

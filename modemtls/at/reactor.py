@@ -37,10 +37,11 @@ _LONGEST: Final = 2**31 - 1  # ms: what poll(2) takes
 class _Waiter:
     """A thread that waits. ``gate`` is locked while it sleeps."""
 
-    __slots__ = ("gate", "ready")
+    __slots__ = ("gate", "ready", "thread")
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
+    def __init__(self, ready: Callable[[], bool], thread: int) -> None:
         self.ready = ready
+        self.thread = thread
         self.gate: threading.Lock | None = None
 
     def sleeps(self) -> threading.Lock:
@@ -226,9 +227,12 @@ class Reactor:
                     return True
                 if self._closed is not None:
                     return False
-                me = _Waiter(ready)
+                me = _Waiter(ready, threading.get_ident())
                 gate = None
-                leads = self._leader is None
+                leader = self._leader
+                # A thread waits for one thing at a time: a leader of the same thread is one that an exception hit on
+                # its way out.
+                leads = leader is None or leader.thread == me.thread
                 if leads:
                     self._leader = me
                 else:

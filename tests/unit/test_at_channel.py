@@ -621,7 +621,7 @@ def test_an_interrupt_is_remembered_until_it_is_safe():
         calls.append(number)
         raise KeyboardInterrupt
 
-    one = Interrupts(previous)
+    one = Interrupts([(signal.SIGINT, previous)])
     one(signal.SIGINT, None)
     assert calls == []
     with pytest.raises(KeyboardInterrupt):
@@ -645,6 +645,23 @@ def test_the_handler_is_put_back():
         assert shield() is None
     finally:
         signal.signal(signal.SIGINT, found)
+
+
+def test_other_signals_that_may_raise_are_shielded_too():
+    def stop(number, frame):
+        raise SystemExit
+
+    found = signal.signal(signal.SIGTERM, stop)
+    try:
+        shielded = shield()
+        os.kill(os.getpid(), signal.SIGTERM)
+        shielded.restore()
+        with pytest.raises(SystemExit):
+            shielded.deliver()
+        shielded.deliver()
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, found)
 
 
 def test_a_handler_set_meanwhile_stays():
