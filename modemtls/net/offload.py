@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
 from modemtls.net.abilities import abilities_of, manners_of
@@ -51,21 +51,35 @@ _MODES: Final[dict[str, Receive]] = {"buffered": "pull", "push": "push"}
 _RESTARTS: Final = 2
 
 
+class Holder(Protocol):
+    """What refers to a modem, such as :class:`modemtls.Modem`. It is kept while a socket made with it lives."""
+
+    @property
+    def attached(self) -> AttachedModem:
+        """The modem that it refers to."""
+        ...
+
+
 def create_ssl_socket(
-    modem: AttachedModem, configuration: SslConfiguration, *, receive: ReceiveMode = "buffered"
+    modem: AttachedModem | Holder, configuration: SslConfiguration, *, receive: ReceiveMode = "buffered"
 ) -> OffloadSocket:
     """Return a closed TLS socket of ``modem``; nothing goes over the network.
 
+    ``modem``: what :func:`modemtls.open` returns, or what it holds.
     Raises :class:`NotSupportedError` for what the modem cannot do, :class:`CredentialError` for certificates and keys
     that are none, :class:`ConfigurationError`.
     """
-    modem.ensure_ready()
+    _attached(modem).ensure_ready()
     return OffloadSocket(modem, configuration, receive=receive)
 
 
-def create_tcp_socket(modem: AttachedModem, *, receive: ReceiveMode = "buffered") -> OffloadSocket:
+def create_tcp_socket(modem: AttachedModem | Holder, *, receive: ReceiveMode = "buffered") -> OffloadSocket:
     """Return a closed plain TCP socket of ``modem``."""
     return OffloadSocket(modem, None, receive=receive)
+
+
+def _attached(modem: AttachedModem | Holder) -> AttachedModem:
+    return cast("AttachedModem", getattr(modem, "attached", modem))
 
 
 class OffloadSocket(Socket):
@@ -75,18 +89,23 @@ class OffloadSocket(Socket):
     """
 
     def __init__(
-        self, modem: AttachedModem, configuration: SslConfiguration | None, *, receive: ReceiveMode = "buffered"
+        self,
+        modem: AttachedModem | Holder,
+        configuration: SslConfiguration | None,
+        *,
+        receive: ReceiveMode = "buffered",
     ) -> None:
         if receive not in _MODES:
             raise ConfigurationError(f'receive: "buffered" or "push", not {receive!r}')
         self.encrypted = configuration is not None
-        self._modem = modem
+        self._given = modem  # a modem that nobody holds closes
+        self._modem = attached = _attached(modem)
         self._configuration = configuration
         self._receive_mode: Receive = _MODES[receive]
-        self._manners = manners_of(modem, "tcp" if configuration is None else "tls", self._receive_mode)
+        self._manners = manners_of(attached, "tcp" if configuration is None else "tls", self._receive_mode)
         self._material: dict[CredentialKind, bytes | Stored] = {}
         if configuration is not None:
-            choose(configuration, abilities_of(modem))
+            choose(configuration, abilities_of(attached))
             self._material = _load(configuration)
         self._life = threading.RLock()
         self._state = State.CLOSED

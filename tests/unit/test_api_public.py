@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import modemtls
+from modemtls import net
 from modemtls.errors import ConfigurationError, ModemError, NotSupportedError
 from modemtls.net.contract import Stored, TlsVersion
 from tests.support.fakemodem import FakeModem
@@ -93,6 +94,20 @@ class TestTLSConfig:
         assert (
             modemtls.TLSConfig(ca=CA, min_version=ssl.TLSVersion.TLSv1_1).configuration().version is TlsVersion.TLS1_1
         )
+
+
+class TestStrictContract:
+    """The public modem, as it is, in the hands of :mod:`modemtls.net`."""
+
+    def test_both_kinds_of_socket(self, modem, fake):
+        tls = net.create_ssl_socket(modem, modemtls.TLSConfig(ca=CA).configuration())
+        plain = net.create_tcp_socket(modem)
+        for sock, port in ((tls, 443), (plain, 80)):
+            sock.connect("server.example", str(port))
+            sock.send(b"x")
+            sock.close()
+        assert fake.opened == [("server.example", 443), ("server.example", 80)]
+        assert [bytes(peer.received) for peer in fake.peers] == [b"x", b"x"]
 
 
 class TestConnect:

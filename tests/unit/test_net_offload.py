@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -45,6 +47,13 @@ from modemtls.net import (
 from tests.support.fakemodem import Answer, FakeModem
 
 TLS = SslConfiguration(security=Certificates(trusted=Stored("ca.pem")))
+
+
+class Public:
+    """What an application has in its hands: it refers to the modem that the layers work with."""
+
+    def __init__(self, attached):
+        self.attached = attached
 
 
 @pytest.fixture
@@ -124,6 +133,21 @@ class TestStates:
         create_ssl_socket(modem, TLS)
         create_tcp_socket(modem)
         assert modem.commands == []
+
+    def test_what_stands_for_a_modem_is_taken_too_and_kept_open_while_the_socket_lives(self, modem):
+        for create in (lambda public: create_ssl_socket(public, TLS), create_tcp_socket):
+            public = Public(modem)
+            alive = weakref.ref(public)
+            sock = create(public)
+            del public
+            sock.connect("server.example", "443")
+            sock.send(b"x")
+            assert modem.peer.received == b"x"
+            assert alive() is not None
+            sock.close()
+            del sock
+            gc.collect()
+            assert alive() is None
 
     def test_connected_or_shut_down_cannot_connect(self, modem):
         sock = connected(modem)
