@@ -33,6 +33,32 @@ def test_every_known_flow_is_written_down():
     assert numbers == set(range(1, 26))
 
 
+# From the contents pages of the manuals named.
+SECTIONS = {
+    "BG96 SSL AT Commands Manual V1.0": {
+        "2.1.1": "QSSLCFG", "2.1.2": "QSSLOPEN", "2.1.3": "QSSLSEND", "2.1.4": "QSSLRECV", "2.1.5": "QSSLCLOSE",
+    },
+    "BG96 TCP(IP) AT Commands Manual V1.1": {"2.1.17": "QIGETERROR"},
+    "BG96 FILE AT Commands Manual V1.1": {"2.2": "QFLST", "2.3": "QFDEL", "2.4": "QFUPL", "2.6": "QFOPEN"},
+}  # fmt: skip
+
+
+def test_sections_cited_are_those_of_the_command():
+    found = 0
+    for snippet in SNIPPETS:
+        for command, title, section in re.findall(r"AT\+(\w+).*\n *see: \{manual: '(BG96 [^,]*), ([\d.]+)'\}", snippet):
+            assert SECTIONS[title][section] == command
+            found += 1
+    assert found > 10
+
+
+def test_no_profile_closes_an_id_that_may_be_somebody_elses():
+    for snippet in SNIPPETS:
+        opening = re.search(r"^  (?:tls|tcp)_open:\n((?:    .*\n|\n)+)", snippet, re.MULTILINE)
+        if opening and "563" in snippet:
+            assert "_close" not in opening[1]
+
+
 def test_a_wrong_snippet_would_be_noticed():
     """The check above can fail: one letter less in any template, and it does."""
     noticed = 0
