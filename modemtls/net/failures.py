@@ -42,12 +42,14 @@ def connect_failure(
     reason = _reason(error)
     match error.kind:
         case "connect_or_handshake":
+            says = "a failure" if error.code is None else f"{error.code}"
             if configuration is None or choice is None:
-                return ConnectError(f"could not connect to {where}: {reason}")
+                return ConnectError(
+                    f"could not connect to {where}: nobody listens there, or no way to it{_number(error)}"
+                )
             return ConnectOrHandshakeError(
-                f"could not connect securely to {where}: the modem says only that it failed{_number(error)}, and does "
-                "not tell a failed connection from a failed handshake; what may be behind it: "
-                f"{_suspects(host, configuration, choice, clock)}"
+                f"could not connect to {where}: the modem reports {says} and does not distinguish connection "
+                f"from handshake failures. Perhaps {_suspects(host, configuration, choice, clock)}"
             )
         case "connect_failed":
             return ConnectError(f"could not connect to {where}: {reason}")
@@ -79,21 +81,25 @@ def _reason(error: CommandError) -> str:
 def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock: str) -> str:
     """List what this connection asked for and the server may not have fulfilled, the likeliest first."""
     security = configuration.security
-    found = ["nobody listens there, or a firewall is in the way"]
+    certificate = []
     if security.verify:
-        found.append("its certificate is not signed by the given CA")
-    relied_on = (security.trusted if security.verify else None, security.client_cert, security.client_key)
-    found.extend(f"the modem holds no {one.name!r}" for one in relied_on if isinstance(one, Stored))
+        certificate.append("not from the given CA")
     if choice.check_hostname:
-        found.append(f"its certificate is not for {host!r}")
+        name = choice.sni if isinstance(choice.sni, str) else host
+        certificate.append("for another name" if name == host else f"not for {name!r}")
     if choice.check_dates:
-        found.append(f"its certificate is not valid at the modem's time{f' ({clock})' if clock else ''}")
-    versions = " or ".join(map(str, sorted(choice.versions)))
-    found.append(f"it does not speak {versions}, or shares no cipher suite")
-    if security.client_cert is None:
-        found.append("it wants a client certificate")
-    else:
-        found.append("it refuses the client certificate")
+        certificate.append(f"out of date (modem's clock: {clock})" if clock else "out of date by the modem's clock")
+    found = ["nobody listens there"]
+    if certificate:
+        found.append(f"certificate {_listed(certificate)}")
+    relied_on = (security.trusted if security.verify else None, security.client_cert, security.client_key)
+    found.extend(f"no {one.name!r} in the modem" for one in relied_on if isinstance(one, Stored))
+    found.append(f"no {' or '.join(map(str, sorted(choice.versions)))} or common cipher suite")
+    found.append(f"client certificate {'wanted' if security.client_cert is None else 'refused'}")
     if not choice.sni:
-        found.append("it needs a server name (SNI), and none was sent")
+        found.append("server name (SNI) needed")
     return "; ".join(found)
+
+
+def _listed(parts: list[str]) -> str:
+    return " or ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
