@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ from modemtls.modem.attached import attach
 from modemtls.modem.settings import Settings
 from modemtls.net.address import check_host, check_port
 from modemtls.net.contract import Certificates, SslConfiguration, Stored, TlsVersion
+from modemtls.net.contract.configuration import check_flag, check_list, check_seconds
 from modemtls.net.offload import ReceiveMode, create_ssl_socket, create_tcp_socket
 from modemtls.sockets.pump import Pump
 from modemtls.sockets.stream import ModemSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
     from modemtls.at.trace import Trace
@@ -53,7 +55,7 @@ class TLSConfig:
     error if given as True.
     ``check_dates=False``: do not compare the certificate's dates with the modem's clock.
     ``min_version``, ``max_version``: ``"1.2"`` and the like.
-    ``suites``: IANA numbers such as ``0xC02F``; None for all that the modem has.
+    ``suites``: IANA numbers such as ``0xC02F``; None for all that the modem has. An empty list is an error.
     ``sni``: the server name to send, and to check the certificate for; None for the host connected to.
     ``alpn``: application protocols to offer.
     ``handshake_timeout``: seconds, as near as the modem can be set to it.
@@ -67,12 +69,14 @@ class TLSConfig:
     check_dates: bool = True
     min_version: str = "1.2"
     max_version: str | None = None
-    suites: Sequence[int] | None = None
+    suites: Collection[int] | None = None
     sni: str | None = None
     alpn: Sequence[str] = ()
     handshake_timeout: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("verify", "check_dates", *(() if self.check_hostname is None else ("check_hostname",))):
+            check_flag(f"TLSConfig: {name}", getattr(self, name))
         if self.verify and self.ca is None:
             raise ConfigurationError(
                 "TLSConfig: no CA to verify the peer with; give ca= (a PEM file, PEM text, or Stored(name) for one "
@@ -86,8 +90,16 @@ class TLSConfig:
             object.__setattr__(self, "check_hostname", self.verify)
         if self.key is not None and self.cert is None:
             raise ConfigurationError("TLSConfig: key is given without cert")
-        if isinstance(self.suites, str | bytes) or isinstance(self.alpn, str | bytes):
-            raise ConfigurationError("TLSConfig: suites and alpn are lists")
+        if self.suites is not None:
+            object.__setattr__(self, "suites", check_list("TLSConfig: suites", self.suites))
+            if not self.suites:
+                raise ConfigurationError("TLSConfig: no suite is left in suites; leave it out for all of the modem's")
+        object.__setattr__(self, "alpn", check_list("TLSConfig: alpn", self.alpn))
+        check_seconds("TLSConfig: handshake_timeout", self.handshake_timeout)
+        for name in ("ca", "cert", "key"):
+            credential = _credential(name, getattr(self, name))
+            if isinstance(credential, Path):
+                _check_readable(name, credential)
         self.configuration()
 
     def configuration(self) -> SslConfiguration:
@@ -113,15 +125,31 @@ class TLSConfig:
 
 
 def _credential(name: str, given: Material | None) -> Credential | None:
+    if isinstance(given, str | bytes) and not given:
+        raise ConfigurationError(f"TLSConfig: {name} is empty")
     if given is None or isinstance(given, bytes | Stored):
         return given
     if isinstance(given, str) and "-----BEGIN" in given:
         return given.encode("ascii", "replace")
     if isinstance(given, str | os.PathLike):
-        return Path(given).expanduser()
+        try:
+            return Path(given).expanduser()
+        except RuntimeError:  # the home of a user that does not exist
+            raise ConfigurationError(f"TLSConfig: {name}: {os.fspath(given)!r} cannot be a file") from None
     raise ConfigurationError(
         f"TLSConfig: {name} is a path, PEM text or bytes, or Stored(name), not {type(given).__name__}"
     )
+
+
+def _check_readable(name: str, path: Path) -> None:
+    """Raise the OSError that reading would raise, path and all; the file is not opened, as it may be a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError:  # a NUL, or what cannot be encoded
+        raise ConfigurationError(f"TLSConfig: {name}: {os.fspath(path)!r} cannot be a file") from None
+    code = errno.EISDIR if stat.S_ISDIR(mode) else 0 if os.access(path, os.R_OK) else errno.EACCES
+    if code:
+        raise OSError(code, os.strerror(code), os.fspath(path))
 
 
 class Modem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
@@ -423,11 +424,22 @@ def _load(configuration: SslConfiguration) -> dict[CredentialKind, bytes | Store
         elif isinstance(credential, bytes):
             material[kind] = normalise(kind, credential)
         elif credential is not None:
-            material[kind] = normalise(kind, Path(credential).read_bytes())
+            material[kind] = normalise(kind, _read(Path(credential)))
     certificate, key = material.get("cert"), material.get("key")
     if isinstance(certificate, bytes) and isinstance(key, bytes):
         check_pair(certificate, key)
     return material
+
+
+def _read(path: Path) -> bytes:
+    """Read a file, and of one that has no end just so much that it is seen to be too large."""
+    from modemtls.modem.pem import MAX_SIZE
+
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SIZE + 1)
+    except ValueError:  # a NUL, or what cannot be encoded
+        raise ConfigurationError(f"{os.fspath(path)!r} cannot be a file") from None
 
 
 def _name(holding: Holding, kind: CredentialKind, data: bytes | Stored, deadline: float | None) -> str:

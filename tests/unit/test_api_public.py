@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +34,7 @@ def modem(fake):
 class TestTLSConfig:
     def test_safe_by_default(self, tmp_path):
         path = tmp_path / "ca.pem"
+        path.write_text("anything")
         made = modemtls.TLSConfig(ca=str(path))
         assert (made.verify, made.check_hostname, made.check_dates) == (True, True, True)
         strict = made.configuration()
@@ -65,6 +69,7 @@ class TestTLSConfig:
 
     def test_home_directories(self, monkeypatch, tmp_path):
         monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "ca.pem").write_text("anything")
         assert modemtls.TLSConfig(ca="~/ca.pem").configuration().security.trusted == tmp_path / "ca.pem"
 
     def test_the_key_may_stand_beside_the_certificate(self):
@@ -78,12 +83,63 @@ class TestTLSConfig:
         [
             {"ca": 5}, {"min_version": "1.9"}, {"min_version": "1.2", "max_version": "1.1"}, {"suites": [0]},
             {"suites": "0xC02F"}, {"sni": 'a"b'}, {"sni": "a\r\nb"}, {"sni": ""}, {"handshake_timeout": 0},
-            {"handshake_timeout": -1}, {"alpn": "h2"},
+            {"handshake_timeout": -1}, {"handshake_timeout": math.inf}, {"handshake_timeout": math.nan},
+            {"handshake_timeout": "5"}, {"handshake_timeout": True}, {"alpn": "h2"}, {"alpn": [5]}, {"alpn": 0},
+            {"ca": ""}, {"ca": b""}, {"ca": "x\0y"}, {"ca": "\ud800"}, {"ca": Path("x\0y")},
         ],
     )  # fmt: skip
     def test_wrong_values_are_told_when_it_is_made(self, wrong):
         with pytest.raises(ConfigurationError):
             modemtls.TLSConfig(**({"ca": CA} | wrong))
+
+    @pytest.mark.parametrize("name", ["verify", "check_hostname", "check_dates"])
+    @pytest.mark.parametrize("value", [0, 1, "", "no", [], {}, 0.0, None])
+    def test_a_check_is_switched_off_by_false_and_by_nothing_else(self, name, value):
+        if name == "check_hostname" and value is None:
+            assert modemtls.TLSConfig(ca=CA, check_hostname=None).check_hostname is True
+            return
+        with pytest.raises(ConfigurationError, match=f"{name}.*True or False"):
+            modemtls.TLSConfig(**({"ca": CA} | {name: value}))
+        with pytest.raises(ConfigurationError, match=f"{name}.*True or False"):
+            net.Certificates(**({"trusted": CA} | {name: value}))
+
+    @pytest.mark.parametrize("suites", [[], (), set(), frozenset()])
+    def test_an_empty_list_of_suites_does_not_mean_all(self, suites):
+        with pytest.raises(ConfigurationError, match="no suite is left"):
+            modemtls.TLSConfig(ca=CA, suites=suites)
+
+    @pytest.mark.parametrize(
+        "suites", [0, 0xC02F, ["0xC02F"], [True], [49199.0], [None], [-1], {}, {0xC02F: 1}, b"\xc0\x2f"]
+    )
+    def test_suites_are_numbers_in_a_list(self, suites):
+        with pytest.raises(ConfigurationError, match="suite"):
+            modemtls.TLSConfig(ca=CA, suites=suites)
+        with pytest.raises(ConfigurationError, match="suite"):
+            net.SslConfiguration(security=net.Certificates(trusted=CA), ciphersuites=suites)
+
+    def test_what_is_given_as_a_list_cannot_change_or_run_out_later(self):
+        given = [0xC02F]
+        made = modemtls.TLSConfig(ca=CA, suites=given)
+        given.clear()
+        assert made.configuration().ciphersuites == (0xC02F,)
+        once = modemtls.TLSConfig(ca=CA, suites=(number for number in [0xC02F]))
+        assert once.configuration().ciphersuites == once.configuration().ciphersuites == (0xC02F,)
+
+    def test_a_file_that_cannot_be_read_is_told_when_it_is_made_and_named(self, tmp_path):
+        for path, kind in ((tmp_path, IsADirectoryError), (tmp_path / "none.pem", FileNotFoundError)):
+            with pytest.raises(kind) as caught:
+                modemtls.TLSConfig(ca=path)
+            assert caught.value.filename == str(path)
+        shut = tmp_path / "shut.pem"
+        shut.write_text("x")
+        shut.chmod(0)
+        if not os.access(shut, os.R_OK):  # root reads everything
+            with pytest.raises(PermissionError, match=r"shut\.pem"):
+                modemtls.TLSConfig(ca=CA, cert=shut)
+
+    def test_a_file_without_end_is_no_certificate(self):
+        with pytest.raises(ModemError, match=r"/dev/zero|certificate"), modemtls.Modem(FakeModem()) as modem:
+            net.create_ssl_socket(modem, modemtls.TLSConfig(ca="/dev/zero").configuration())
 
     def test_secrets_are_not_in_the_repr(self):
         assert "hush" not in repr(modemtls.TLSConfig(ca=CA, cert=b"c", key=b"hush"))

@@ -6,18 +6,53 @@ Immutable, and checked here as far as that is possible without an engine. What a
 from __future__ import annotations
 
 import enum
+import math
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from modemtls.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    import os
-
-__all__ = ["Certificates", "Credential", "SslConfiguration", "Stored", "TlsVersion"]
+__all__ = [
+    "Certificates",
+    "Credential",
+    "SslConfiguration",
+    "Stored",
+    "TlsVersion",
+    "check_flag",
+    "check_list",
+    "check_seconds",
+]
 
 #: RFC 6066, 3, takes a DNS host name, and that has at most 255 octets (RFC 1035, 2.3.4).
 MAX_NAME = 255
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise :class:`ConfigurationError` unless ``value`` is a bool: a check is not switched off by an empty text."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}: True or False is wanted, not a {type(value).__name__}")
+
+
+def check_list(name: str, value: object) -> tuple[object, ...]:
+    """Return what a list holds, so that it cannot change or run out later; :class:`ConfigurationError` if it is none.
+
+    A text and a mapping are none, though Python can iterate over them.
+    """
+    if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{name}: a list is wanted, not a {type(value).__name__}")
+    return tuple(value)
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise :class:`ConfigurationError` unless ``value`` is None or a finite number of seconds above 0."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name}: a number of seconds is wanted, not a {type(value).__name__}")
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigurationError(f"{name}: must be more than 0 seconds, and not endless")
 
 
 @enum.unique
@@ -102,6 +137,14 @@ class Certificates:
     check_dates: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("verify", "check_hostname", "check_dates"):
+            check_flag(name, getattr(self, name))
+        for name in ("trusted", "client_cert", "client_key"):
+            value = getattr(self, name)
+            if not isinstance(value, bytes | os.PathLike | Stored | None):
+                raise ConfigurationError(
+                    f"{name}: PEM or DER bytes, a path object or Stored(name) is wanted, not a {type(value).__name__}"
+                )
         if self.verify and self.trusted is None:
             raise ConfigurationError(
                 "no CA to verify the peer with: give trusted= (PEM, DER, a file, or the name of a stored credential), "
@@ -135,11 +178,15 @@ class SslConfiguration:
     def __post_init__(self) -> None:
         if self.max_version is not None and self.max_version < self.version:
             raise ConfigurationError(f"no version is left between {self.version} and {self.max_version}")
+        object.__setattr__(self, "ciphersuites", check_list("ciphersuites", self.ciphersuites))
+        object.__setattr__(self, "alpn", check_list("alpn", self.alpn))
+        for protocol in self.alpn:
+            if not isinstance(protocol, str) or not protocol:
+                raise ConfigurationError(f"alpn: names of protocols are wanted, not {protocol!r}")
         for number in self.ciphersuites:
             if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= 0xFFFF:
                 raise ConfigurationError(f"{number!r} is no cipher suite: give IANA numbers, such as 0xC02F")
         name = self.server_name_indication
         if name is not None and (not name or len(name) > MAX_NAME):
             raise ConfigurationError(f"server_name_indication has 1 to {MAX_NAME} characters")
-        if self.handshake_timeout is not None and not self.handshake_timeout > 0:
-            raise ConfigurationError("handshake_timeout: must be more than 0 seconds")
+        check_seconds("handshake_timeout", self.handshake_timeout)
