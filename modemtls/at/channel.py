@@ -216,6 +216,8 @@ class Channel(Reactor):
     def _leave_job(self, job: Job) -> bool:
         """Let an exchange go on without its caller, or take it back; whether any of it was sent."""
         with self._lock:
+            if self._torn:
+                self._mend()  # before anything is sent: what was being sent may be sent already
             if job.orphaned:
                 return True
             if job.finished:
@@ -295,6 +297,8 @@ class Channel(Reactor):
 
     def _release(self) -> None:
         """Give the line to others."""
+        if self._torn:
+            self._mend()
         self._held = 0
         self._holder = None
         self._advance()

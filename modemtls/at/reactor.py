@@ -181,8 +181,8 @@ class Reactor:
 
     def _mend(self) -> None:
         """Get over an exception that broke in while state was changing (a signal handler that raised)."""
-        self._torn = False
         self._line.broken(self.clock())
+        self._torn = False  # last: another one may break in here
         self._rouse()
 
     def _rouse(self) -> None:

@@ -744,3 +744,52 @@ def test_an_interrupt_that_came_too_late_hands_the_answer_on(modem, channel):
     modem.expect(b"AT\r")
     modem.say(OK)
     assert done.result(SOON).ok
+
+
+class Broken(BaseException):
+    """Raised from anywhere, as debuggers and some time-out libraries do: no signal, nothing to defer."""
+
+
+def break_once(monkeypatch, owner, name, *, first=False):
+    """Let a function be hit: before it does anything, or when it is about to return."""
+    real = getattr(owner, name)
+
+    def hit(*args, **kw):
+        monkeypatch.setattr(owner, name, real)
+        if not first:
+            real(*args, **kw)
+        raise Broken
+
+    monkeypatch.setattr(owner, name, hit)
+
+
+def send_and_be_hit(modem, channel, monkeypatch):
+    """Have the payload written, and hit whoever wrote it before that could be noted; the background thread is late."""
+    process = channel._process
+    late = lambda **kw: threading.current_thread() is channel._thread or process(**kw)  # noqa: E731
+    monkeypatch.setattr(channel, "_process", late)
+    sending = start(channel.exchange, SEND)
+    modem.expect(b"AT+SEND=5\r")
+    until(lambda: not channel._line.output)
+    break_once(monkeypatch, channel._line, "wrote", first=True)
+    modem.say(b"\r\n> ")
+    modem.expect(b"hello")
+    with pytest.raises(Broken):
+        sending.result(SOON)
+
+
+def test_a_payload_is_not_written_twice_though_the_next_caller_is_hit_as_well(modem, channel, monkeypatch):
+    send_and_be_hit(modem, channel, monkeypatch)
+    break_once(monkeypatch, channel, "_begin", first=True)
+    with pytest.raises(Broken):
+        channel.exchange(AT)
+    modem.silent()
+
+
+def test_a_payload_is_not_written_twice_though_the_mending_is_hit_as_well(modem, channel, monkeypatch):
+    break_once(monkeypatch, channel._line, "broken", first=True)
+    send_and_be_hit(modem, channel, monkeypatch)
+    for _ in range(2):
+        with pytest.raises((Broken, ModemTimeoutError)):
+            channel.exchange(AT, deadline=now_plus(channel, 0.02))
+    modem.silent()
