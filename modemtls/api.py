@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
-from modemtls.errors import ConfigurationError, ModemError, NotSupportedError
+from modemtls.errors import ConfigurationError, ModemError, NotSupportedError, quoted
 from modemtls.modem.attached import attach
 from modemtls.modem.settings import Settings
 from modemtls.net.address import check_host, check_port
@@ -291,7 +291,7 @@ def _shut(attached: AttachedModem, pump: Pump, linger: float) -> None:
 
 def _address(address: object) -> tuple[str, int]:
     if not isinstance(address, tuple | list) or len(address) < 2:
-        raise ConfigurationError(f"address: (host, port) is wanted, not {address!r}")
+        raise ConfigurationError(f"address: (host, port) is wanted, not {quoted(address)}")
     return check_host(address[0]), check_port(address[1])
 
 

@@ -41,18 +41,51 @@ __all__ = [
     "SyncError",
 ]
 
+#: Characters of one line of a message, and of one value quoted in it: enough to recognise it by.
+MAX_LINE = 2000
+MAX_QUOTED = 100
+
+
+def printable(text: str) -> str:
+    """Write whatever a terminal or a log viewer would act upon as an escape.
+
+    That is every control character (C0, C1), every format character (overrides of the writing direction among them),
+    line and paragraph separators, and half of a surrogate pair. What is escaped already stays as it is. Whatever came
+    from a modem or a peer passes here before it becomes part of an error, a log or a screen.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def quoted(value: object) -> str:
+    """Return the ``repr`` of what somebody gave, short enough for a message."""
+    if isinstance(value, int) and value.bit_length() > 8 * MAX_QUOTED:  # Python refuses to write very long ones at all
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, str | bytes) and len(value) > MAX_QUOTED:
+        return f"{value[:MAX_QUOTED]!r}... (length {len(value)})"
+    text = printable(repr(value))
+    return text if len(text) <= 2 * MAX_QUOTED else f"{text[: 2 * MAX_QUOTED]}..."
+
+
+def _presentable(message: str) -> str:
+    if message.isprintable() and len(message) <= MAX_LINE:
+        return message
+    lines = map(printable, message.split("\n"))
+    return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}..." for line in lines)
+
 
 class ModemError(OSError):
     """Anything that went wrong between the caller and the far end of the modem.
 
     ``errno`` is set where a POSIX number says the same. ``bytes_accepted`` is set by a send that failed half-way: so
-    many bytes the modem had taken for certain.
+    many bytes the modem had taken for certain. Messages are printable, and their lines of bounded length, whatever the
+    modem or the caller gave.
     """
 
     default_errno: int | None = None
     bytes_accepted: int | None = None
 
     def __init__(self, message: str, *, number: int | None = None) -> None:
+        message = _presentable(message)
         number = self.default_errno if number is None else number
         if number is None:
             super().__init__(message)
@@ -161,9 +194,9 @@ class CommandError(ModemError):
         super().__init__(message, number=number)
         self.command = command
         self.namespace = namespace
-        self.code = code
+        self.code = _presentable(code) if isinstance(code, str) else code
         self.kind = kind
-        self.text = text
+        self.text = _presentable(text)
 
 
 class SimError(ModemError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
-from modemtls.errors import ConfigurationError
+from modemtls.errors import ConfigurationError, quoted
 
 __all__ = ["check_host", "check_port"]
 
@@ -35,13 +36,25 @@ def check_host(host: object, limit: int | None = None) -> str:
         try:
             name = name.encode("idna").decode("ascii")
         except UnicodeError:
-            raise ConfigurationError(f"host: {host!r} cannot be a host name") from None
+            raise ConfigurationError(f"host: {quoted(host)} cannot be a host name") from None
     if not _HOST.fullmatch(name):
-        raise ConfigurationError(f"host: {host!r} cannot be a host name or address")
+        raise ConfigurationError(f"host: {quoted(host)} cannot be a host name or address")
+    if ":" in name and not _is_ipv6(name):
+        raise ConfigurationError(
+            f"host: {quoted(host)} has a colon and is no IPv6 address; a port? give the port separately"
+        )
     longest = MAX_HOST if limit is None else min(limit, MAX_HOST)
     if len(name) > longest:
         raise ConfigurationError(f"host: {len(name)} characters are more than the modem takes ({longest})")
     return name
+
+
+def _is_ipv6(name: str) -> bool:
+    try:
+        ipaddress.IPv6Address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def check_port(port: object) -> int:
@@ -49,7 +62,7 @@ def check_port(port: object) -> int:
     if isinstance(port, str) and port.isascii() and port.isdigit() and len(port) <= 5:
         port = int(port)
     if isinstance(port, bool) or not isinstance(port, int):
-        raise ConfigurationError(f"port: a number from 1 to 65535 is wanted, not {port!r}")
+        raise ConfigurationError(f"port: a number from 1 to 65535 is wanted, not {quoted(port)}")
     if not 1 <= port <= 65535:
-        raise ConfigurationError(f"port: {port} is not between 1 and 65535")
+        raise ConfigurationError(f"port: {quoted(port)} is not between 1 and 65535")
     return port

@@ -33,3 +33,23 @@ def test_copies(error, how):
     assert again.errno == error.errno
     assert again.args == error.args
     assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize(
+    "nasty", ["\x1b[31m", "\x07", "\x9b5m", "\u202e", "\u2066", "\u200b", "\u2028", "\r", "\x7f", "\udc9b", "\0"]
+)
+def test_no_error_carries_what_a_terminal_would_act_upon(nasty):
+    error = errors.CommandError(f"refused: {nasty}x", code=f"{nasty}y", text=f"{nasty}z")
+    for text in (str(error), error.message, error.args[-1], error.code, error.text):
+        assert text.isprintable()
+        assert text[-1] in "xyz"
+    assert str(errors.ModemError(f"several\nlines{nasty}")).count("\n") == 1
+    assert str(errors.ModemError(str(error))) == str(error), "escaped once"
+
+
+def test_messages_are_bounded():
+    assert len(str(errors.ModemError("9" * 100_000))) < 2100
+    for value in ("9" * 100_000, b"9" * 100_000, 10**100_000, ["9" * 100_000]):
+        assert len(errors.quoted(value)) < 250
+    assert errors.quoted("a\x9b") == r"'a\x9b'"
+    assert errors.quoted(65536) == "65536"

@@ -21,6 +21,21 @@ def test_hosts_that_are_none(host):
 
 
 @pytest.mark.parametrize(
+    "host", ["good.example:8443", "192.0.2.1:80", "a:b", ":", "::x", "good.example:", "[good.example:1]", "1::2::3"]
+)
+def test_a_colon_belongs_to_an_ipv6_address_only(host):
+    with pytest.raises(ConfigurationError, match="give the port separately"):
+        check_host(host)
+
+
+def test_what_is_quoted_in_an_error_is_short():
+    for check, value in ((check_host, "a" * 100_000 + "\0"), (check_port, "9" * 100_000), (check_port, 10**4000)):
+        with pytest.raises(ConfigurationError) as caught:
+            check(value)
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
     ("host", "result"),
     [
         ("server.example", "server.example"),
