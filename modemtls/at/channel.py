@@ -5,7 +5,8 @@ hands over or has what they wait for). A background thread reads while nobody wa
 their callers left. All state changes under one lock, in the thread that read the bytes.
 
 A boot epoch ends when the modem announces a restart, echoes though echo is off, or reports errors in a form that was
-not selected; whoever waits then fails at once.
+not selected; whoever waits then fails at once. What may have hidden a restart (a time-out, a line that makes no sense,
+a line that modems print when they start) raises a count, :attr:`Channel.doubts`.
 """
 
 from __future__ import annotations
@@ -107,6 +108,24 @@ class Channel(Reactor):
     def epoch(self) -> int:
         """How many boot epochs have ended."""
         return self._line.epoch
+
+    @property
+    def doubts(self) -> int:
+        """How often something happened that may have hidden a restart; it never falls.
+
+        What is believed of the modem is sure only while neither this nor :attr:`epoch` has changed since it was read.
+        """
+        return self._line.doubts
+
+    @property
+    def doubted(self) -> str:
+        """What :attr:`doubts` was last raised by."""
+        return self._line.doubted
+
+    def raise_doubt(self, reason: str) -> None:
+        """Count something that may have hidden a restart. Sends nothing and waits for nothing."""
+        with self._lock:
+            self._line.raise_doubt(reason)
 
     @property
     def closed_reason(self) -> BaseException | None:

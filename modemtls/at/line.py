@@ -1,5 +1,9 @@
 """The state of one AT line: the exchange in flight, its timers, doubt and recovery, the boot epoch.
 
+A restart that announces itself ends the boot epoch. One whose announcement was lost or garbled does not, but it leaves
+traces: whatever may be one is counted (:attr:`LineState.doubts`), and who believes something about the modem asks again
+when the count has changed.
+
 No I/O and no thread: bytes and the time are handed in, bytes to send are handed out (:attr:`Line.output`). The channel
 calls it under its lock.
 """
@@ -37,6 +41,8 @@ WRITE_STALL: Final = 10.0
 GRACE: Final = 0.5
 # Final results that tell of an exchange nobody waits for (V.250 table 2, 27.007 9.2, 27.005 3.2.5).
 _STRAY: Final = re.compile(rb"OK|ERROR|\+CM[ES] ERROR:.*")
+# Meanings of unsolicited results that a modem prints when it starts, though at other times as well.
+_STARTING: Final = frozenset({"startup", "sim"})
 _BREAKS: Final = re.compile(rb"[\r\n\0]+")
 
 
@@ -64,6 +70,8 @@ class LineState:
         self.output = b""  # what waits to be written, in order
         self.byte_time = 0.0  # s that a byte takes on the line
         self.epoch = 0
+        self.doubts = 0  # how often something happened that may have hidden a restart; never falls
+        self.doubted = ""  # the last of it, in words
         self.echo: bool | None = None
         self.error_form: int | None = None
         self.job: Job | None = None  # in flight
@@ -127,8 +135,14 @@ class LineState:
 
     def suspect(self, reason: str) -> None:
         """Doubt that commands and answers are in step."""
+        self.raise_doubt(reason)
         if self.doubt is None:
             self.doubt = Doubt(reason)
+
+    def raise_doubt(self, reason: str) -> None:
+        """Count something that may have hidden a restart. Commands and answers may well be in step."""
+        self.doubts += 1
+        self.doubted = reason
 
     def wrote(self, count: int, now: float) -> None:
         """Take note that the port took the first ``count`` bytes of the output."""
@@ -168,6 +182,7 @@ class LineState:
     def recovered(self, now: float) -> None:
         """Commands and answers are in step again."""
         self._note(now, "in step")
+        self.raise_doubt("commands and answers had to be brought into step")
         self.resync = None
         self.doubt = None
         self.codec.late_prompt = None
@@ -334,6 +349,7 @@ class LineState:
 
     def _doubt_exchange(self, job: Job, reason: str) -> None:
         """Doubt the line because of an exchange, which may have left the modem waiting for payload."""
+        self.raise_doubt(reason)
         ex = job.ex
         doubt = Doubt(reason, ex)
         if ex.prompt is not None:
@@ -367,6 +383,7 @@ class LineState:
             case ev.Unknown():
                 self._unknown(event.text, now)
             case ev.Overflow():
+                self.raise_doubt("a line without an end")
                 if self.job is not None:
                     self.job.note(b"<%d bytes without a line end>" % event.size)
             case ev.Broken():
@@ -413,6 +430,7 @@ class LineState:
     def _prompt(self, event: ev.Prompt, now: float) -> None:
         job = self.job
         if event.late or job is None:
+            self.raise_doubt("a prompt that nobody waits for")
             doubt = self.doubt
             if doubt is None:
                 doubt = self.doubt = Doubt("a prompt that nobody waits for", unknown=True)
@@ -440,9 +458,12 @@ class LineState:
             self.end_epoch(f"it announced itself ({urc.text})", now)
         elif rule is not None and rule.means == "boot" and self.resync is not None:
             # What was in doubt is over, and probes of before are lost.
+            self.raise_doubt(f"it announced itself ({urc.text})")
             self.codec.end()
             self.doubt = Doubt(f"it announced itself ({urc.text})")
             self.resync = Resync(self, self.doubt, now)
+        if rule is not None and rule.means in _STARTING:
+            self.raise_doubt(f"it said {urc.text}, as when it starts")
         if rule is not None and self.on_urc is not None:
             self.on_urc(urc)
         guard = self.grammar.guard_after_urc
@@ -450,6 +471,8 @@ class LineState:
             self.not_before = max(self.not_before, now + guard)
 
     def _unknown(self, text: bytes, now: float) -> None:
+        # The notice of a restart, garbled or cut, looks like this. Not quoted: it may be a piece of a secret's echo.
+        self.raise_doubt("a line that the profile does not know")
         if self.resync is not None:
             self.resync.stray(now, result=_STRAY.fullmatch(text) is not None)
         elif self.job is not None:
@@ -465,6 +488,7 @@ class LineState:
         """Take a payload that stopped: what came of it may hold the notice of the restart that stopped it."""
         reason = f"a payload stopped after {len(event.data)} of {event.size} bytes"
         self._note(now, reason)
+        self.raise_doubt(reason)
         for piece in _BREAKS.split(event.data)[1:]:
             rule = self.codec.boot(piece)
             if rule is not None:

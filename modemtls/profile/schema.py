@@ -49,6 +49,7 @@ SCOPES: Final = ("command", "socket", "context", "boot")
 # Meanings of unsolicited results and the fields that they may have; ``!`` must have.
 MEANINGS: Final = {
     "boot": "",
+    "startup": "",
     "data": "socket length data",
     "closed": "socket",
     "opened": "socket! error",

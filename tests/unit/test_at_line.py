@@ -702,3 +702,65 @@ def test_a_trace_that_fails_does_not_hurt():
     job = rig.submit(AT)
     rig.rx(OK)
     assert job.reply.ok
+
+
+# -- what may have hidden a restart --------------------------------------------------------------------------------
+
+
+STARTING = Grammar(urcs=(UrcRule(P("APP RDY"), "startup"), UrcRule(P("+CPIN: {state:text}"), "sim"), *GRAMMAR.urcs))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\nRD\r\n",  # a byte of RDY lost
+        b"\r\nR\xffY\r\n",
+        b"\r\nOK\r\n",  # a final result that nobody waits for
+        b"\r\n+CME ERROR: 3\r\n",
+        b"\r\nAPP RDY\r\n",
+        b"\r\n+CPIN: READY\r\n",
+        b"x" * 5000 + b"\r\n",
+    ],
+)
+def test_what_may_be_the_trace_of_a_restart_raises_the_doubts(data):
+    rig = Rig()
+    rig.line.set_grammar(STARTING)
+    before = rig.line.doubts
+    rig.rx(data)
+    assert rig.line.doubts > before
+    assert rig.line.doubted
+    assert rig.line.epoch == 0
+
+
+def test_a_line_that_does_not_belong_into_an_answer_raises_them():
+    rig = Rig()
+    before = rig.line.doubts
+    job = rig.submit(CSQ)
+    rig.rx(b"\r\n+CSQ: 1,2\r\n\r\nRD\r\n\r\nOK\r\n")
+    assert job.reply.extra == ("RD",)
+    assert rig.line.doubts == before + 1
+
+
+def test_a_time_out_and_getting_into_step_raise_them():
+    rig = Rig()
+    before = rig.line.doubts
+    rig.submit(CSQ)
+    rig.go(2.5)
+    after = rig.line.doubts
+    assert after > before
+    rig.submit(AT)
+    rig.go(1.0)
+    rig.rx(P1)
+    rig.go(1.0)
+    assert rig.line.doubts > after
+
+
+def test_ordinary_traffic_leaves_them_alone():
+    rig = Rig()
+    before = rig.line.doubts
+    rig.submit(CSQ)
+    rig.rx(b'\r\n+CSQ: 1,2\r\n\r\n+U: "recv",1\r\n\r\nOK\r\n\0\r\n')
+    rig.submit(CSQ)
+    rig.rx(b"\r\nERROR\r\n")
+    rig.rx(b'\r\n+U: "recv",1\r\n')
+    assert rig.line.doubts == before
