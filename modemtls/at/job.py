@@ -6,6 +6,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from modemtls.at.exchange import Line, Reply
+from modemtls.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,8 +48,8 @@ def _plain_reply(rule: FinalRule, text: bytes) -> Reply:
 
 
 def text_of(data: bytes) -> str:
-    """Return bytes of a line as text that can be shown."""
-    return data.decode("utf-8", "backslashreplace")
+    """Return bytes of a line as text that can be shown: in errors, in logs, on a terminal."""
+    return printable(data.decode("utf-8", "backslashreplace"))
 
 
 class Job:

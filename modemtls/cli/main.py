@@ -83,7 +83,12 @@ def _run(argv: Sequence[str]) -> int:
     module, _, function = command.run.partition(":")
     run: Callable[[Settings], int] = getattr(importlib.import_module(f"modemtls.cli.{module}"), function)
     with _ended_politely():
-        return run(settings)
+        if "--port" not in command.uses:
+            return run(settings)
+        from modemtls.cli.output import logged
+
+        with logged(verbose=settings.flag("verbose")):
+            return run(settings)
 
 
 class _ended_politely:  # noqa: N801 - used like a function

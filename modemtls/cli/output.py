@@ -7,26 +7,62 @@ import re
 import shutil
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from modemtls.errors import printable
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TextIO
 
-__all__ = ["Progress", "human", "one_line", "passed", "passing", "printable", "status", "write_bytes"]
+__all__ = ["Progress", "human", "logged", "one_line", "passed", "passing", "printable", "status", "write_bytes"]
 
 
-def printable(text: str) -> str:
-    """Write everything that a terminal would act upon as an escape."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+LONGEST = 1000
+"""Characters of one line on stderr."""
 
 
 def one_line(error: BaseException) -> str:
     """Tell an exception in one line without control characters."""
     if isinstance(error, OSError) and error.strerror and type(error).__module__ == "builtins":
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return printable(where + error.strerror)
+        return _bounded(printable(where + error.strerror))
     text = " ".join(str(error).split())
-    return printable(_in_options(text)) or type(error).__name__
+    return _bounded(printable(_in_options(text))) or type(error).__name__
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+@contextmanager
+def logged(*, verbose: bool) -> Iterator[None]:
+    """Show what the driver logs as lines on stderr: errors, and with ``verbose`` warnings.
+
+    Nothing else, and never through a handler of somebody else: a failure is one line, and that is the exception's.
+    """
+    import logging
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                text = record.getMessage()
+                failure = record.exc_info[1] if record.exc_info else None
+                status(_bounded(text if failure is None else f"{text}: {one_line(failure)}"))
+            except Exception:  # what logging asks of every handler
+                self.handleError(record)
+
+    logger = logging.getLogger("modemtls")
+    handler = Lines(logging.WARNING if verbose else logging.ERROR)
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 # The layers below speak of arguments of modemtls.open() and TLSConfig; here they are options.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import socket
 import threading
@@ -16,7 +17,7 @@ from modemtls.cli import main as cli
 from modemtls.cli.connect import stream
 from modemtls.cli.get import GetError, Target, _sink, fetch, target
 from modemtls.cli.lineedit import Editor, Key
-from modemtls.cli.output import Progress, one_line
+from modemtls.cli.output import Progress, logged, one_line
 from modemtls.cli.terminal import Screen
 from modemtls.errors import PinError, PortBusyError
 
@@ -385,3 +386,25 @@ def test_exit_codes_and_their_one_line(
 def test_a_real_mistake_in_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
         ended(monkeypatch, ZeroDivisionError())
+
+
+# -- what is logged ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_log_is_shown_as_lines_that_a_terminal_does_not_act_upon(verbose, capsys, caplog) -> None:
+    log = logging.getLogger("modemtls.anything")
+    with logged(verbose=verbose):
+        log.info("all is well")
+        log.warning("the modem said %s", "\x1b]0;pwn\x07\x9b5m\u202e\r\nmodemtls: all is well")
+        log.error("serving a socket", exc_info=(ValueError, ValueError("two\nlines"), None))
+    log.error("nobody's")
+    err = capsys.readouterr().err.splitlines()
+    failure = "modemtls: serving a socket: two lines"
+    warning = r"modemtls: the modem said \x1b]0;pwn\x07\x9b5m\u202e\r\nmodemtls: all is well"
+    assert err == ([warning, failure] if verbose else [failure])
+    assert [record.getMessage() for record in caplog.records] == ["nobody's"], "as it was before"
+
+
+def test_a_line_on_stderr_has_an_end() -> None:
+    assert len(one_line(ValueError("9" * 100_000))) < 1100

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from modemtls import errors
+from modemtls.at.job import text_of
 
 SAMPLES = [
     errors.ModemError("plain"),
@@ -53,3 +54,8 @@ def test_messages_are_bounded():
         assert len(errors.quoted(value)) < 250
     assert errors.quoted("a\x9b") == r"'a\x9b'"
     assert errors.quoted(65536) == "65536"
+
+
+def test_a_line_of_the_modem_is_text_that_can_be_shown():
+    assert text_of(b"+X: \x1b[31m\xc2\x9b\xff\xe2\x80\xae\0") == r"+X: \x1b[31m\x9b\xff\u202e\x00"
+    assert text_of("Zürich".encode()) == "Zürich"
