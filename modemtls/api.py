@@ -319,7 +319,8 @@ def open(  # noqa: A001 - the name users know: modemtls.open()
 
     ``port``: ``/dev/ttyUSB2``, ``socket://host:port``, ``rfc2217://host:port``, or ``sim:MODEL`` for a simulated one.
     ``apn``, ``user``, ``password``, ``auth``, ``pdp``, ``family``: the PDP context; what is not given is left as it is.
-    ``pin``: the SIM's. A PIN that was refused is never sent twice.
+    ``pin``: the SIM's. One that was not accepted is not sent again, in later runs either: it is noted, hashed, in
+    ``$XDG_STATE_HOME/modemtls`` before it is sent (:class:`PinError` if that cannot be written; it names the file).
     ``baudrate``: bit/s; None asks at the usual rates. ``rtscts``: hardware flow control.
     ``profile``: name or file of a profile; None asks the modem what it is.
     ``roaming=False``: refuse a visited network. ``take_over=True``: the driver may deactivate, close and reconfigure

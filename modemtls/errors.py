@@ -206,7 +206,11 @@ class SimError(ModemError):
 
 
 class PinError(SimError):
-    """The SIM's PIN is needed or was refused. A refused PIN is never sent twice."""
+    """The SIM's PIN is needed, was refused, or is not sent.
+
+    A PIN that was sent and not accepted is not sent to that SIM again, by any process of this user, until the file
+    that the error names is deleted; and none is sent unless that can be written down first.
+    """
 
 
 class NetworkError(ModemError):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.support.pki import Pki
@@ -11,3 +16,22 @@ from tests.support.pki import Pki
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """One throw-away CA for the whole run."""
     return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
+    """Never the home of whoever runs the tests: what is kept from run to run (refused PINs) goes elsewhere."""
+    base = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(base / "session"))
+        yield (base / str(number) for number in itertools.count(1))
+
+
+@pytest.fixture(autouse=True)
+def state_folder(state_folders: Iterator[Path]) -> Iterator[Path]:
+    """A state directory of each test's own, not made yet: simulated modems all have the same SIM."""
+    before = os.environ["XDG_STATE_HOME"]
+    folder = next(state_folders)
+    os.environ["XDG_STATE_HOME"] = str(folder)
+    yield folder / "modemtls"
+    os.environ["XDG_STATE_HOME"] = before

@@ -90,7 +90,8 @@ GLOBALS: tuple[Argument, ...] = (
     ),
     Argument(
         ("--pin-file",),
-        "file with the SIM's PIN (or put the PIN itself into $MODEMTLS_PIN); a refused PIN is never sent twice",
+        "file with the SIM's PIN (or put the PIN itself into $MODEMTLS_PIN); a PIN that was refused is not sent again, "
+        "in later runs either, until the note in $XDG_STATE_HOME/modemtls that the error names is deleted",
         metavar="FILE",
         env="MODEMTLS_PIN_FILE",
         complete="file",

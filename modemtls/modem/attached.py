@@ -148,6 +148,7 @@ class AttachedModem:
             wait=channel.wait,
             pdp_contexts=_numbers(profile.limits.get("pdp_contexts")),
             progress=progress,
+            port=name,
         )
         channel.on_urc = self._on_urc
         channel.on_epoch = self._on_epoch

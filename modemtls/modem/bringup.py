@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import logging
-import os
-import threading
 from typing import TYPE_CHECKING, Final
 
 from modemtls.at.channel import LineBusyError
 from modemtls.errors import (
     CommandError,
+    ConfigurationError,
     ModemRestartedError,
     ModemTimeoutError,
     NetworkError,
+    NotSupportedError,
     PdpError,
     PinError,
     RegistrationError,
     SimError,
 )
+from modemtls.modem.pins import PinMemory, SimIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modemtls.modem.interfaces import Host
     from modemtls.modem.settings import Progress, Settings
 
-__all__ = ["Bringup", "PinMemory", "RegistrationTimeoutError"]
+__all__ = ["Bringup", "RegistrationTimeoutError"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,41 +50,11 @@ class RegistrationTimeoutError(RegistrationError, ModemTimeoutError):
     default_errno = errno.ETIMEDOUT
 
 
-class PinMemory:
-    """Which PINs this process has sent to which SIM, so that none is risked twice. Keeps hashes only."""
-
-    def __init__(self) -> None:
-        self._salt = os.urandom(16)
-        self._risked: set[bytes] = set()
-        self._lock = threading.Lock()
-
-    def may_send(self, sim: str, pin: str) -> bool:
-        """Whether ``pin`` may be sent; noted as risked until :meth:`accepted` says otherwise."""
-        digest = self._digest(sim, pin)
-        with self._lock:
-            if digest in self._risked:
-                return False
-            self._risked.add(digest)
-            return True
-
-    def accepted(self, sim: str, pin: str) -> None:
-        """Note that the SIM took the PIN, which also resets its counter of failures."""
-        with self._lock:
-            self._risked.discard(self._digest(sim, pin))
-
-    not_sent = accepted
-
-    def _digest(self, sim: str, pin: str) -> bytes:
-        return hashlib.sha256(self._salt + f"{sim}\0{pin}".encode()).digest()
-
-
-_PINS = PinMemory()
-
-
 class Bringup:
     """The steps, and what they found out. Used by one thread at a time, but for the ``note_…`` methods.
 
-    ``wait(ready, deadline)`` waits as ``Channel.wait`` does.
+    ``wait(ready, deadline)`` waits as ``Channel.wait`` does. ``port`` names the modem where neither the SIM nor the
+    modem tells who it is.
     """
 
     def __init__(
@@ -95,14 +65,16 @@ class Bringup:
         wait: Callable[[Callable[[], bool], float | None], bool],
         pdp_contexts: Sequence[int],
         progress: Progress | None = None,
-        pins: PinMemory = _PINS,
+        port: str = "",
+        pins: PinMemory | None = None,
     ) -> None:
         self._host = host
         self._settings = settings
         self._wait = wait
         self._pdp_contexts = list(pdp_contexts) or [1]
         self._tell = progress or (lambda step, detail: None)  # noqa: ARG005
-        self._pins = pins
+        self._port = port
+        self._pins = pins or PinMemory()
         self._events = 0
         self._notified_epoch: int | None = None
         self._lost: set[int] = set()
@@ -168,30 +140,32 @@ class Bringup:
         if pin is None:
             raise PinError("SIM: it is locked; give its PIN with pin=")
         sim = self._sim_identity(deadline)
-        if not self._pins.may_send(sim, pin):
-            raise PinError(
-                "SIM: this PIN was refused before (or its fate is unknown), and is not sent again: a SIM is blocked "
-                "after three wrong ones"
-            )
         self._say("SIM", "unlocking")
+        risk = self._pins.risk(sim, pin)
         try:
-            self._host.run("sim_unlock", {"pin": pin}, deadline=deadline)
-        except LineBusyError:
-            self._pins.not_sent(sim, pin)
+            self._host.run("sim_unlock", {"pin": pin}, deadline=deadline, on_orphan=risk.settle)
+        except (LineBusyError, NotSupportedError, ConfigurationError):
+            risk.not_sent()
             raise
         except CommandError as error:
             if error.kind == "puk":
+                risk.refused()
                 raise PinError("SIM: the PIN was refused, and the SIM is now blocked; it needs its PUK") from error
-            raise PinError(f"SIM: the PIN was refused, and is not sent again ({error.text or error})") from error
-        self._pins.accepted(sim, pin)
+            if error.kind == "pin_wrong":
+                risk.refused()
+            word = "refused" if error.kind == "pin_wrong" else "not taken"
+            raise PinError(
+                f"SIM: the PIN was {word} ({error.text or error}), and is not sent again: {risk.way_out}"
+            ) from error
+        risk.accepted()
 
-    def _sim_identity(self, deadline: float | None) -> str:
-        """Give the ICCID, else something that stands for this modem's SIM."""
+    def _sim_identity(self, deadline: float | None) -> SimIdentity:
+        """Ask for what tells this SIM from others; modems differ in what they say while it is locked."""
         values: Mapping[str, object] = {}
         if self._host.has("info"):
             with contextlib.suppress(CommandError):
                 values = self._host.run("info", deadline=deadline).values
-        return str(values.get("iccid") or f"in {values.get('imei') or 'some modem'}")
+        return SimIdentity(str(values.get("iccid") or ""), str(values.get("imei") or ""), self._port)
 
     def radio(self, deadline: float | None) -> None:
         """Have the radio on (27.007, 8.2: +CFUN level 1)."""

@@ -347,6 +347,31 @@ def test_the_pin_comes_from_a_file_and_a_wrong_one_is_told(tmp_path: Path) -> No
         assert json.loads(run("-p", modem.path, "info", "--json").stdout)["status"]["sim"] == "ready"
 
 
+def test_a_wrong_pin_costs_one_try_in_however_many_runs(tmp_path: Path, state_folder: Path) -> None:
+    wrong, right = tmp_path / "wrong", tmp_path / "right"
+    wrong.write_text("9876\n")
+    right.write_text("1234\n")
+    trace = tmp_path / "trace"
+    with ModemProcess("quectel-bg95", "--variant", "sim=pin", "--trace", str(trace)) as modem:
+        arguments = ("-p", modem.path, "connect", "absent.invalid", "443", "--no-verify")
+        one_line(run(*arguments, "--pin-file", wrong), "PIN was refused")
+        (note,) = state_folder.iterdir()
+        for _ in range(3):
+            one_line(run(*arguments, "--pin-file", wrong), "refused before", f"delete {note}")
+        one_line(run(*arguments, "--pin-file", right), "absent.invalid", "name")  # the SIM is not blocked
+    assert trace.read_text().count("AT+CPIN=") == 2
+
+
+def test_a_pin_that_cannot_be_noted_is_not_sent(tmp_path: Path, state_folder: Path) -> None:
+    right, trace = tmp_path / "right", tmp_path / "trace"
+    right.write_text("1234\n")
+    state_folder.parent.write_text("a file where the folder should be")
+    with ModemProcess("quectel-bg95", "--variant", "sim=pin", "--trace", str(trace)) as modem:
+        arguments = ("-p", modem.path, "connect", "absent.invalid", "443", "--no-verify")
+        one_line(run(*arguments, "--pin-file", right), "PIN is not sent", "Not a directory", "$XDG_STATE_HOME")
+    assert "AT+CPIN=" not in trace.read_text()
+
+
 def test_verbose_shows_the_dialogue_without_secrets(tmp_path: Path) -> None:
     pin = tmp_path / "pin"
     pin.write_text("1234\n")

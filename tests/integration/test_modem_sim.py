@@ -28,7 +28,6 @@ from modemtls.errors import (
 )
 from modemtls.modem import bringup
 from modemtls.modem.attached import attach
-from modemtls.modem.bringup import PinMemory
 from modemtls.modem.settings import Settings, TlsSettings
 from modemtls.sim import embedded
 from tests.support.servers import echo, tls_service
@@ -44,11 +43,6 @@ def server(pki):
     context.load_cert_chain(leaf.cert, leaf.key)
     with tls_service(context, echo) as port:
         yield port
-
-
-@pytest.fixture(autouse=True)
-def no_memory_of_pins(monkeypatch):
-    monkeypatch.setattr(bringup, "_PINS", PinMemory())
 
 
 @contextlib.contextmanager

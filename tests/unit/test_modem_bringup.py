@@ -11,7 +11,7 @@ from modemtls.errors import (
     RegistrationError,
     SimError,
 )
-from modemtls.modem.bringup import Bringup, PinMemory
+from modemtls.modem.bringup import Bringup
 from modemtls.modem.settings import Settings
 from tests.support.modem_fakes import Answer, FakeHost, refusal
 
@@ -25,7 +25,7 @@ def stats(*words):
 
 
 class Bench:
-    def __init__(self, *, pins=None, contexts=(1, 2, 3), settings=None, **on):
+    def __init__(self, *, contexts=(1, 2, 3), settings=None, **on):
         self.host = FakeHost(**on)
         self.told = []
         self.steps = Bringup(
@@ -34,7 +34,7 @@ class Bench:
             wait=self.host.wait,
             pdp_contexts=contexts,
             progress=lambda step, detail: self.told.append((step, detail)),
-            pins=pins or PinMemory(),
+            port="/dev/modem",
         )
 
 
@@ -59,44 +59,6 @@ def test_the_pin_is_sent_once_and_the_sim_given_time():
     assert ("sim_unlock", {"pin": "1234"}) in bench.host.calls
     assert ("SIM", "unlocking") in bench.told
     assert "1234" not in str(bench.told)
-
-
-def test_a_refused_pin_is_never_sent_again_in_this_process():
-    pins = PinMemory()
-    info = Answer(values={"iccid": "8949"})
-
-    def bench(pin, iccid=info):
-        return Bench(
-            pins=pins,
-            settings=Settings(pin=pin),
-            sim_state=state("pin"),
-            sim_unlock=refusal("pin_wrong", 16, "incorrect password"),
-            info=iccid,
-        )
-
-    first = bench("1111")
-    with pytest.raises(PinError, match="SIM: the PIN was refused") as caught:
-        first.steps.sim(None)
-    assert "1111" not in str(caught.value)
-    for again in (first, bench("1111")):
-        with pytest.raises(PinError, match="not sent again"):
-            again.steps.sim(None)
-        assert again.host.count("sim_unlock") == (1 if again is first else 0)
-    for other in (bench("2222"), bench("1111", Answer(values={"iccid": "another SIM"}))):
-        with pytest.raises(PinError):
-            other.steps.sim(None)
-        assert other.host.count("sim_unlock") == 1
-
-
-def test_a_pin_whose_fate_is_unknown_is_not_sent_again():
-    pins = PinMemory()
-    bench = Bench(
-        pins=pins, settings=Settings(pin="1111"), sim_state=state("pin"), sim_unlock=ModemTimeoutError("no answer")
-    )
-    for _ in range(2):
-        with pytest.raises((PinError, ModemTimeoutError)):
-            bench.steps.sim(None)
-    assert bench.host.count("sim_unlock") == 1
 
 
 def test_a_pin_that_never_left_may_be_sent():
