@@ -792,6 +792,43 @@ def test_registration_in_the_forms_that_it_takes(connect, profile):
     assert [values["stat"] for means, values in modem.urcs if means == "registration"] == [2, 1]
 
 
+REFUSED = b"\r\n+CME ERROR: 3\r\n"
+
+
+@pytest.mark.parametrize("refused", [(), ("CEREG",), ("CGREG",), ("CREG",), ("CEREG", "CREG")])
+def test_one_domain_that_does_not_answer_leaves_the_others_to_do_so(connect, profile, refused):
+    domains = ("CEREG", "CGREG", "CREG")
+    modem = connect(
+        profile,
+        *(ask(f"AT+{one}?", REFUSED if one in refused else line(f"+{one}: 0,1")) for one in domains),
+        *(
+            step
+            for one in domains
+            for step in (
+                [ask(f"AT+{one}?", REFUSED)]
+                if one in refused
+                else [ask(f"AT+{one}?", line(f"+{one}: 0,1")), ask(f"AT+{one}=1")]
+            )
+        ),
+    )
+    assert [row["stat"] for row in modem.run("registration").rows] == ["home"] * (3 - len(refused))
+    modem.run("registration_notify")
+
+
+@pytest.mark.parametrize("op", ["registration", "registration_notify"])
+def test_no_domain_that_answers_is_a_failure_that_says_why(connect, profile, op):
+    modem = connect(profile, *(ask(f"AT+{one}?", REFUSED) for one in ("CEREG", "CGREG", "CREG")))
+    with pytest.raises(CommandError) as caught:
+        modem.run(op)
+    assert caught.value.code == 3
+
+
+def test_a_query_of_the_bearers_may_not_take_as_long_as_an_activation(profile):
+    text = show("quectel-common")
+    times = re.findall(r"send: '?AT\+QIACT(\?|=)[^\n]*\n(?: +see:[^\n]*\n)? +timeout: (\d+)", text)
+    assert dict(times) == {"?": "15", "=": "150"}
+
+
 def test_registration_reports_that_somebody_wants_in_more_detail_stay(connect, profile):
     modem = connect(
         profile,
