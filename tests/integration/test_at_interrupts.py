@@ -17,8 +17,8 @@ import tty
 
 import pytest
 
-# s, of the modem: only if nothing tells it that the payload of an exchange will not come. A time would be right on an idle
-# machine only.
+# s, of the modem, for when nothing told it that the payload of an exchange will not come: any time alone would be too
+# short on a busy machine.
 INPUT_TIMEOUT = 1.5
 
 CHILD = r"""
