@@ -179,6 +179,10 @@ class Run(Answers):
             self.failure = {}
 
     def _forgiven(self, tolerate: m.Condition | bool, error: CommandError) -> bool:
+        if error.kind == "mismatch" and not (
+            isinstance(tolerate, m.Condition) and any(test.name == "kind" for test in tolerate.tests)
+        ):
+            return False  # the modem does something else than it was told: only ever tolerated in so many words
         if tolerate is False or tolerate is True:
             return tolerate
         self.failure = self._about(error)
@@ -286,7 +290,9 @@ class Run(Answers):
     def _late(self, step: m.AwaitStep, limit: float) -> None:
         if step.optional and (self.deadline is None or limit <= self.deadline):
             return
-        raise ModemTimeoutError(f"{self.shown or self._program.name}: the modem accepted it but gave no result in time")
+        shown = self.shown or self._program.name
+        self.channel.raise_doubt(f"{shown}: no result in time")
+        raise ModemTimeoutError(f"{shown}: the modem accepted it but gave no result in time")
 
     def _awaited(self, step: m.AwaitStep, rule: m.AwaitRule, urc: Urc) -> None:
         self._take(urc.values, rule.maps, rule.sets, rule.data, urc.payload)
@@ -441,6 +447,9 @@ class Run(Answers):
     def _check_step(self, step: m.CheckStep) -> None:
         self._check(step.check, self.shown or self._program.name)
 
+    def _doubt_step(self, step: m.DoubtStep) -> None:
+        self.channel.raise_doubt(step.reason)
+
     def _fail_step(self, step: m.FailStep) -> None:
         shown = self.shown or self._program.name
         code = self.lookup(step.source) if step.source else None
@@ -464,5 +473,6 @@ _ACTS: Final[dict[type[m.Step], Callable[[Run, Any], None]]] = {
     m.PauseStep: Run._pause_step,  # noqa: SLF001
     m.ReturnStep: Run._return,  # noqa: SLF001
     m.CheckStep: Run._check_step,  # noqa: SLF001
+    m.DoubtStep: Run._doubt_step,  # noqa: SLF001
     m.FailStep: Run._fail_step,  # noqa: SLF001
 }

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from modemtls.profile.template import Placeholder, Template
 
 __all__ = [
-    "AwaitRule", "AwaitStep", "CapabilityRule", "Cause", "CheckStep", "Condition", "EachStep", "ErrorCode", "Evidence",
-    "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule", "LineSettings", "OutcomeRule",
-    "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep", "SendStep", "SetStep", "Step",
-    "SuiteTable", "Test", "Timeout", "UrcSpec", "UseStep", "ValueSpec", "VersionChoice", "version_key",
+    "AwaitRule", "AwaitStep", "CapabilityRule", "Cause", "CheckStep", "Condition", "DoubtStep", "EachStep", "ErrorCode",
+    "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule", "LineSettings",
+    "OutcomeRule", "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep", "SendStep", "SetStep",
+    "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "UseStep", "ValueSpec", "VersionChoice", "version_key",
 ]  # fmt: skip
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -346,6 +346,13 @@ class CheckStep(Step):
     """Compares fields with what they must be."""
 
     check: tuple[tuple[str, ValueSpec], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtStep(Step):
+    """Notes that the modem may have restarted unnoticed: what is believed of it is asked again."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

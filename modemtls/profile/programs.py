@@ -398,6 +398,10 @@ class Compiler(ExchangeCompiler):
     def _check(self, node: Node, names: Names) -> m.CheckStep:
         return m.CheckStep(check=self._checks(node.entries["check"], names))
 
+    def _doubt(self, node: Node, names: Names) -> m.DoubtStep:
+        del names
+        return m.DoubtStep(reason=str(node.entries["doubt"].scalar))
+
     def _fail(self, node: Node, names: Names) -> m.FailStep:
         entries = node.entries
         namespace = self.parts.namespace(entries["code"]) if "code" in entries else ""
@@ -411,7 +415,7 @@ class Compiler(ExchangeCompiler):
 
 
 def _never_fails(step: m.Step) -> bool:
-    return step.tolerate is True or isinstance(step, (m.SetStep, m.ReturnStep, m.PauseStep))
+    return step.tolerate is True or isinstance(step, (m.SetStep, m.ReturnStep, m.PauseStep, m.DoubtStep))
 
 
 def _placeholders(step: m.Step) -> Iterator[Placeholder]:

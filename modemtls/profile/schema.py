@@ -289,6 +289,7 @@ STEP_KINDS: Final[dict[str, Rec]] = {
     "pause": _step("pause", {"pause": DURATION}),
     "return": _step("return", {"return": Choice(OUTCOMES[:-1])}),
     "check": _step("check", {"check": _values}),
+    "doubt": _step("doubt", {"doubt": TEXT}),
     "fail": _step("fail", {"fail": Choice(KINDS), "text": TEXT, "code": NAME, "from": NAME}),
 }  # fmt: skip
 

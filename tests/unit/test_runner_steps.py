@@ -943,3 +943,55 @@ def test_a_value_of_the_modem_that_cannot_be_sent_back():
         with pytest.raises(CommandError, match="cannot be sent back: name"):
             runner.run("setup")
         assert modem.sent == [b"AT+A"]
+
+
+# -- what may have hidden a restart, and what is never forgiven ---------------------------------------------------
+
+
+def test_doubt_is_raised_and_the_program_goes_on():
+    with scripted(program("setup", "- doubt: reports went elsewhere\n- send: 'AT+A'"), {b"AT+A": OK}) as (
+        runner,
+        modem,
+    ):
+        before = runner.channel.doubts
+        runner.run("setup")
+        assert modem.sent == [b"AT+A"]
+        assert runner.channel.doubts == before + 1
+        assert runner.channel.doubted == "reports went elsewhere"
+
+
+def test_a_result_that_does_not_come_raises_doubt():
+    with scripted(OPEN.replace("timeout: 5", "timeout: 10ms"), {COMMAND: OK, b"AT+C=3": OK}) as (runner, _):
+        before = runner.channel.doubts
+        with pytest.raises(ModemTimeoutError):
+            runner.run("tls_open", TARGET)
+        assert runner.channel.doubts > before
+
+
+CHECKED = """
+- send: 'AT+A?'
+  lines: [{match: '+A: {kept:int}', repeat: optional}]
+  check: {kept: 0}
+  tolerate: TOLERATE
+"""
+
+
+@pytest.mark.parametrize("tolerate", ["true", "{outcome: fail}"])
+def test_another_value_than_was_set_is_not_tolerated_along_with_errors(tolerate):
+    """ERROR: the modem lacks the setting. Another value, or none: it does something else than it was told."""
+    answers = [ERROR, b"\r\n+A: 0\r\n" + OK, b"\r\n+A: 1\r\n" + OK, OK]
+    with scripted(program("setup", CHECKED.replace("TOLERATE", tolerate)), {b"AT+A?": answers}) as (runner, _):
+        runner.run("setup")
+        runner.run("setup")
+        for _ in range(2):
+            with pytest.raises(CommandError) as caught:
+                runner.run("setup")
+            assert caught.value.kind == "mismatch"
+
+
+def test_another_value_is_tolerated_in_so_many_words():
+    text = program("setup", CHECKED.replace("TOLERATE", "{kind: mismatch}"))
+    with scripted(text, {b"AT+A?": [b"\r\n+A: 1\r\n" + OK, ERROR]}) as (runner, _):
+        runner.run("setup")
+        with pytest.raises(CommandError):
+            runner.run("setup")
