@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
@@ -16,7 +16,7 @@ from modemtls.modem.attached import attach
 from modemtls.modem.settings import Settings
 from modemtls.net.address import check_host, check_port
 from modemtls.net.contract import Certificates, SslConfiguration, Stored, TlsVersion
-from modemtls.net.contract.configuration import check_flag, check_list, check_seconds
+from modemtls.net.contract.configuration import check_flag, check_list, check_seconds, shown_without
 from modemtls.net.offload import ReceiveMode, create_ssl_socket, create_tcp_socket
 from modemtls.sockets.pump import Pump
 from modemtls.sockets.stream import ModemSocket
@@ -63,7 +63,7 @@ class TLSConfig:
 
     ca: Material | None = None
     cert: Material | None = None
-    key: Material | None = field(default=None, repr=False)
+    key: Material | None = None
     verify: bool = True
     check_hostname: bool | None = None
     check_dates: bool = True
@@ -101,6 +101,9 @@ class TLSConfig:
             if isinstance(credential, Path):
                 _check_readable(name, credential)
         self.configuration()
+
+    def __repr__(self) -> str:
+        return shown_without(self, ("ca", "cert", "key"))
 
     def configuration(self) -> SslConfiguration:
         """Return the same for the strict contract."""

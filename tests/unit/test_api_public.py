@@ -18,6 +18,9 @@ from modemtls.net.contract import Stored, TlsVersion
 from tests.support.fakemodem import FakeModem
 
 CA = modemtls.Stored("ca.pem")
+BOTH = b"".join(
+    b"-----BEGIN %b-----\nhush\n-----END %b-----\n" % (what, what) for what in (b"CERTIFICATE", b"PRIVATE KEY")
+)
 
 
 @pytest.fixture
@@ -141,8 +144,27 @@ class TestTLSConfig:
         with pytest.raises(ModemError, match=r"/dev/zero|certificate"), modemtls.Modem(FakeModem()) as modem:
             net.create_ssl_socket(modem, modemtls.TLSConfig(ca="/dev/zero").configuration())
 
-    def test_secrets_are_not_in_the_repr(self):
-        assert "hush" not in repr(modemtls.TLSConfig(ca=CA, cert=b"c", key=b"hush"))
+    @pytest.mark.parametrize("both", [BOTH, BOTH.decode(), b"der hush"], ids=["bytes", "text", "der"])
+    @pytest.mark.parametrize("names", [("cert",), ("cert", "key"), ("ca", "cert", "key")], ids="+".join)
+    def test_secrets_are_not_in_the_repr(self, both, names):
+        made = modemtls.TLSConfig(**({"ca": CA} | dict.fromkeys(names, both)))
+        strict = made.configuration()
+        for text in (repr(made), str(made), repr(strict), repr(strict.security), f"{strict}", repr([made, strict])):
+            assert "hush" not in text
+            assert "BEGIN" not in text
+            assert f"<{len(both)} " in text
+
+    def test_files_and_names_are_in_the_repr(self, tmp_path):
+        path = tmp_path / "both.pem"
+        path.write_bytes(BOTH)
+        made = modemtls.TLSConfig(ca=modemtls.Stored("mtls-1"), cert=str(path), key=path, sni="www.example")
+        for text in (repr(made), repr(made.configuration())):
+            assert "mtls-1" in text
+            assert text.count(str(path)) == 2
+            assert "verify=True" in text
+        assert repr(made).startswith("TLSConfig(ca=Stored(name='mtls-1'), cert=")
+        assert "sni='www.example'" in repr(made)
+        assert "client_key=None" in repr(net.Certificates(trusted=CA))
 
     def test_ssl_names(self):
         import ssl

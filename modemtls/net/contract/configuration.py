@@ -9,8 +9,8 @@ import enum
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Self, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, Self, TypeAlias
 
 from modemtls.errors import ConfigurationError
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_flag",
     "check_list",
     "check_seconds",
+    "shown_without",
 ]
 
 #: RFC 6066, 3, takes a DNS host name, and that has at most 255 octets (RFC 1035, 2.3.4).
@@ -53,6 +54,26 @@ def check_seconds(name: str, value: object) -> None:
         raise ConfigurationError(f"{name}: a number of seconds is wanted, not a {type(value).__name__}")
     if not (math.isfinite(value) and value > 0):
         raise ConfigurationError(f"{name}: must be more than 0 seconds, and not endless")
+
+
+def shown_without(made: Any, secrets: Iterable[str]) -> str:
+    """Return the ``repr`` of a dataclass instance, with what the fields ``secrets`` hold told by its size alone.
+
+    All of them may hold a private key: one text is often certificate and key. A path and the name of a stored
+    credential are shown.
+    """
+
+    def shown(name: str) -> str:
+        value = getattr(made, name)
+        if name not in secrets or value is None or isinstance(value, Stored):
+            return repr(value)
+        path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+        if isinstance(path, str) and path.isprintable() and "-----BEGIN" not in path:
+            return repr(value)
+        unit = "characters" if isinstance(value, str) else "bytes"
+        return f"<{len(value)} {unit}>" if isinstance(value, str | bytes) else f"<{type(value).__name__}>"
+
+    return f"{type(made).__name__}({', '.join(f'{one.name}={shown(one.name)}' for one in fields(made))})"
 
 
 @enum.unique
@@ -131,7 +152,7 @@ class Certificates:
 
     trusted: Credential | None = None
     client_cert: Credential | None = None
-    client_key: Credential | None = field(default=None, repr=False)
+    client_key: Credential | None = None
     verify: bool = True
     check_hostname: bool = True
     check_dates: bool = True
@@ -154,6 +175,9 @@ class Certificates:
             raise ConfigurationError("client_cert is given without its client_key")
         if self.client_key is not None and self.client_cert is None:
             raise ConfigurationError("client_key is given without its client_cert")
+
+    def __repr__(self) -> str:
+        return shown_without(self, ("trusted", "client_cert", "client_key"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
