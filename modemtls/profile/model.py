@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from modemtls.profile.template import Placeholder, Template
 
 __all__ = [
-    "AwaitRule", "AwaitStep", "CapabilityRule", "Cause", "CheckStep", "Condition", "DoubtStep", "EachStep", "ErrorCode",
-    "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule", "LineSettings",
-    "OutcomeRule", "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep", "SendStep", "SetStep",
-    "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "UseStep", "ValueSpec", "VersionChoice", "version_key",
+    "AwaitRule", "AwaitStep", "CapabilityRule", "Cause", "CheckStep", "Condition", "DoubtStep", "EachStep",
+    "ErrorCode", "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule",
+    "LineSettings", "OutcomeRule", "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep",
+    "SendStep", "SetStep", "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "UseStep", "ValueSpec", "VersionChoice",
+    "version_key",
 ]  # fmt: skip
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
