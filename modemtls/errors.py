@@ -66,11 +66,15 @@ def quoted(value: object) -> str:
     return text if len(text) <= 2 * MAX_QUOTED else f"{text[: 2 * MAX_QUOTED]}..."
 
 
+def shortened(text: str, longest: int = MAX_LINE) -> str:
+    """Leave the middle out of a message that is too long: what it quotes is there, what it says is around it."""
+    return text if len(text) <= longest else f"{text[: longest * 2 // 3]} ... {text[len(text) - longest // 3 :]}"
+
+
 def _presentable(message: str) -> str:
     if message.isprintable() and len(message) <= MAX_LINE:
         return message
-    lines = map(printable, message.split("\n"))
-    return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}..." for line in lines)
+    return "\n".join(shortened(printable(line)) for line in message.split("\n"))
 
 
 class ModemError(OSError):

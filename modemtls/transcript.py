@@ -23,7 +23,7 @@ import difflib
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from modemtls.errors import ConfigurationError
 
@@ -77,6 +77,10 @@ _MARKER = re.compile(r"\{(\d{1,9}) bytes redacted\}")
 _MARKER_BYTES = re.compile(rb"\{\d{1,9} bytes redacted\}")
 _HEADER = re.compile(r"#[ \t]*([a-z][a-z-]*):[ \t]*(.*)")
 _SECONDS = re.compile(r"\d{1,7}(?:\.\d{1,6})?")
+
+
+MAX_SIZE: Final = 256 << 20
+"""Bytes of a file that are read: some have no end."""
 
 
 class TranscriptError(ConfigurationError):
@@ -498,7 +502,11 @@ def _line(entry: Entry) -> str:
 
 def load(path: Path) -> Transcript:
     """Read a file. Raises TranscriptError, and OSError as opening a file does."""
-    return parse(path.read_bytes(), name=str(path))
+    with path.open("rb") as file:
+        data = file.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise TranscriptError(f"larger than {MAX_SIZE >> 20} MiB", line=1, name=str(path))
+    return parse(data, name=str(path))
 
 
 def lines_of(direction: Direction, data: bytes, *, width: int = 120) -> Iterator[Data]:

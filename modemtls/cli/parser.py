@@ -22,24 +22,32 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "build", "help_text", "parse", "refuse"]
 
 WIDTH = 96
+LONGEST_NUMBER = 18
+"""Digits."""
+LONGEST = 500
+"""Characters of a message, whatever it quotes."""
+
+
+def _number(text: str, otherwise: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else otherwise
 
 
 def _count(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else -1
+    value = _number(text, -1)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
+    value = _number(text, 0)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return value
 
 
 def _port(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
+    value = _number(text, 0)
     if not 1 <= value <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65535)")
     return value
@@ -81,6 +89,10 @@ KINDS: dict[str, Callable[[str], object]] = {
 def refuse(message: str, words: Sequence[str] = ()) -> NoReturn:
     """Say in one line what is wrong with the command line, and end with exit code 2."""
     called = " ".join(("modemtls", *words))
+    if not message.isprintable() or len(message) > LONGEST:
+        from modemtls.errors import printable, shortened
+
+        message = shortened(printable(message), LONGEST)
     print(f"{called}: {message} (see '{called} --help')", file=sys.stderr)
     raise SystemExit(2)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings"]
 
 LONGEST_SECRET = 1024
+LONGEST_FILE = 1 << 16
 
 
 class Settings:
@@ -164,13 +165,16 @@ class Settings:
     def _read_file(self) -> dict[str, object]:
         path = self.file_path
         try:
-            data = path.read_bytes()
+            with path.open("rb") as source:
+                data = source.read(LONGEST_FILE + 1)
         except (FileNotFoundError, NotADirectoryError):
             if self.environment.get("MODEMTLS_CONFIG"):
                 raise
             return {}
         import tomllib
 
+        if len(data) > LONGEST_FILE:
+            self.refuse(f"{path}: too large for a configuration file")
         try:
             found = tomllib.loads(data.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -7,7 +7,7 @@ from typing import Final
 
 from modemtls.errors import ConfigurationError
 from modemtls.profile.problems import Problems, did_you_mean
-from modemtls.profile.source import Node, parse
+from modemtls.profile.source import MAX_SIZE, Node, parse
 
 __all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "find", "merge", "read"]
 
@@ -70,9 +70,12 @@ def merge(parent: Node, child: Node, problems: Problems) -> Node:
 
 def _load(path: Path, shown: str, problems: Problems) -> Node | None:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_SIZE + 1)  # parse() refuses the one byte more: some files have no end
     except OSError as error:
         raise ConfigurationError(f"{shown}: {error.strerror or error}") from None
+    except ValueError:  # a NUL in the name
+        raise ConfigurationError(f"{shown}: cannot be a file") from None
     return parse(data, shown, problems)
 
 

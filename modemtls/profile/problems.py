@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from modemtls.errors import ConfigurationError
+from modemtls.errors import ConfigurationError, printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,16 +15,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "Problems", "ProfileError", "did_you_mean"]
 
+MAX_TEXT: Final = 300  # characters
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake. ``line`` and ``column`` count from 1; ``hint`` is empty or says what to write instead."""
+    """One mistake. ``line`` and ``column`` count from 1; ``hint`` is empty or says what to write instead.
+
+    Message and hint are printable and short, whatever they quote.
+    """
 
     file: str
     line: int
     column: int
     message: str
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "hint"):
+            object.__setattr__(self, name, shortened(printable(getattr(self, name)), MAX_TEXT))
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""

@@ -55,6 +55,39 @@ def test_global_options_stand_before_or_behind_the_command(argv: tuple[str, ...]
     assert (found.command.name, found.port, found.text("apn")) == ("info", "/dev/a", "x")
 
 
+@pytest.mark.parametrize("value", ["9" * 100_000, "x" * 100_000, "\x1b[31m\x9b\u202e"])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("connect", "h", "{}"),
+        ("{}",),
+        ("profile", "{}"),
+        ("--{}", "info"),
+        ("--baudrate", "{}", "info"),
+        ("-p", "x", "--timeout", "{}", "info"),
+        ("-p", "x", "get", "{}"),
+        ("-p", "x", "get", "http://x:{}/"),
+        ("-p", "x", "connect", "h", "1", "--min-version", "{}"),
+    ],
+)
+def test_what_is_wrong_is_quoted_short_and_harmless(argv, value, capsys) -> None:
+    assert main([one.format(value) for one in argv]) in {1, 2}
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
+    assert len(err) < 1100
+
+
+def test_a_number_without_end_in_the_environment(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("MODEMTLS_BAUDRATE", "9" * 100_000)
+    assert len(refused(capsys, "-p", "x", "info")) < 700
+
+
+def test_a_configuration_file_without_end(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("MODEMTLS_CONFIG", "/dev/zero")
+    assert "too large" in refused(capsys, "info")
+
+
 def test_the_option_behind_the_command_wins() -> None:
     assert settings("-p", "/dev/a", "info", "-p", "/dev/b").port == "/dev/b"
 
