@@ -100,7 +100,11 @@ def flatten(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def show(name_or_path: str | Path, *, flat: bool = False) -> str:
-    """Return the profile's text: as it stands in its file, or with everything it inherits (a profile by itself)."""
+    """Return the profile's text: as it stands in its file, or with everything it inherits (a profile by itself).
+
+    Raises ProfileError if it is none, ConfigurationError if there is no such profile or file.
+    """
+    plain = flatten(name_or_path)
     if not flat:
         path = locate(str(name_or_path))
         try:
@@ -117,12 +121,18 @@ def show(name_or_path: str | Path, *, flat: bool = False) -> str:
 
     def text(dumper: Any, value: str) -> Any:
         style = None
-        if is_ambiguous(value) or value in {"true", "false", "null"}:
-            style = '"' if any(char < " " for char in value) else "'"
+        if not value.isprintable():
+            style = '"'
+        elif is_ambiguous(value) or value in {"true", "false", "null"}:
+            style = "'"
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
     Dumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
-    return yaml.dump(
-        flatten(name_or_path), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
-    )
+    out = yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    # What PyYAML leaves as it is though it cannot be seen stands in double quotes only.
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in out)
+
+
+def _escape(char: str) -> str:
+    return f"\\U{ord(char):08x}" if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"

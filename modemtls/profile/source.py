@@ -188,6 +188,13 @@ class _Reader:
         return node
 
 
+def _unseen(text: str) -> int | None:
+    """Return where the first character is that an editor would hide, or a terminal act upon."""
+    if text.replace("\r", "").replace("\n", "").replace("\t", "").isprintable():
+        return None
+    return next(at for at, char in enumerate(text) if not char.isprintable() and char not in "\r\n\t")
+
+
 def parse(data: bytes, file: str, problems: Problems) -> Node | None:
     """Read one profile. What is wrong goes to ``problems``; None if there is nothing to go on with."""
     import yaml
@@ -202,6 +209,12 @@ def parse(data: bytes, file: str, problems: Problems) -> Node | None:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         at(data[: error.start].count(b"\n") + 1, 1, "not UTF-8")
+        return None
+    unseen = _unseen(text)
+    if unseen is not None:
+        start = text.rfind("\n", 0, unseen) + 1
+        what = f"U+{ord(text[unseen]):04X} cannot stand in a profile: a reader would not see it"
+        at(text.count("\n", 0, unseen) + 1, unseen - start + 1, what, 'in "..." there are escapes for it')
         return None
     try:
         root = _Reader(text, file, problems).document()

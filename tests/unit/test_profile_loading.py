@@ -175,3 +175,50 @@ def test_the_schema_is_json_and_names_every_key():
         assert f'"{key}"' in text
     refs = {f"#/$defs/{name}" for name in json_schema()["$defs"]}
     assert all(f'"{one}"' in text for one in refs)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize(
+    "text", ["root:x:0:0::/root:/bin/sh\n", "", "profile: 1\n", EXAMPLE + "\x1b[31m: 1\n", EXAMPLE + "# \u202e evil\n"]
+)
+def test_only_a_profile_is_shown(folder, flat, text):
+    with pytest.raises(ProfileError) as caught:
+        show(folder(text), flat=flat)
+    assert "root:/bin" not in str(caught.value)
+    assert "\u202e" not in str(caught.value)
+
+
+def test_what_is_shown_is_what_stands_in_the_file(folder):
+    text = CHILD + "title: Größe, äöü – and a comment  # so\n"
+    assert show(folder(text)) == text
+
+
+def test_what_is_shown_flat_is_harmless_and_reads_back_the_same(folder):
+    path = folder(CHILD + 'title: "a\\e[31m\\u202e\\x9b\\u2028\\U000E0001b"\n')
+    text = show(path, flat=True)
+    assert text.replace("\n", "").isprintable()
+    assert load(folder(text, "flat")).title == load(path).title == "a\x1b[31m\u202e\x9b\u2028\U000e0001b"
+
+
+@pytest.mark.parametrize("char", ["\u202e", "\u2066", "\x85", "\u2028", "\x9b", "\x1b", "\0", "\ufeff"])
+def test_what_a_reader_would_not_see_cannot_stand_in_a_profile(char):
+    profile, problems = check_text(EXAMPLE + f"# so{char}\n")
+    assert profile is None
+    assert [(one.line, one.column) for one in problems] == [(EXAMPLE.count("\n") + 1, 5)]
+    assert f"U+{ord(char):04X}" in problems[0].message
+
+
+def test_a_file_without_end_is_too_large_and_not_read_to_its_end():
+    (problem,) = check(["/dev/zero"])
+    assert str(problem) == "/dev/zero:1:1: larger than 256 KiB"
+
+
+@pytest.mark.parametrize("value", ["9" * 100_000, "x" * 100_000, f"'{'y' * 100_000}'", f"[{'1' * 100_000}]"])
+@pytest.mark.parametrize("place", ["profile: {}\n", "abstract: {}\n", "terminator: {}\n", "{}: 1\n"])
+def test_what_a_mistake_quotes_is_short(place, value):
+    key = place.partition(":")[0]
+    found = [line for line in EXAMPLE.splitlines() if line.strip().startswith(f"{key}:")][:1]
+    text = EXAMPLE.replace(found[0].strip() + "\n", place.format(value), 1) if found else EXAMPLE + place.format(value)
+    _, problems = check_text(text)
+    assert problems
+    assert all(len(str(one)) < 800 for one in problems)
