@@ -71,8 +71,9 @@ class Link:
         self._modem = modem
         self._channel = modem.channel
         self._question = {"size": manners.receive}
-        self._sending = threading.Lock()
-        self._receiving = threading.Lock()
+        # Re-entrant only because they know their owner; see _enter.
+        self._sending = threading.RLock()
+        self._receiving = threading.RLock()
         self._buffers = threading.Lock()
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
@@ -184,12 +185,17 @@ class Link:
         """Wait for data, the end or an error; ``poll`` asks exactly once what there is instead of waiting."""
         data = self.take(size, peek=peek)
         while data is None:
-            self._take_turn(self._receiving, deadline)
+            entered: bool | None = None
             try:
+                entered = self._enter(self._receiving, deadline)
                 self._await_data(deadline, poll=poll)
                 data = self.take(size, peek=peek)
             finally:
-                self._receiving.release()
+                if entered is not False:
+                    try:
+                        self._receiving.release()
+                    except RuntimeError:
+                        pass  # interrupted before it was taken
             if self.closing:
                 return data or b""
         return data
@@ -229,15 +235,19 @@ class Link:
         """Fetch one piece if the modem may have one and there is room; not while somebody else is receiving."""
         if self.buffered >= window or not self.unread or self.closing:
             return False
-        if not self._receiving.acquire(blocking=False):
-            return False
+        entered: bool | None = None
         try:
-            if not self._is_unread():  # another thread may have come first
+            entered = self._receiving.acquire(blocking=False)
+            if not entered or not self._is_unread():  # another thread may have come first
                 return False
             self._fetch(None)
             return True
         finally:
-            self._receiving.release()
+            if entered is not False:
+                try:
+                    self._receiving.release()
+                except RuntimeError:
+                    pass
 
     def poll_again(self) -> None:
         """Ask the modem even though it has not said anything, because a period has passed."""
@@ -339,8 +349,9 @@ class Link:
         total = len(data)
         accepted = 0
         limit = self.manners.send
-        self._take_turn(self._sending, deadline)
+        entered: bool | None = None
         try:
+            entered = self._enter(self._sending, deadline)
             while accepted < total:
                 accepted += self._send_piece(bytes(data[accepted : accepted + limit]), deadline)
         except ModemError as error:
@@ -350,19 +361,29 @@ class Link:
                 error.message = f"{error.message} ({more})"
             raise
         finally:
-            self._sending.release()
+            if entered is not False:
+                try:
+                    self._sending.release()
+                except RuntimeError:
+                    pass
 
     def offer(self, piece: bytes) -> int:
         """Hand over one piece without waiting for room; return how much the modem took, 0 if it has none now."""
-        if not self._sending.acquire(blocking=False):
-            return 0
+        entered: bool | None = None
         try:
+            entered = self._sending.acquire(blocking=False)
+            if not entered:
+                return 0
             self.check_sendable()
             piece = piece[: self.manners.send]
             outcome, taken = self._offer(piece, None)
             return self._taken(outcome, taken, len(piece))
         finally:
-            self._sending.release()
+            if entered is not False:
+                try:
+                    self._sending.release()
+                except RuntimeError:
+                    pass
 
     def check_sendable(self) -> None:
         """Raise why nothing can be sent any more, if so."""
@@ -433,10 +454,17 @@ class Link:
             self._channel.notify()
         self._modem.close_socket(self.slot, deadline=deadline)
 
-    def _take_turn(self, lock: threading.Lock, deadline: float | None) -> None:
+    def _enter(self, turn: threading.RLock, deadline: float | None) -> bool:
+        """Take the turn; True.
+
+        An interrupt may strike as soon as it is taken, before this returns. So whoever calls this does so within a
+        ``try`` whose end gives the turn back unless it is known to be another's: in place, since a function that did
+        it could be interrupted before it began, and trying it, since the lock knows its owner.
+        """
         left = -1.0 if deadline is None else max(0.0, deadline - self._modem.now())
-        if not lock.acquire(timeout=left):
+        if not turn.acquire(timeout=left):
             raise ModemTimeoutError("another thread was still using the socket when the time ran out")
+        return True
 
 
 def _again(error: ModemError) -> ModemError:
