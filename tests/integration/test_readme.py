@@ -71,8 +71,12 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+PROGRAMS = [block for block in blocks("python") if "def test_" not in block]
+TESTS = [block for block in blocks("python") if "def test_" in block]
+
+
 @pytest.mark.server
-@pytest.mark.parametrize("block", blocks("python"), ids=first_words)
+@pytest.mark.parametrize("block", PROGRAMS, ids=first_words)
 def test_python_examples_run(block: str, port: str, folder: Path) -> None:
     code = block.replace("/dev/ttyUSB2", port)
     assert code != block
@@ -82,6 +86,16 @@ def test_python_examples_run(block: str, port: str, folder: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "200" in done.stdout
+
+
+def test_tests_find_their_fixtures_by_themselves(folder: Path) -> None:
+    (folder / "test_example.py").write_text("\n".join(TESTS))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example.py"],
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
 
 
 @pytest.mark.server
@@ -98,7 +112,8 @@ def test_shell_examples_run(block: str, port: str, folder: Path) -> None:
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(blocks("python")) >= 3
+    assert len(PROGRAMS) >= 3
+    assert TESTS
     assert len(blocks("sh")) >= 2
 
 

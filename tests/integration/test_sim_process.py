@@ -1,4 +1,5 @@
-"""The simulated modem in a process of its own, with pexpect as an outside party, and the pytest fixtures."""
+"""The simulated modem in a process of its own, with pexpect as an outside party, and the pytest fixtures (the
+plugin's entry point gives them)."""
 
 from __future__ import annotations
 
@@ -15,10 +16,7 @@ import pexpect.fdpexpect
 import pytest
 
 from modemtls.sim.process import ModemProcess
-from modemtls.sim.pytest_plugin import simulated_modem, simulated_modem_process
 from tests.support.servers import echo, tls_service
-
-__all__ = ["simulated_modem", "simulated_modem_process"]  # fixtures
 
 
 class Terminal:
