@@ -255,7 +255,11 @@ class Modem:
 
     @property
     def capabilities(self) -> Mapping[str, object]:
-        """What this modem with this firmware can do, in the words of the profile language."""
+        """What this modem with this firmware can do, in the words of the profile language.
+
+        Where that depends on the firmware the modem is asked, if it has not been since it started; that needs neither
+        SIM nor network, and raises :class:`ModemError` if the modem does not answer.
+        """
         return self.attached.capabilities
 
     @property

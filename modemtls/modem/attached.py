@@ -174,8 +174,17 @@ class AttachedModem:
 
     @property
     def capabilities(self) -> Mapping[str, object]:
-        """What this modem with this firmware can do; complete once :meth:`ensure_ready` has probed it."""
-        return self.runner.capabilities
+        """What this modem with this firmware can do.
+
+        Some of it the modem has to be asked: if that has not been done since it started, :meth:`ensure_ready` does it
+        first, and raises what it raises.
+        """
+        while True:
+            self.ensure_ready()
+            epoch = self._ready_epoch
+            found = self.runner.capabilities
+            if epoch == self.channel.epoch:  # else the modem restarted meanwhile, and what it had said is forgotten
+                return found
 
     @property
     def limits(self) -> Mapping[str, object]:

@@ -93,6 +93,16 @@ class User:
         self.modem.close_socket(slot)
 
 
+@pytest.mark.parametrize(
+    ("model", "firmware", "able"),
+    [("quectel-bg95", {}, True), ("quectel-bg96", {}, True), ("quectel-bg96", {"firmware": "V1.0"}, False)],
+)
+def test_capabilities_are_true_before_anything_else_was_done(model, firmware, able, pki):
+    with simulated(model=model, sim="absent", **firmware) as sim, User(sim, pki) as user:
+        assert user.modem.capabilities["hostname_check"] is able
+        assert not [line for line in sim.commands if line.startswith(("AT+CPIN", "AT+QIACT", "AT+CFUN="))]
+
+
 def sent(sim, start):
     return [line for line in sim.commands if line.startswith(start)]
 

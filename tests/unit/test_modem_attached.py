@@ -122,6 +122,23 @@ class Bench:
             time=HostTime(now=lambda: NOW, synchronised=lambda: synchronised),
         )
 
+    def probing(self):
+        """Have a firmware with one more capability than is known before it is probed."""
+        found = {}
+
+        def probe(bindings):
+            found[self.host.epoch] = True
+            return Answer()
+
+        self.host.on["probe"] = probe
+
+        class Runner(SimpleNamespace):
+            @property
+            def capabilities(runner):
+                return {"hostname_check": found.get(self.host.epoch, False)}
+
+        self.modem.runner = Runner(**{k: v for k, v in vars(self.modem.runner).items() if k != "capabilities"})
+
     def connect(self, settings=TLS):
         self.modem.ensure_up()
         with self.modem.contexts.lease(settings) as lease:
@@ -385,3 +402,41 @@ def test_one_socket_too_many_is_a_clear_error():
     with pytest.raises(ModemError, match="all 3 tls sockets") as caught:
         bench.connect()
     assert caught.value.errno == errno.EMFILE
+
+
+# --- capabilities
+
+
+def test_capabilities_are_true_from_the_beginning_and_after_a_restart():
+    bench = Bench()
+    bench.probing()
+    assert bench.modem.capabilities["hostname_check"] is True
+    assert bench.host.ops() == ["setup", "probe"]
+    assert bench.modem.capabilities["hostname_check"] is True
+    assert bench.host.ops() == ["setup", "probe"]
+    bench.channel.urc("boot")
+    assert bench.modem.capabilities["hostname_check"] is True
+    assert bench.host.count("probe") == 2
+
+
+def test_capabilities_of_a_modem_that_restarts_while_they_are_read():
+    bench = Bench()
+    bench.probing()
+    real, restarts = bench.modem.ensure_ready, [True]
+
+    def ready(**given):
+        real(**given)
+        if restarts:
+            restarts.pop()
+            bench.channel.urc("boot")
+
+    bench.modem.ensure_ready = ready
+    assert bench.modem.capabilities["hostname_check"] is True
+
+
+def test_capabilities_of_a_modem_that_does_not_answer_are_an_error():
+    bench = Bench()
+    bench.probing()
+    bench.channel.dead = True
+    with pytest.raises(ModemTimeoutError):
+        _ = bench.modem.capabilities
