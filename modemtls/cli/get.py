@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -131,8 +132,27 @@ def _judge(answer: http.client.HTTPResponse) -> None:
     raise GetError(f"the server answered {reason}")
 
 
+def _length(answer: http.client.HTTPResponse) -> int | None:
+    """Return how many bytes were announced, None if no number was; the library takes garbage for no number."""
+    import http
+
+    from modemtls.errors import quoted
+
+    codings = answer.headers.get_all("Transfer-Encoding")
+    if codings is not None and not answer.chunked:
+        raise GetError(f"the page comes in a transfer coding that is not known: {quoted(', '.join(codings))}")
+    told = answer.headers.get_all("Content-Length")
+    if codings is not None or told is None or answer.status == http.HTTPStatus.NO_CONTENT:
+        return answer.length
+    # The same number twice is one (RFC 9110, 8.6).
+    numbers = {one.strip() for line in told for one in line.split(",")}
+    if len(numbers) > 1 or not re.fullmatch("[0-9]{1,18}", number := numbers.pop()):
+        raise GetError(f"the server announces an impossible length of the page: {quoted(', '.join(told))}")
+    return int(number)
+
+
 def _body(answer: http.client.HTTPResponse, write: Callable[[bytes], object]) -> tuple[int, bool]:
-    total = answer.length
+    total = _length(answer)
     done = 0
     bar = Progress(total)
     try:

@@ -211,6 +211,48 @@ def test_a_file_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     assert (link.is_symlink(), path.read_bytes()) == (True, b"through a link")
 
 
+@pytest.mark.parametrize(
+    "length",
+    [
+        b"-5",
+        b"abc",
+        b"",
+        b"+3",
+        b"3.0",
+        b"0x3",
+        b"1_0",
+        b"9" * 6000,
+        b"3, 4",
+        b"\xb3",
+        b"3\r\nContent-Length: 4",
+        b"3;x",
+    ],
+)
+def test_a_length_that_is_none_is_a_failure(pair, length) -> None:
+    with pytest.raises(GetError) as caught:
+        answered(pair, b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\nabc")
+    assert "length" in str(caught.value)
+    assert len(one_line(caught.value)) < 400
+
+
+@pytest.mark.parametrize("length", [b"3", b" 3 ", b"003", b"3, 3", b"3\r\nContent-Length: 3"])
+def test_a_length_may_be_told_twice_if_it_is_the_same(pair, length) -> None:
+    body, complete, _ = answered(pair, b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\nabcdef")
+    assert (body, complete) == (b"abc", True)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"x", b""])
+def test_a_page_in_an_unknown_coding_is_a_failure(pair, coding) -> None:
+    with pytest.raises(GetError, match="coding"):
+        answered(pair, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + coding + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [b"-3", b"x", b"", b"9" * 6000, b"ffffffffffffffff"])
+def test_a_piece_whose_length_is_none_is_a_failure(pair, size) -> None:
+    with pytest.raises(GetError):
+        answered(pair, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc\r\n0\r\n\r\n")
+
+
 def test_a_file_that_cannot_be_written_is_named_before_anything_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, _sink(str(tmp_path / "absent" / "page")):
         pytest.fail("went on")
