@@ -11,6 +11,7 @@ import errno
 import logging
 import threading
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from modemtls.errors import ModemError, ModemRestartedError, PdpError, SocketClosedError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["PUSH_LIMIT", "Slot", "SlotState", "SlotTable"]
 
 logger = logging.getLogger(__name__)
+
+_take_first = deque.popleft
 
 SlotState: TypeAlias = Literal["opening", "open", "closing", "gone"]
 
@@ -45,8 +48,6 @@ class Slot:
     __slots__ = (
         "_data_count",
         "_pushed",
-        "_pushed_in",
-        "_pushed_out",
         "closed",
         "data_pending",
         "epoch",
@@ -84,9 +85,6 @@ class Slot:
         self.listener: Callable[[], None] | None = None
         self.lost: ModemError | None = None
         self._pushed: deque[bytes] = deque()
-        # Two counters, each with one writer (reading thread, taker), instead of a lock.
-        self._pushed_in = 0
-        self._pushed_out = 0
         self._data_count = 0
         self.forget()
 
@@ -95,8 +93,9 @@ class Slot:
 
     @property
     def pushed(self) -> int:
-        """Bytes received in push mode that :meth:`take` has not given yet."""
-        return self._pushed_in - self._pushed_out
+        """Bytes received in push mode that :meth:`pour` has not moved yet."""
+        pushed = self._pushed
+        return sum(map(len, pushed.copy())) if pushed else 0
 
     @property
     def readable(self) -> bool:
@@ -121,23 +120,13 @@ class Slot:
         if self._data_count != mark:  # asked last: a URC may come at any moment
             self.data_pending = True
 
-    def take(self, size: int) -> bytes:
-        """Give up to ``size`` bytes of what was received in push mode; ``b""`` when there is none.
+    def pour(self, into: deque[bytes]) -> None:
+        """Move what was received in push mode to the end of ``into``.
 
-        For one thread at a time.
+        In one call: wherever an interrupt strikes, each piece is in one of the two.
         """
-        pieces: list[bytes] = []
-        left = size
-        while left > 0 and self._pushed:
-            piece = self._pushed.popleft()
-            if len(piece) > left:
-                self._pushed.appendleft(piece[left:])
-                piece = piece[:left]
-            pieces.append(piece)
-            left -= len(piece)
-        taken = b"".join(pieces)
-        self._pushed_out += len(taken)
-        return taken
+        pushed = self._pushed
+        into.extend(map(_take_first, repeat(pushed, len(pushed))))
 
     # What the table calls, in the reading thread.
 
@@ -146,7 +135,6 @@ class Slot:
         self.data_pending = False
         self.closed: str | None = None
         self._pushed.clear()
-        self._pushed_out = self._pushed_in
 
     def note_data(self, payload: bytes | None) -> None:
         """Note a data URC, with its payload in push mode."""
@@ -161,7 +149,6 @@ class Slot:
             )
         elif self.lost is None:
             self._pushed.append(payload)
-            self._pushed_in += len(payload)
 
     def note_closed(self, why: str) -> None:
         """Note that the far side has closed; a last read tells whether anything came with it."""

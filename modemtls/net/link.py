@@ -32,8 +32,7 @@ __all__ = ["Link", "Manners"]
 #: Seconds before a piece that the modem had no room for is offered again: first, and at most.
 BUSY_PAUSE: Final = (0.05, 1.0)
 
-#: Bytes taken at a time out of what the modem pushed.
-_PUSH_PIECE: Final = 1 << 16
+_take_first = deque.popleft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,6 @@ class Link:
         self.manners = manners
         self.changed = changed
         self.sent = 0
-        self.received = 0
         self._modem = modem
         self._channel = modem.channel
         self._question = {"size": manners.receive}
@@ -77,6 +75,7 @@ class Link:
         self._buffers = threading.Lock()
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
+        self._given = 0
         self._broken: ModemError | None = None  # why nothing more can be received
         self._unsendable: ModemError | None = None  # why nothing more can be sent
         self._ended = False  # the modem said that nothing will follow
@@ -114,44 +113,69 @@ class Link:
         return slot.data_pending or self._poll_due
 
     def take(self, size: int, *, peek: bool = False) -> bytes | None:
-        """Give up to ``size`` bytes of what is in memory, ``b""`` at the end, or None; raise the failure after it."""
-        with self._buffers:
-            while self.slot.pushed:
-                self._append(self.slot.take(_PUSH_PIECE))
-            if self._buffered:
-                return self._peek(size) if peek else self._pop(size)
+        """Give up to ``size`` bytes of what is in memory, ``b""`` at the end, or None; raise the failure after it.
+
+        What an interrupt keeps from the caller is given the next time.
+        """
+        taken: list[bytes] = []
+        count = 0
+        try:
+            with self._buffers:
+                if self.slot.pushed:
+                    self._gather()
+                if self._pieces:
+                    if peek:
+                        return b"".join(self._pieces)[:size]
+                    self._pop(size, taken)
+                    total = sum(map(len, taken))
+                    self._given += total
+                    count = total
+            if taken:
+                return taken[0] if len(taken) == 1 else b"".join(taken)
+        except BaseException:
+            self._put_back(taken, count)
+            raise
         failure = self._failure()
         if failure is not None:
             raise _again(failure)
         return b"" if self._at_end() else None
 
-    def _peek(self, size: int) -> bytes:
-        return b"".join(self._pieces)[:size]
-
-    def _pop(self, size: int) -> bytes:
+    def _pop(self, size: int, taken: list[bytes]) -> None:
+        """Move up to ``size`` bytes. Python looks for signals after a call: there each byte is in one of the two."""
         pieces = self._pieces
-        first = pieces[0]
-        if size < len(first):
-            pieces[0] = first[size:]
-            self._buffered -= size
-            return first[:size]
-        pieces.popleft()
-        taken, count = [first], len(first)
-        while pieces and count < size:
-            piece = pieces.popleft()
-            if count + len(piece) > size:
-                pieces.appendleft(piece[size - count :])
-                piece = piece[: size - count]
-            taken.append(piece)
-            count += len(piece)
-        self._buffered -= count
-        return first if len(taken) == 1 else b"".join(taken)
+        while size > 0 and pieces:
+            first = pieces[0]
+            length = len(first)
+            if length > size:
+                head, rest = first[:size], first[size:]
+                pieces[0] = rest
+                taken.append(head)
+                length = size
+            else:
+                taken.extend(map(_take_first, (pieces,)))
+            size -= length
+            self._buffered -= length
+
+    def _put_back(self, taken: list[bytes], counted: int) -> None:
+        with self._buffers:
+            self._pieces.extendleft(reversed(taken))
+            self._buffered = sum(map(len, self._pieces))
+            self._given -= counted
+
+    def _gather(self) -> None:
+        """Take over what the modem pushed."""
+        self.slot.pour(self._pieces)
+        self._buffered = sum(map(len, self._pieces))
 
     def _append(self, piece: bytes) -> None:
         if piece:
             self._pieces.append(piece)
             self._buffered += len(piece)
-            self.received += len(piece)
+
+    @property
+    def received(self) -> int:
+        """Bytes received so far."""
+        return self._given + self.buffered
 
     def _failure(self) -> ModemError | None:
         failure = self._broken or self.slot.lost
@@ -183,22 +207,22 @@ class Link:
 
     def receive(self, size: int, deadline: float | None, *, poll: bool = False, peek: bool = False) -> bytes:
         """Wait for data, the end or an error; ``poll`` asks exactly once what there is instead of waiting."""
-        data = self.take(size, peek=peek)
-        while data is None:
+        while True:
+            data = self.take(size, peek=peek)
+            if data is not None:
+                return data  # at once: an interrupt in between would lose it
+            if self.closing:
+                return b""
             entered: bool | None = None
             try:
                 entered = self._enter(self._receiving, deadline)
                 self._await_data(deadline, poll=poll)
-                data = self.take(size, peek=peek)
             finally:
                 if entered is not False:
                     try:
                         self._receiving.release()
                     except RuntimeError:
                         pass  # interrupted before it was taken
-            if self.closing:
-                return data or b""
-        return data
 
     def _await_data(self, deadline: float | None, *, poll: bool) -> None:
         if poll and not self._stirred():

@@ -47,7 +47,7 @@ class Endpoint:
     def __init__(self, connection: Socket, pump: Pump) -> None:
         self.connection = connection
         self.watched = False
-        self.finished = threading.Event()
+        self.finished = False  # closed, or given up
         self.retry_at: float | None = None  # when to offer again what there was no room for
         self.ask_at: float | None = None  # when to ask a modem that gives no notice
         self.ending = False
@@ -57,11 +57,14 @@ class Endpoint:
         self._far.setblocking(False)
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least, so that a few bytes fill it
         self._near: socket.socket | None = near
+        self._kept = b""  # what an interrupted call had in hand
         self._signals = threading.Lock()
         self._readable = False
         self._writable = True
         self._queue = bytearray()
-        self._moved = threading.Condition()  # guards the queue; notified when it shrinks or fails
+        # Entered as a lock, never as a condition: that is written in Python, where an interrupt can leave it taken.
+        self._lock = threading.RLock()  # guards the queue
+        self._moved = threading.Condition(self._lock)  # notified when it shrinks or fails, and at the end
         self._late: ModemError | None = None  # a failure of something that had been accepted
         self._read_shut = False
         self._write_shut = False
@@ -79,7 +82,7 @@ class Endpoint:
         """Receive as ``recv`` does; ``timeout`` 0 is non-blocking. ``near`` is the near end."""
         if self._is_read_shut():
             return b""
-        data = self.connection.take(size, peek=peek)
+        data = self._take_kept(size, peek=peek) if self._kept else self.connection.take(size, peek=peek)
         if data is None:
             self._raise_late(near)
             if timeout == 0:
@@ -95,9 +98,19 @@ class Endpoint:
                     return b""
                 raise
         if self.watched and not peek:
-            self._show(near)
-            self._pump.wake()
+            try:
+                self._show(near)
+                self._pump.wake()
+            except BaseException:  # interrupted: the next call gets it
+                self._kept = data + self._kept
+                raise
         return data
+
+    def _take_kept(self, size: int, *, peek: bool) -> bytes:
+        kept = self._kept
+        if not peek:
+            self._kept = kept[size:]
+        return kept[:size]
 
     def _is_read_shut(self) -> bool:
         return self._read_shut
@@ -133,7 +146,7 @@ class Endpoint:
     def _enqueue(self, near: socket.socket, data: memoryview, *, whole: bool) -> int:
         self.watch()
         self.connection.check_sendable()
-        with self._moved:
+        with self._lock:
             room = SEND_WINDOW - len(self._queue)
             count = max(0, min(room, len(data)))
             self._queue += data[:count]
@@ -146,7 +159,7 @@ class Endpoint:
 
     def flush(self, timeout: float | None) -> None:
         """Wait until the modem has taken everything that was accepted from a non-blocking sender."""
-        with self._moved:
+        with self._lock:
             if self._queue and not self._moved.wait_for(lambda: not self._queue or self._late is not None, timeout):
                 raise TimeoutError("timed out")
 
@@ -159,14 +172,14 @@ class Endpoint:
 
     def pop_error(self, near: socket.socket) -> ModemError | None:
         """Take the failure of something that had been accepted, if there is one; it is told once."""
-        with self._moved:
+        with self._lock:
             error, self._late = self._late, None
         if error is not None:
             self._show(near)
         return error
 
     def _fail(self, error: ModemError) -> None:
-        with self._moved:
+        with self._lock:
             self._queue.clear()
             if self._late is None:
                 self._late = error
@@ -191,21 +204,22 @@ class Endpoint:
     def _show(self, near: socket.socket | None = None) -> None:
         """Bring the pair in line with what is so; only with the near end in hand can readiness be taken away."""
         with self._signals:
-            readable = self._read_shut or self._late is not None or self.connection.ready
+            # Noted first: nothing looks for signals between that and the end of the call.
+            readable = bool(self._kept) or self._read_shut or self._late is not None or self.connection.ready
             writable = len(self._queue) < SEND_WINDOW or self._late is not None or self._write_shut
             try:
                 if readable and not self._readable:
-                    self._far.send(_TOKEN)
                     self._readable = True
+                    self._far.send(_TOKEN)
                 elif not readable and self._readable and near is not None:
-                    socket.SocketType.recv(near, 1)
                     self._readable = False
+                    socket.SocketType.recv(near, 1)
                 if writable and not self._writable:
-                    self._far.recv(1 << 16)
                     self._writable = True
+                    self._far.recv(1 << 16)
                 elif not writable and self._writable and near is not None:
-                    _fill(near)
                     self._writable = False
+                    _fill(near)
             except OSError as error:
                 if not self.ending:
                     logger.debug("readiness: %s", error)
@@ -233,7 +247,7 @@ class Endpoint:
         if not self._queue or (self.retry_at is not None and now < self.retry_at):
             return False
         self.retry_at = None
-        with self._moved:
+        with self._lock:
             piece = bytes(self._queue[: self.connection.send_limit])
         try:
             count = self.connection.offer(piece)
@@ -249,7 +263,7 @@ class Endpoint:
             self._retry_pause = min(2 * self._retry_pause, RETRY_AFTER[1])
             return False
         self._retry_pause = RETRY_AFTER[0]
-        with self._moved:
+        with self._lock:
             del self._queue[:count]
             self._moved.notify_all()
         self._show()
@@ -291,7 +305,7 @@ class Endpoint:
     def end(self) -> None:
         """Have the pump send what is left, and close."""
         self.ending = True
-        if not self.finished.is_set():
+        if not self.finished:
             self._pump.add(self)
             self._pump.wake()
 
@@ -301,9 +315,14 @@ class Endpoint:
         except ModemError as error:
             logger.debug("closing: %s", error)
         self._pump.remove(self)
-        self.finished.set()
-        with self._moved:
+        with self._lock:
+            self.finished = True
             self._moved.notify_all()
+
+    def await_end(self, timeout: float) -> bool:
+        """Wait until the connection is closed; whether it is."""
+        with self._lock:
+            return self._moved.wait_for(lambda: self.finished, timeout)
 
     def release(self) -> None:
         """Close this side of the pair; the near end's owner closes his."""

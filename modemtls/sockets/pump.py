@@ -31,7 +31,9 @@ class Pump:
     def __init__(self, now: Callable[[], float], name: str = "modem") -> None:
         self.now = now
         self._name = name
-        self._bell = threading.Condition()
+        # Entered as a lock, never as a condition: that is written in Python, where an interrupt can leave it taken.
+        self._lock = threading.RLock()
+        self._bell = threading.Condition(self._lock)
         self._rung = False
         self._stopping = False
         self._served: list[Endpoint] = []
@@ -47,8 +49,8 @@ class Pump:
 
     def add(self, endpoint: Endpoint) -> None:
         """Serve ``endpoint`` from now on; adding it twice is harmless."""
-        with self._bell:
-            if endpoint not in self._served and not endpoint.finished.is_set():
+        with self._lock:
+            if endpoint not in self._served and not endpoint.finished:
                 self._served = [*self._served, endpoint]
             if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=self._run, name=f"{self._name} pump", daemon=True)
@@ -58,12 +60,12 @@ class Pump:
 
     def remove(self, endpoint: Endpoint) -> None:
         """Serve ``endpoint`` no more."""
-        with self._bell:
+        with self._lock:
             self._served = [each for each in self._served if each is not endpoint]
 
     def wake(self) -> None:
         """Look for work."""
-        with self._bell:
+        with self._lock:
             self._rung = True
             self._bell.notify()
 
@@ -72,11 +74,11 @@ class Pump:
         deadline = self.now() + timeout
         for endpoint in self._served:
             if endpoint.ending:
-                endpoint.finished.wait(max(0.0, deadline - self.now()))
+                endpoint.await_end(max(0.0, deadline - self.now()))
 
     def close(self) -> None:
         """Stop the thread."""
-        with self._bell:
+        with self._lock:
             self._stopping = True
             self._bell.notify()
             thread = self._thread
@@ -85,7 +87,7 @@ class Pump:
 
     def _run(self) -> None:
         while True:
-            with self._bell:
+            with self._lock:
                 while not self._rung and not self._stopping:
                     due = self._due()
                     left = None if due is None else due - self.now()

@@ -57,9 +57,9 @@ class Strike:
             # Between the two there is no look for signals: the interpreter calls Python from Python without a call.
             self._left.add(id(frame.f_back))
         name = code.co_filename
-        if not name.endswith(self._also) if self._also else True:
-            if not name.startswith(_ROOT) or any(part in name for part in _EXEMPT):
-                return None
+        ours = name.startswith(_ROOT) and not any(part in name for part in _EXEMPT)
+        if not ours and not name.endswith(self._also):
+            return None
         self._before.pop(id(frame), None)
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from collections import deque
 from datetime import UTC, timedelta
 from types import SimpleNamespace
 
@@ -69,6 +70,17 @@ class FakeChannel:
     @property
     def epoch(self):
         return self._host.epoch
+
+    @property
+    def doubts(self):
+        return self._host.doubts
+
+    @property
+    def doubted(self):
+        return self._host.doubted
+
+    def raise_doubt(self, reason):
+        self._host.raise_doubt(reason)
 
     def exchange(self, ex, *, deadline=None, on_orphan=None):
         self.exchanges.append(ex.line)
@@ -334,7 +346,9 @@ def test_urcs_reach_the_sockets():
     bench.channel.urc("data", "tls", socket=slot.number)
     assert slot.data_pending
     bench.channel.urc("data", "tls", b"pushed", socket=slot.number, length=6)
-    assert slot.take(10) == b"pushed"
+    pushed = deque()
+    slot.pour(pushed)
+    assert list(pushed) == [b"pushed"]
     bench.channel.urc("closed", "tls", socket=slot.number)
     assert slot.closed
     assert len(told) == 3
