@@ -78,7 +78,7 @@ class CredentialStore:
         self._ready = ready
         self._names_in_use = names_in_use
         self._turn = Turn("credentials")
-        self._epoch: int | None = None
+        self._listed: tuple[int, int] | None = None  # epoch and doubts when the modem was last asked
         self._files: dict[str, int] = {}  # the driver's own, least recently used first
         self._doubtful: set[str] = set()
         self._held: Counter[str] = Counter()
@@ -87,7 +87,7 @@ class CredentialStore:
     def ensure(self, kind: CredentialKind, data: bytes, *, deadline: float | None = None) -> str:
         """Make sure that ``data`` (PEM) is in the modem and give its name there.
 
-        Nothing is sent when it is known to be there in this epoch. Raises :class:`CredentialError` for what is no PEM
+        Nothing is sent when it is known to be there in this epoch, and nothing may have hidden a restart. Raises :class:`CredentialError` for what is no PEM
         of that kind, an encrypted key, and for want of space.
         """
         return self._ensure(kind, data, deadline, None)
@@ -154,7 +154,7 @@ class CredentialStore:
         self._require()
         with self._turn.take(self._host.now, deadline):
             self._ready(deadline)
-            if self._epoch != self._host.epoch:
+            if self._listed != (self._host.epoch, self._host.doubts):
                 self._refresh(deadline)
             if keep is not None:
                 with self._lock:
@@ -169,16 +169,19 @@ class CredentialStore:
         return name
 
     def _refresh(self, deadline: float | None) -> None:
-        epoch = self._host.epoch
+        now = (self._host.epoch, self._host.doubts)
         try:
             rows = self._host.run("credential_list", deadline=deadline).rows
         except CommandError as error:
             raise CredentialError(f"credentials: the modem does not list its files: {error}") from error
-        listed = {str(row["name"]): int(row["size"]) for row in rows if _OWN.match(str(row["name"]))}
+        # Of a list without sizes only what this process stored is known to be whole.
+        listed = {
+            name: int(row.get("size", self._files.get(name, 0))) for row in rows if _OWN.match(name := str(row["name"]))
+        }
         known = {name: listed[name] for name in self._files if name in listed}
         # What this process has not used counts as older than what it has.
         self._files = {name: size for name, size in listed.items() if name not in known} | known
-        self._epoch = epoch
+        self._listed = now
 
     def _upload(self, kind: CredentialKind, name: str, pem: bytes, deadline: float | None) -> None:
         self._make_room(len(pem), deadline)

@@ -15,9 +15,10 @@ from modemtls.errors import NotSupportedError
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.runner_quick import CACHE_LIMIT, quick
 from modemtls.modem.runner_render import check_bindings, render, with_payload
-from modemtls.modem.runner_result import Result
+from modemtls.modem.runner_result import Result, wanted
 from modemtls.modem.runner_steps import Run
 from modemtls.profile.operations import OPERATIONS
+from modemtls.profile.results import promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +45,12 @@ class Runner:
         }
         self._specs = {id(one.rule): one for one in profile.urcs}
         self._quick = {name: one for name, program in profile.programs.items() if (one := quick(program)) is not None}
+        modem_ids = profile.behaviour["socket_ids"] == "modem"
+        self._wanted = {
+            name: what
+            for name, program in profile.programs.items()
+            if (what := wanted(promised(program, modem_ids=modem_ids))) is not None
+        }
         self._epoch = channel.epoch
         self._boot: dict[str, object] = {}
         self._contexts: dict[int, dict[str, object]] = {}
@@ -84,7 +91,8 @@ class Runner:
     ) -> Result:
         """Run an operation. ``deadline`` is of the channel's clock; ``on_orphan`` as for ``Channel.exchange``.
 
-        Raises NotSupportedError and ConfigurationError before anything is sent; CommandError if the modem refuses;
+        Raises NotSupportedError and ConfigurationError before anything is sent; CommandError if the modem refuses, or
+        its answer lacks what the operation's callers rely on;
         ModemTimeoutError, ModemRestartedError, PortLostError, SyncError as the channel does. All commands of one run
         belong to one boot epoch.
         """
@@ -98,10 +106,15 @@ class Runner:
         if quick is not None:
             exchange = self._ready(quick, bindings)
             if exchange is not None:
-                return self._single(quick, exchange, bindings, deadline, on_orphan)
+                result = self._single(quick, exchange, bindings, deadline, on_orphan)
+                if op in self._wanted:
+                    self._wanted[op].check(op, result)
+                return result
         check_bindings(self.profile, program, bindings, self.flag)
         result = Run(self, program, bindings, deadline, on_orphan, self._epoch).whole()
         self._forget_ended(op, bindings)
+        if op in self._wanted:
+            self._wanted[op].check(op, result)
         return result
 
     def _single(

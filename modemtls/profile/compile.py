@@ -14,6 +14,7 @@ from modemtls.profile.parts import Parts, evidence
 from modemtls.profile.problems import did_you_mean
 from modemtls.profile.profile import Profile
 from modemtls.profile.programs import Compiler
+from modemtls.profile.results import check_results
 from modemtls.profile.schema import LIMIT_LISTS, MEANINGS
 from modemtls.profile.shadows import shadowed
 from modemtls.profile.shapes import seconds
@@ -384,6 +385,9 @@ class _Whole:
         saved = saved_names(root.entries.get("programs"), urc_node)
         compiler = Compiler(parts, program_nodes, saved, line, limits)
         programs = {name: compiler.operation(name) for name in program_nodes if name in OPERATIONS}
+        for each in programs.values():
+            modem_ids = behaviour["socket_ids"] == "modem"
+            check_results(each, _entry(root, "programs"), self.problems, modem_ids=modem_ids, excused=())
         capabilities = self.capabilities(parts, saved)
         identify = self.identify(parts)
         recovery = self.recovery(parts)

@@ -13,6 +13,9 @@ tokens    list of these
 bool      bool                      goes through a table
 bytes     bytes
 ========  ========================  =========================================================
+
+What a program gives has the types int, text and word. ``?`` behind a name: a program need not give it. ``~``: the
+program must be able to give it, and one answer may lack it all the same. Otherwise a result without it is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["CAPABILITIES", "CHOICES", "INPUT_NEEDS", "OPERATIONS", "Capability", "Input", "Operation"]
+__all__ = ["CAPABILITIES", "CHOICES", "INPUT_NEEDS", "OPERATIONS", "Capability", "Input", "Operation", "Output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,26 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """A field of a result. ``given``: some path of the program gives it; ``always``: every successful result has it."""
+
+    name: str
+    type: str
+    given: bool = True
+    always: bool = True
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation. ``values`` are the fields that callers look for."""
+    """An operation, what it takes and what it gives: ``values``, fields of each row, and whether received data."""
 
     name: str
     inputs: dict[str, Input]
     about: str
-    values: tuple[str, ...] = ()
+    values: dict[str, Output] = field(default_factory=dict)
+    rows: dict[str, Output] = field(default_factory=dict)
+    payload: bool = False
 
 
 def _input(text: str) -> Input:
@@ -51,9 +67,19 @@ def _input(text: str) -> Input:
     return Input(name.rstrip("?"), kind, name.endswith("?"), secret, tuple(words.split("|")) if words else ())
 
 
-def _op(name: str, inputs: str, about: str, values: str = "") -> Operation:
-    parsed = [_input(one) for one in inputs.split()]
-    return Operation(name, {one.name: one for one in parsed}, about, tuple(values.split()))
+def _outputs(text: str) -> dict[str, Output]:
+    out = {}
+    for one in text.split():
+        head, _, kind = one.partition(":")
+        kind, _, words = kind.partition("=")
+        name = head.rstrip("?~")
+        out[name] = Output(name, kind, "?" not in head, head == name, tuple(words.split("|")) if words else ())
+    return out
+
+
+def _op(name: str, inputs: str, about: str, values: str = "", *, rows: str = "", payload: bool = False) -> Operation:
+    parsed = {one.name: one for one in map(_input, inputs.split())}
+    return Operation(name, parsed, about, _outputs(values), _outputs(rows), payload)
 
 
 _TLS_SETTINGS = (
@@ -62,24 +88,26 @@ _TLS_SETTINGS = (
     " psk_identity?:text psk_key?:bytes! dtls?:bool alpn?:text"
 )
 _OPEN = "pdp:int {}socket:int host:host port:int receive:word=pull|push"
-_STATES = "state"
+_STATES = "state~:word=open|opening|closing|closed"
+_SIM = "state~:word=ready|pin|puk|absent|busy|other"
+_STAT = "stat:word=home|roaming|searching|denied|idle|unknown"
 
 OPERATIONS: Final[dict[str, Operation]] = {
     one.name: one
     for one in (
         _op("setup", "", "at the start of each boot epoch, after echo and error form were set"),
         _op("probe", "", "find out what this firmware has; sets flags"),
-        _op("info", "", "what modem this is", "firmware revision imei iccid model"),
-        _op("sim_state", "", "state of the SIM", _STATES),
+        _op("info", "", "what modem this is", "firmware?:text revision?:text imei?:text iccid?:text model?:text"),
+        _op("sim_state", "", "state of the SIM", _SIM),
         _op("sim_unlock", "pin:digits!", "enter the PIN"),
-        _op("radio_state", "", "functionality level", "level"),
+        _op("radio_state", "", "functionality level", "level:int"),
         _op("radio_on", "", "full functionality"),
-        _op("registration", "", "one row for each domain", "stat technology"),
+        _op("registration", "", "one row for each domain", rows=f"{_STAT} technology?:text"),
         _op("registration_notify", "", "switch registration results on"),
-        _op("signal", "", "signal quality", "rssi"),
-        _op("operator", "", "name of the operator", "operator"),
-        _op("pdp_list", "", "active PDP contexts", "pdp address state"),
-        _op("pdp_read", "pdp:int", "settings of a PDP context", "apn user family"),
+        _op("signal", "", "signal quality", "rssi~:int"),
+        _op("operator", "", "name of the operator", "operator~:text"),
+        _op("pdp_list", "", "active PDP contexts", rows="pdp:int address?:text state?:text"),
+        _op("pdp_read", "pdp:int", "settings of a PDP context", "apn~:text user?:text family?:text"),
         _op(
             "pdp_configure",
             "pdp:int apn:text user?:text password?:text! auth?:word=none|pap|chap|any family:word=ipv4|ipv6|ipv4v6",
@@ -87,31 +115,31 @@ OPERATIONS: Final[dict[str, Operation]] = {
         ),
         _op("pdp_activate", "pdp:int", "activate a PDP context"),
         _op("pdp_deactivate", "pdp:int", "deactivate a PDP context"),
-        _op("clock_read", "", "read the clock", "clock"),
+        _op("clock_read", "", "read the clock", "clock~:text"),
         _op("clock_set", "clock:text", "set the clock"),
-        _op("clock_network", "", "the time that the network told", "clock"),
-        _op("clock_sync", "pdp:int server:host port:int", "ask a time server", "clock"),
+        _op("clock_network", "", "the time that the network told", "clock~:text"),
+        _op("clock_sync", "pdp:int server:host port:int", "ask a time server", "clock~:text"),
         _op("credential_write", "name:text data:bytes! size:int kind:word=ca|cert|key", "store a certificate or key"),
-        _op("credential_list", "", "what is stored", "name size"),
+        _op("credential_list", "", "what is stored", rows="name:text size?:int"),
         _op("credential_delete", "name:text kind?:word=ca|cert|key", "remove a certificate or key"),
-        _op("credential_space", "", "room in the store", "free total"),
+        _op("credential_space", "", "room in the store", "free~:int total?:int"),
         _op("tls_configure", _TLS_SETTINGS, "write every security-relevant setting of a TLS context"),
         _op("tls_verify", _TLS_SETTINGS, "read back what can be read"),
-        _op("tls_open", _OPEN.format("context:int "), "connect and shake hands", "socket"),
-        _op("tls_send", "socket:int data:bytes size:int", "send", "sent"),
-        _op("tls_receive", "socket:int size:int", "read what is there"),
-        _op("tls_pending", "socket:int", "how much is there", "pending"),
+        _op("tls_open", _OPEN.format("context:int "), "connect and shake hands", "socket?:int"),
+        _op("tls_send", "socket:int data:bytes size:int", "send", "sent?:int"),
+        _op("tls_receive", "socket:int size:int", "read what is there", payload=True),
+        _op("tls_pending", "socket:int", "how much is there", "pending~:int"),
         _op("tls_close", "socket:int", "close"),
         _op("tls_state", "socket:int", "state of a socket", _STATES),
-        _op("tls_list", "", "sockets in use", "socket"),
-        _op("tcp_open", _OPEN.format(""), "connect", "socket"),
-        _op("tcp_send", "socket:int data:bytes size:int", "send", "sent"),
-        _op("tcp_receive", "socket:int size:int", "read what is there"),
-        _op("tcp_pending", "socket:int", "how much is there", "pending"),
+        _op("tls_list", "", "sockets in use", rows="socket:int context?:int"),
+        _op("tcp_open", _OPEN.format(""), "connect", "socket?:int"),
+        _op("tcp_send", "socket:int data:bytes size:int", "send", "sent?:int"),
+        _op("tcp_receive", "socket:int size:int", "read what is there", payload=True),
+        _op("tcp_pending", "socket:int", "how much is there", "pending~:int"),
         _op("tcp_close", "socket:int", "close"),
         _op("tcp_state", "socket:int", "state of a socket", _STATES),
-        _op("tcp_list", "", "sockets in use", "socket"),
-        _op("tcp_acked", "socket:int", "what the peer has acknowledged", "sent acked unacked"),
+        _op("tcp_list", "", "sockets in use", rows="socket:int context?:int"),
+        _op("tcp_acked", "socket:int", "what the peer has acknowledged", "sent:int acked:int unacked:int"),
         _op("restart", "", "restart the modem"),
         _op("psk_write", "name:text identity:text key:bytes!", "store a pre-shared key"),
         _op("session_restore", "context:int", "give session data back before a connect"),

@@ -319,3 +319,14 @@ def test_a_modem_without_a_store_says_so(ca):
     del modem.host.on["credential_write"]
     with pytest.raises(NotSupportedError):
         modem.store.ensure("ca", ca)
+
+
+def test_a_list_without_sizes_vouches_only_for_what_this_process_stored(material):
+    modem = Files()
+    modem.host.on["credential_list"] = lambda _: Answer(rows=[{"name": name} for name in modem.files])
+    name = modem.store.ensure("ca", material.ca_pem())
+    assert name in [one.name for one in modem.store.list()]
+    modem.store.ensure("ca", material.ca_pem())
+    assert modem.uploads == 1
+    assert modem.again().ensure("ca", material.ca_pem()) == name
+    assert modem.uploads == 2  # whole or half, nobody says

@@ -240,8 +240,9 @@ def test_absent_is_an_outcome_and_not_an_error():
 def test_a_failure_can_be_an_answer():
     body = program(
         "sim_state",
-        "- {send: 'AT+CPIN?', lines: [{match: '+CPIN: {state:text}', repeat: optional}],"
-        " outcome: [{if: {code: 10}, is: ok, set: {state: absent}}]}",
+        "- {send: 'AT+CPIN?', lines: [{match: '+CPIN: {state:text}', repeat: optional,"
+        " map: {state: sim}}], outcome: [{if: {code: 10}, is: ok, set: {state: absent}}]}",
+        "tables: {sim: {ready: READY}}",
     )
     with scripted(body, {b"AT+CPIN?": b"\r\n+CME ERROR: 10\r\n"}) as (runner, _):
         result = runner.run("sim_state")
@@ -320,14 +321,14 @@ def test_nobody_comes_between_a_failure_and_its_cause():
     """Another thread wants the line all the time; the question for the cause is next all the same."""
     body = program("tls_send", "- {send: 'AT+S={socket}', cause: {use: ask, code: open}}") + (
         "  ask:\n    - {send: 'AT+E', see: {manual: x}, lines: ['+E: {code:int}']}\n"
-        "  signal:\n    - {send: 'AT+Q', see: {manual: x}}\n" + ERRORS
+        "  radio_on:\n    - {send: 'AT+Q', see: {manual: x}}\n" + ERRORS
     )
     with scripted(body, {b"AT+S=1": ERROR, b"AT+E": b"\r\n+E: 566\r\n" + OK, b"AT+Q": OK}) as (runner, modem):
         over = threading.Event()
 
         def disturb() -> None:
             while not over.is_set():
-                runner.run("signal")
+                runner.run("radio_on")
 
         other = threading.Thread(target=disturb)
         other.start()
@@ -553,11 +554,11 @@ def test_finally_comes_in_any_case():
 
 def test_atomic_steps_stay_together():
     body = program("setup", "- atomic:\n    - send: 'AT+SEL'\n    - send: 'AT+USE'") + (
-        "  signal:\n    - {send: 'AT+Q', see: {manual: x}}\n"
+        "  radio_on:\n    - {send: 'AT+Q', see: {manual: x}}\n"
     )
     with scripted(body, {b"AT+SEL": OK, b"AT+USE": OK, b"AT+Q": OK}) as (runner, modem):
         over = threading.Event()
-        other = threading.Thread(target=lambda: [runner.run("signal") for _ in iter(over.is_set, True)])
+        other = threading.Thread(target=lambda: [runner.run("radio_on") for _ in iter(over.is_set, True)])
         other.start()
         for _ in range(30):
             runner.run("setup")
@@ -571,7 +572,7 @@ def test_a_lock_keeps_programs_apart_but_not_other_commands():
     body = (
         "programs:\n"
         "  tls_open: {lock: connect, see: {manual: x}, steps: [{send: 'AT+O={socket}'}, {await: '+O: {socket}', timeout: 5}]}\n"
-        "  signal:\n    - {send: 'AT+Q', see: {manual: x}}\n"
+        "  radio_on:\n    - {send: 'AT+Q', see: {manual: x}}\n"
         "capabilities: {pull: true}\n"
     )
     with scripted(body, {b"AT+O=3": OK, b"AT+O=4": OK + b"\r\n+O: 4\r\n", b"AT+Q": OK}) as (runner, modem):
@@ -581,7 +582,7 @@ def test_a_lock_keeps_programs_apart_but_not_other_commands():
             time.sleep(0.001)
         with pytest.raises(ModemTimeoutError, match="connect"):
             runner.run("tls_open", {**TARGET, "socket": 4}, deadline=runner.channel.clock() + 0.02)
-        runner.run("signal")  # meanwhile
+        runner.run("radio_on")  # meanwhile
         modem.say(b"\r\n+O: 3\r\n")
         first.join()
         runner.run("tls_open", {**TARGET, "socket": 4})
