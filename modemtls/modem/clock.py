@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -27,6 +27,7 @@ __all__ = [
     "HostTime",
     "format_clock",
     "host_synchronised",
+    "look_again",
     "parse_clock",
     "set_clock",
 ]
@@ -38,6 +39,9 @@ BUILD_DATE: Final = datetime(2026, 9, 1, tzinfo=UTC)
 
 TOLERANCE: Final = timedelta(seconds=5)
 """A clock no further off is left as it is: the format counts whole seconds, and commands take their time."""
+
+FAR_OFF: Final = timedelta(hours=1)
+"""A clock that is known to be further off and cannot be set is not used: certificates count in days."""
 
 # 3GPP TS 27.007, 8.15: "yy/MM/dd,hh:mm:ss±zz", zz the difference from GMT in quarters of an hour. Modems also write
 # four digits of the year, leave the zone out, and append daylight saving time.
@@ -81,10 +85,15 @@ class HostTime:
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
-    """Where the modem's time comes from. ``source`` None: it cannot be believed, and ``detail`` says why."""
+    """Where the modem's time comes from. ``source`` None: it cannot be believed, and ``detail`` says why.
+
+    ``time``: what it was last read as, None if it cannot be read; ``at``: when that was, on the clock of deadlines.
+    """
 
     source: Literal["host", "network", "ntp", "modem"] | None
     detail: str
+    time: datetime | None = None
+    at: float = 0.0
 
 
 def parse_clock(text: str) -> datetime | None:
@@ -125,6 +134,16 @@ def set_clock(
     return state
 
 
+def look_again(host: Host, state: ClockState, *, deadline: float | None = None) -> ClockState | None:
+    """Read a clock that was right once; the new state if it has gone on as it should, else None."""
+    if state.time is None:
+        return None
+    shown = _Setter(host, deadline).read()
+    if shown is None or abs(shown - state.time - timedelta(seconds=host.now() - state.at)) > TOLERANCE:
+        return None
+    return replace(state, time=shown, at=host.now())
+
+
 class _Setter:
     """One attempt at setting the clock; collects why sources failed."""
 
@@ -132,6 +151,9 @@ class _Setter:
         self._host = host
         self._deadline = deadline
         self._failures: list[str] = []
+        self._wrong = False  # known to be far off
+        self._time: datetime | None = None
+        self._at = 0.0
 
     def from_host(self, time: HostTime) -> ClockState | None:
         if not time.synchronised():
@@ -151,12 +173,17 @@ class _Setter:
         return self._from_text(text, "ntp", server)
 
     def as_it_is(self) -> ClockState:
-        shown = self._read()
+        shown = self.read()
         because = "; ".join(self._failures)
+        if shown is not None and self._wrong:
+            return self._state(None, f"the modem's clock is wrong, {shown:%Y-%m-%d %H:%M} UTC: {because}")
         if shown is not None and shown >= BUILD_DATE:
-            return ClockState("modem", f"left as it is, {shown:%Y-%m-%d %H:%M} UTC: {because}")
+            return self._state("modem", f"left as it is, {shown:%Y-%m-%d %H:%M} UTC: {because}")
         what = "cannot be read" if shown is None else f"shows {shown:%Y-%m-%d}, before this software was built"
-        return ClockState(None, f"the modem's clock {what}, and nothing better is known: {because}")
+        return self._state(None, f"the modem's clock {what}, and nothing better is known: {because}")
+
+    def _state(self, source: Literal["host", "network", "ntp", "modem"] | None, detail: str) -> ClockState:
+        return ClockState(source, detail, self._time, self._at)
 
     def _from_text(self, text: str | None, source: Literal["network", "ntp"], name: str) -> ClockState | None:
         if text is None:
@@ -176,9 +203,10 @@ class _Setter:
     def _bring_to(
         self, now: Callable[[], datetime], source: Literal["host", "network", "ntp"], detail: str
     ) -> ClockState | None:
-        shown = self._read()
+        shown = self.read()
         if shown is not None and abs(shown - now()) <= TOLERANCE:
-            return ClockState(source, f"right already, {detail}")
+            return self._state(source, f"right already, {detail}")
+        self._wrong = self._wrong or (shown is not None and abs(shown - now()) > FAR_OFF)
         if not self._host.has("clock_set"):
             self._failures.append("the modem's clock cannot be set")
             return None
@@ -187,11 +215,22 @@ class _Setter:
         except (CommandError, ModemTimeoutError) as error:
             self._failed(error, "the modem refused to be set")
             return None
-        return ClockState(source, f"set {detail}")
+        if self._host.has("clock_read"):
+            kept = self.read()
+            if kept is None or abs(kept - now()) > TOLERANCE:
+                what = "cannot be read" if kept is None else f"shows {kept:%Y-%m-%d %H:%M} UTC all the same"
+                self._failures.append(f"the modem says that its clock was set, and it {what}")
+                return None
+            self._wrong = False
+        was = "" if shown is None else f"; it showed {shown:%Y-%m-%d %H:%M} UTC"
+        return self._state(source, f"set {detail}{was}")
 
-    def _read(self) -> datetime | None:
+    def read(self) -> datetime | None:
+        """Read the modem's clock; None if that fails."""
         text = self._ask("clock_read", {}, "")
-        return None if text is None else parse_clock(text)
+        self._time = None if text is None else parse_clock(text)
+        self._at = self._host.now()
+        return self._time
 
     def _ask(self, op: str, bindings: dict[str, object], name: str) -> str | None:
         if not self._host.has(op):

@@ -6,7 +6,15 @@ import pytest
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import ModemTimeoutError
-from modemtls.modem.clock import BUILD_DATE, HostTime, format_clock, host_synchronised, parse_clock, set_clock
+from modemtls.modem.clock import (
+    BUILD_DATE,
+    HostTime,
+    format_clock,
+    host_synchronised,
+    look_again,
+    parse_clock,
+    set_clock,
+)
 from tests.support.modem_fakes import Answer, FakeHost, refusal
 
 TODAY = BUILD_DATE + timedelta(days=100, hours=3, seconds=7)
@@ -16,6 +24,31 @@ UNSYNCED = HostTime(now=lambda: TODAY, synchronised=lambda: False)
 
 def shows(time: datetime) -> Answer:
     return Answer(values={"clock": format_clock(time)})
+
+
+class ModemClock:
+    """A clock that can be set and goes on with the fake modem's time. ``deaf``: OK is all that setting it does."""
+
+    def __init__(self, shown: datetime, *, deaf: bool = False) -> None:
+        self.shown = shown
+        self.deaf = deaf
+        self.host: FakeHost | None = None
+        self.since = 1000.0
+
+    def into(self, **on) -> FakeHost:
+        self.host = FakeHost(clock_read=self.read, clock_set=self.set, **on)
+        return self.host
+
+    def read(self, bindings):
+        return shows(self.shown + timedelta(seconds=self.host.time - self.since))
+
+    def set(self, bindings):
+        if not self.deaf:
+            self.shown, self.since = parse_clock(bindings["clock"]), self.host.time
+        return Answer()
+
+
+LONG_AGO = datetime(1980, 1, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +76,9 @@ def test_written_time_reads_back():
 
 
 def test_host_clock_is_written_when_the_modem_is_off():
-    host = FakeHost(clock_read=shows(datetime(1980, 1, 6, tzinfo=UTC)), clock_set=Answer())
+    host = ModemClock(LONG_AGO).into()
     assert set_clock(host, SYNCED).source == "host"
-    assert host.calls[-1] == ("clock_set", {"clock": format_clock(TODAY)})
+    assert host.calls[1] == ("clock_set", {"clock": format_clock(TODAY)})
 
 
 def test_a_clock_that_is_right_is_not_written():
@@ -55,9 +88,9 @@ def test_a_clock_that_is_right_is_not_written():
 
 
 def test_network_time_when_the_host_is_not_synchronised():
-    host = FakeHost(clock_read=shows(datetime(1980, 1, 6, tzinfo=UTC)), clock_set=Answer(), clock_network=shows(TODAY))
-    state = set_clock(host, UNSYNCED)
-    assert (state.source, host.calls[-1][1]) == ("network", {"clock": format_clock(TODAY)})
+    host = ModemClock(LONG_AGO).into(clock_network=shows(TODAY))
+    assert set_clock(host, UNSYNCED).source == "network"
+    assert ("clock_set", {"clock": format_clock(TODAY)}) in host.calls
 
 
 def test_host_clock_before_the_build_date_is_not_believed():
@@ -81,12 +114,7 @@ def test_network_time_before_the_build_date_is_not_believed_and_the_reason_is_to
 
 
 def test_ntp_is_asked_only_when_a_server_was_named():
-    host = FakeHost(
-        clock_read=shows(datetime(1980, 1, 6, tzinfo=UTC)),
-        clock_set=Answer(),
-        clock_network=Answer(Outcome.EMPTY),
-        clock_sync=shows(TODAY),
-    )
+    host = ModemClock(LONG_AGO).into(clock_network=Answer(Outcome.EMPTY), clock_sync=shows(TODAY))
     assert set_clock(host, UNSYNCED, pdp=1).source is None
     assert host.count("clock_sync") == 0
     assert set_clock(host, UNSYNCED, pdp=1, ntp="time.example").source == "ntp"
@@ -113,16 +141,63 @@ def test_the_callers_deadline_is_not_swallowed():
 
 
 def test_time_spent_asking_is_added_to_network_time():
-    host = FakeHost(clock_set=Answer(), clock_network=shows(TODAY))
+    clock = ModemClock(LONG_AGO)
+    host = clock.into(clock_network=shows(TODAY))
 
     def slow(bindings):
         host.time += 30
-        return shows(datetime(1980, 1, 6, tzinfo=UTC))
+        return clock.read(bindings)
 
     host.on["clock_read"] = slow
     set_clock(host, UNSYNCED)
-    assert host.calls[-1][1] == {"clock": format_clock(TODAY + timedelta(seconds=30))}
+    assert ("clock_set", {"clock": format_clock(TODAY + timedelta(seconds=30))}) in host.calls
 
 
 def test_kernel_answers_whether_it_is_synchronised():
     assert host_synchronised() in {True, False}
+
+
+@pytest.mark.parametrize("time", [SYNCED, UNSYNCED], ids=["host", "network"])
+@pytest.mark.parametrize("shown", [LONG_AGO, TODAY - timedelta(days=20)])
+def test_a_modem_that_only_says_that_its_clock_was_set_is_not_believed(time, shown):
+    """Twenty days ago is late enough to be plausible; but it is known to be wrong."""
+    host = ModemClock(shown, deaf=True).into(clock_network=shows(TODAY))
+    state = set_clock(host, time)
+    assert state.source is None
+    assert "says that its clock was set" in state.detail
+    assert f"{shown:%Y-%m-%d}" in state.detail
+
+
+def test_what_was_set_is_read_back_and_the_state_tells_what_it_was():
+    host = ModemClock(LONG_AGO).into()
+    state = set_clock(host, SYNCED)
+    assert (state.source, state.time) == ("host", TODAY)
+    assert host.ops() == ["clock_read", "clock_set", "clock_read"]
+    assert "it showed 1980-01-06" in state.detail
+
+
+def test_the_next_source_is_tried_when_setting_did_nothing_the_first_time():
+    clock = ModemClock(LONG_AGO, deaf=True)
+    host = clock.into()
+
+    def network(bindings):
+        clock.deaf = False
+        return shows(TODAY)
+
+    host.on["clock_network"] = network
+    assert set_clock(host, SYNCED).source == "network"
+
+
+def test_a_clock_that_went_on_as_it_should_is_one_command():
+    clock = ModemClock(TODAY)
+    host = clock.into()
+    state = set_clock(host, SYNCED)
+    host.calls.clear()
+    host.time += 5000
+    again = look_again(host, state)
+    assert (again.time, again.at) == (TODAY + timedelta(seconds=5000), host.time)
+    assert host.ops() == ["clock_read"]
+    clock.shown -= timedelta(minutes=1)
+    assert look_again(host, again) is None
+    host.on["clock_read"] = refusal("unknown")
+    assert look_again(host, again) is None
