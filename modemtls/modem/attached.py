@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from modemtls.at.recovery import STANDARD_RECOVERY
@@ -18,7 +18,7 @@ from modemtls.errors import (
     SyncError,
 )
 from modemtls.modem.bringup import Bringup
-from modemtls.modem.clock import ClockState, HostTime, set_clock
+from modemtls.modem.clock import ClockState, HostTime, look_again, set_clock
 from modemtls.modem.contexts import ContextPool
 from modemtls.modem.credentials import CredentialStore
 from modemtls.modem.identify import ask, errors_as, greet
@@ -50,6 +50,10 @@ T = TypeVar("T")
 _RESTARTS: Final = (
     3  # a modem that restarts this often while it is brought up has a problem that patience does not cure
 )
+_PROBES: Final = 2  # set-up and probing in which something made no sense are repeated once
+_CLOCK_HOLDS: Final = 3600.0  # s; a clock that was read longer ago is read again before it decides about certificates
+# Failures of an open behind which there may be a certificate's dates.
+_PERHAPS_DATES: Final = frozenset({"connect_or_handshake", "handshake_failed", "certificate", "unknown"})
 _LAST_WORDS: Final = 5.0  # s; for closing what is still open when the modem is detached
 _FAMILIES: Final[tuple[Family, ...]] = ("tls", "tcp")
 
@@ -79,9 +83,20 @@ class _Operations:
         self.run = runner.run
         self.has = runner.has
 
+        self.raise_doubt = channel.raise_doubt
+        self.end_epoch = channel.end_epoch
+
     @property
     def epoch(self) -> int:
         return self._channel.epoch
+
+    @property
+    def doubts(self) -> int:
+        return self._channel.doubts
+
+    @property
+    def doubted(self) -> str:
+        return self._channel.doubted
 
 
 class AttachedModem:
@@ -114,9 +129,12 @@ class AttachedModem:
         self._tell = progress or (lambda step, detail: None)  # noqa: ARG005
         self._turn = Turn("bring-up")
         self._ready_epoch: int | None = None
+        self._ready_doubts = -1
         self._up_epoch: int | None = None
+        self._up_doubts = -1
         self._bearer_up = False
         self._clock_epoch: int | None = None
+        self._clock_doubts = -1
         self._info: tuple[int, dict[str, str]] | None = None
         self._host = _Operations(channel, runner)
         self.slots = SlotTable(
@@ -260,22 +278,28 @@ class AttachedModem:
     def ensure_ready(self, *, deadline: float | None = None) -> None:
         """Bring the modem to where commands work as the profile expects: error form, set-up, probed flags.
 
-        Enough for credentials and information; no SIM or network needed. No command when already so in this epoch.
+        Enough for credentials and information; no SIM or network needed. No command when already so in this epoch, and
+        nothing has happened since that may have hidden a restart.
         """
-        if self._ready_epoch != self.channel.epoch:
+        if not self._is_ready():
             self._whatever_restarts(self._ready, deadline)
 
     def ensure_up(self, *, deadline: float | None = None) -> None:
         """Bring the modem to where sockets can be opened: ready, SIM, registration, PDP context, clock.
 
-        No command when already so in this epoch and the bearer has not been reported lost. Begun again, a bounded
-        number of times, when the modem restarts in the middle. The error says which step failed and why.
+        No command when already so in this epoch, the bearer has not been reported lost, and nothing has happened that
+        may have hidden a restart; after that everything is asked again, and only what is amiss is put right. Begun
+        again, a bounded number of times, when the modem restarts in the middle. The error says which step failed and
+        why.
         """
         if not self._is_up():
             self._whatever_restarts(self._up, deadline)
 
+    def _is_ready(self) -> bool:
+        return self._ready_epoch == self.channel.epoch and self._ready_doubts == self.channel.doubts
+
     def _is_up(self) -> bool:
-        return self._bearer_up and self._up_epoch == self.channel.epoch
+        return self._bearer_up and self._up_epoch == self.channel.epoch and self._up_doubts == self.channel.doubts
 
     def _whatever_restarts(self, step: Callable[[float | None], None], deadline: float | None) -> None:
         deadline = self.now() + self.settings.timeout if deadline is None else deadline
@@ -294,20 +318,30 @@ class AttachedModem:
 
     def _ready(self, deadline: float | None) -> None:
         epoch = self.channel.epoch
-        if self._ready_epoch == epoch:
+        if self._is_ready():
             return
         with self._step("modem"):
             if self.channel.echo is not False:
                 self._tell("modem", "waiting until it answers")
                 self._wait_for_boot(deadline)
             self._tell("modem", "setting up")
-            if self.channel.error_form != self.profile.line.cmee:
+            if self._ready_epoch == epoch or self.channel.error_form != self.profile.line.cmee:
                 errors_as(self.channel, self.profile.line.cmee, deadline=deadline)
-            for op in ("setup", "probe"):
-                if self._host.has(op):
-                    self._host.run(op, {}, deadline=deadline)
+            doubts = self._set_up(deadline)
         self._still(epoch)
         self._ready_epoch = epoch
+        self._ready_doubts = doubts
+
+    def _set_up(self, deadline: float | None) -> int:
+        """Set up and probe; once more if something in between made no sense. The count of doubts that it stands for."""
+        doubts = -1
+        for _ in range(_PROBES):
+            if doubts != self.channel.doubts:
+                doubts = self.channel.doubts
+                for op in ("setup", "probe"):
+                    if self._host.has(op):
+                        self._host.run(op, {}, deadline=deadline)
+        return doubts
 
     def _wait_for_boot(self, deadline: float | None) -> None:
         until = self.now() + self.profile.line.boot_time
@@ -321,8 +355,9 @@ class AttachedModem:
         if self._is_up():
             return
         epoch = self.channel.epoch
+        doubts = self.channel.doubts
         anew = self._up_epoch != epoch
-        if anew:
+        if anew or self._up_doubts != doubts:
             self._bringup.radio(deadline)  # first: a modem without function may not even see its SIM
             self._bringup.sim(deadline)
         self._bringup.registration(deadline)
@@ -332,34 +367,70 @@ class AttachedModem:
         except BaseException:
             self._bearer_up = False
             raise
+        if not anew and self._bringup.found_down:
+            pdp = self._bringup.pdp
+            self.channel.raise_doubt(f"PDP context {pdp} was down, and nothing had said so")
+            doubts += 1  # what it makes doubtful of this was looked at just now
+            self.slots.on_network_lost(pdp)
         if anew:
             with self._step("sockets"):
                 self._meet_others(deadline)
             self._look_at_clock(deadline)
         self._still(epoch)
         self._up_epoch = epoch
+        self._up_doubts = doubts
 
     def _still(self, epoch: int) -> None:
         if self.channel.epoch != epoch:
             raise ModemRestartedError("the modem restarted while it was being brought up")
 
-    def _look_at_clock(self, deadline: float | None) -> None:
-        epoch = self.channel.epoch
+    def _look_at_clock(self, deadline: float | None, *, quick: bool = False) -> None:
+        """Read the clock, and set it if it is off; ``quick``: without asking a time server."""
+        epoch, doubts = self.channel.epoch, self.channel.doubts
         with self._step("clock"):
             self._tell("clock", "checking")
-            self.clock = set_clock(
-                self._host, self._time, pdp=self._bringup.pdp, ntp=self.settings.ntp, deadline=deadline
-            )
-        self._clock_epoch = epoch
+            ntp = None if quick else self.settings.ntp
+            self.clock = set_clock(self._host, self._time, pdp=self._bringup.pdp, ntp=ntp, deadline=deadline)
+        self._clock_epoch, self._clock_doubts = epoch, doubts
+
+    def _still_right(self, deadline: float | None) -> bool:
+        """Read the clock once, if that is enough to know that it is right."""
+        epoch, doubts = self.channel.epoch, self.channel.doubts
+        if self._clock_epoch != epoch or self.clock.source is None:
+            return False
+        with self._step("clock"):
+            found = look_again(self._host, self.clock, deadline=deadline)
+        if found is None:
+            return False
+        self.clock = found
+        self._clock_doubts = doubts
+        return True
 
     def _require_clock(self, deadline: float | None) -> None:
-        """Have a clock that certificates' dates can be checked against."""
-        if self._clock_epoch == self.channel.epoch and self.clock.source is not None:
+        """Have a clock that certificates' dates can be checked against, and that was read lately."""
+        if (
+            self._clock_epoch == self.channel.epoch
+            and self._clock_doubts == self.channel.doubts
+            and self.clock.source is not None
+            and self.now() - self.clock.at < _CLOCK_HOLDS
+        ):
             return
         with self._turn.take(self.now, deadline):
-            self._look_at_clock(deadline)
+            if not self._still_right(deadline):
+                self._look_at_clock(deadline)
         if self.clock.source is None:
             raise ModemError(f"clock: certificates' dates cannot be checked: {self.clock.detail}")
+
+    def _read_clock_after_failure(self, deadline: float | None) -> None:
+        """Have :attr:`clock` say what the modem's clock shows now: a wrong one may be why a connection failed."""
+        end = self.now() + _LAST_WORDS
+        end = end if deadline is None else min(end, deadline)
+        with contextlib.suppress(ModemError), self._turn.take(self.now, end):
+            if not self._still_right(end):
+                self._look_at_clock(end, quick=True)
+            if self.clock.time is not None:
+                shows = f"it shows {self.clock.time:%Y-%m-%d %H:%M} UTC now"
+                self.clock = replace(self.clock, detail=f"{self.clock.detail.partition('; it shows ')[0]}; {shows}")
 
     def _meet_others(self, deadline: float | None) -> None:
         """Find out which sockets are someone else's; close them if asked to take over."""
@@ -406,15 +477,23 @@ class AttachedModem:
     ) -> Slot:
         """Open a TLS socket to ``host`` with the context of ``lease``; the handshake is complete on return.
 
-        One command on modems that allow it. Every failure leaves the number free again; an interrupted open is closed
-        in the background, and so is its late success. Raises :class:`CommandError` with the modem's reason, and
-        :class:`ModemRestartedError` when the lease is of another epoch than the connection (which is then closed, never
-        handed out): lease again and retry.
+        One command on modems that allow it, if nothing has happened since the lease that may have hidden a restart;
+        else the context is read back, before the connection and after it. Every failure leaves the number free again;
+        an interrupted open is closed in the background, and so is its late success. Raises :class:`CommandError` with
+        the modem's reason, and :class:`ModemRestartedError` when the lease is of another epoch than the connection, or
+        the context is not as it was leased any more (the connection is then closed, never handed out): lease again and
+        retry.
         """
-        if lease.settings.verify and lease.settings.check_dates:
+        dated = lease.settings.verify and lease.settings.check_dates
+        if dated:
             self._require_clock(deadline)
         bindings = {"context": lease.number, "host": host, "port": port}
-        return self._open("tls", bindings, lease, receive, deadline)
+        try:
+            return self._open("tls", bindings, lease, receive, deadline)
+        except CommandError as error:
+            if dated and error.kind in _PERHAPS_DATES:
+                self._read_clock_after_failure(deadline)
+            raise
 
     def open_tcp(self, host: str, port: int, *, receive: Receive = "pull", deadline: float | None = None) -> Slot:
         """Open a plain TCP socket; otherwise as :meth:`open_tls`."""
@@ -434,6 +513,8 @@ class AttachedModem:
             epoch = self.channel.epoch if lease is None else lease.epoch
             pdp = self._bringup.pdp
             assert pdp is not None
+            if lease is not None:
+                lease.confirm(deadline=deadline)
             try:
                 return self._sockets.open(
                     family, bindings, lease=lease, epoch=epoch, pdp=pdp, receive=receive, deadline=deadline
@@ -443,6 +524,7 @@ class AttachedModem:
                     raise
                 again = False
                 logger.info("PDP context %d: the modem says that it is not usable (%s), looking again", pdp, error)
+                self.channel.raise_doubt(f"PDP context {pdp} was not usable")
                 self._bearer_up = False
 
     def close_socket(self, slot: Slot, *, deadline: float | None = None) -> None:

@@ -76,11 +76,13 @@ class Bringup:
         self._port = port
         self._pins = pins or PinMemory()
         self._events = 0
-        self._notified_epoch: int | None = None
+        self._notified: tuple[int, int] | None = None  # epoch and doubts
         self._lost: set[int] = set()
         self._written: dict[int, int] = {}  # PDP context -> hash of what the driver configured
         self.pdp: int | None = None
         """The PDP context in use, once :meth:`bearer` has returned."""
+        self.found_down = False
+        """Whether :meth:`bearer` found the context that was in use inactive, and no URC had said so."""
 
     # What URCs say, in the reading thread.
 
@@ -225,14 +227,14 @@ class Bringup:
         """Have changes of registration announced; without that they are asked for more often."""
         if not self._host.has("registration_notify"):
             return False
-        epoch = self._host.epoch
-        if self._notified_epoch != epoch:
+        now = (self._host.epoch, self._host.doubts)
+        if self._notified != now:
             try:
                 self._host.run("registration_notify", deadline=deadline)
             except CommandError as error:
                 logger.info("registration: changes will not be announced (%s)", error)
                 return False
-            self._notified_epoch = epoch
+            self._notified = now
         return True
 
     def _unregistered(self, begun: float, doing: str, *, denied: bool) -> RegistrationError:
@@ -256,6 +258,7 @@ class Bringup:
     def _bearer(self, deadline: float | None) -> int:
         active = self._active(deadline)
         number, configure = self._choose(active, deadline)
+        self.found_down = number == self.pdp and number not in active and number not in self._lost
         if number in active and (configure or number in self._lost):
             # Taken over on request, or dead already: the modem has to be told before it can be activated again.
             self._say("PDP context", f"deactivating {number}")

@@ -1,6 +1,9 @@
 """The modem's TLS contexts, shared by configuration.
 
 A context is written and read back once per configuration and boot epoch, and is immutable while a socket uses it.
+
+What was read back is believed only until something happens that may have hidden a restart (:attr:`Host.doubts`): then
+it is read back again, before a context is given out, and once more before a socket is that was opened with it.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
 from modemtls.modem.interfaces import Turn
@@ -16,7 +19,7 @@ from modemtls.modem.interfaces import Turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import NoReturn, Self
 
     from modemtls.modem.interfaces import Host
     from modemtls.modem.settings import TlsSettings
@@ -25,21 +28,25 @@ __all__ = ["ContextLease", "ContextPool"]
 
 logger = logging.getLogger(__name__)
 
+_TRIES: Final = 3  # a read-back in which something else makes no sense is repeated so often
+
 
 class ContextLease:
     """The right to open sockets with one configured context; a context manager.
 
-    ``number`` is the context, ``epoch`` the boot epoch it was configured in. An open socket holds a share of its own.
+    ``number`` is the context, ``epoch`` the boot epoch it was configured in, ``doubts`` the count at which it was last
+    read back for this lease. An open socket holds a share of its own.
     """
 
-    __slots__ = ("_context", "_pool", "_released", "epoch", "number", "settings")
+    __slots__ = ("_context", "_pool", "_released", "doubts", "epoch", "number", "settings")
 
-    def __init__(self, pool: ContextPool, context: _Context, epoch: int, settings: TlsSettings) -> None:
+    def __init__(self, pool: ContextPool, context: _Context, epoch: int, doubts: int, settings: TlsSettings) -> None:
         self._pool = pool
         self._context = context
         self._released = False
         self.number = context.number
         self.epoch = epoch
+        self.doubts = doubts
         self.settings = settings
 
     def __repr__(self) -> str:
@@ -48,6 +55,18 @@ class ContextLease:
     def share(self) -> ContextLease:
         """Give another lease of the same context; each is released on its own."""
         return self._pool._share(self)  # noqa: SLF001 - one class in two parts
+
+    def check(self, *, deadline: float | None = None) -> None:
+        """Make sure that the context still is as leased; no command if nothing has happened since it was read back.
+
+        Raises :class:`CommandError` when it is not, or cannot be read back any more: the modem has restarted, which
+        is for the caller to declare. :class:`ModemRestartedError` when that is known already.
+        """
+        self._pool._check(self, deadline)  # noqa: SLF001
+
+    def confirm(self, *, deadline: float | None = None) -> None:
+        """Do as :meth:`check`, and end the epoch if it fails. Raises :class:`ModemRestartedError`."""
+        self._pool._confirm(self, deadline)  # noqa: SLF001
 
     def release(self) -> None:
         """Give the context back; more than once is harmless."""
@@ -63,14 +82,18 @@ class ContextLease:
 
 
 class _Context:
-    """What is known of one context. ``settings`` None: not configured by the driver in ``epoch``, or half."""
+    """What is known of one context. ``settings`` None: not configured by the driver in ``epoch``, or half.
 
-    __slots__ = ("epoch", "number", "settings", "used", "users")
+    ``doubts``: the count at which the settings were last read back and right.
+    """
+
+    __slots__ = ("doubts", "epoch", "number", "settings", "used", "users")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.settings: TlsSettings | None = None
         self.epoch = -1
+        self.doubts = -1
         self.users = 0
         self.used = 0
 
@@ -96,34 +119,111 @@ class ContextPool:
     def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> ContextLease:
         """Give a context that is configured exactly as ``settings`` say.
 
-        No command is sent when one is, in this epoch. Otherwise the least recently used idle context is configured
-        and read back. Raises :class:`ModemError` (``EBUSY``) when every context is in use with another configuration,
-        :class:`CommandError` when the modem refuses a setting or reads back something else, and
-        :class:`ModemRestartedError` when it restarts meanwhile.
+        No command is sent when one is, in this epoch, and nothing has happened since that may have hidden a restart;
+        else it is read back again, and if that fails the epoch ends. Without such a context the least recently used
+        idle one is configured and read back. Raises :class:`ModemError` (``EBUSY``) when every context is in use with
+        another configuration, :class:`CommandError` when the modem refuses a setting or reads back something else, and
+        :class:`ModemRestartedError` when it restarts meanwhile, or turns out to have restarted.
         """
         with self._turn.take(self._host.now, deadline):
             epoch = self._host.epoch
             for context in self._contexts:
                 if context.settings == settings and context.epoch == epoch:
-                    return self._grant(context, epoch, settings)
+                    if context.doubts != self._host.doubts:
+                        self._look_again(context, settings, deadline)
+                    return self._grant(context, epoch, context.doubts, settings)
             context = self._choose(epoch, deadline)
             with self._lock:
                 context.settings = None  # until every setting is known to be in place
                 context.epoch = epoch
                 context.users = 0  # those of a former epoch are gone with their sockets
-            bindings = settings.bindings(context.number)
+            before = self._host.doubts
             try:
-                self._host.run("tls_configure", bindings, deadline=deadline)
-                if self._host.has("tls_verify"):
-                    self._host.run("tls_verify", bindings, deadline=deadline)
+                context.doubts = self._configure(context.number, settings, deadline)
             except CommandError as error:
                 error.message = f"TLS context {context.number}: {error.message}"
+                if self._host.epoch == epoch and self._host.doubts != before:
+                    self._give_up(context.number, error)
+                # Wrong, and nobody knows why: what else is believed is looked at again.
+                self._host.raise_doubt(error.message)
                 raise
             if self._host.epoch != epoch:
                 raise ModemRestartedError("the modem restarted while a TLS context was being configured")
             context.settings = settings
             logger.info("TLS context %d configured and read back", context.number)
-            return self._grant(context, epoch, settings)
+            return self._grant(context, epoch, context.doubts, settings)
+
+    def _configure(self, number: int, settings: TlsSettings, deadline: float | None) -> int:
+        """Write and read back; the count of doubts at which the settings were certainly there."""
+        bindings = settings.bindings(number)
+        if self._host.has("tls_verify"):
+            self._host.run("tls_configure", bindings, deadline=deadline)
+            return self._read_back(number, settings, deadline)
+        for _ in range(_TRIES):
+            doubts = self._host.doubts
+            self._host.run("tls_configure", bindings, deadline=deadline)
+            if self._host.doubts == doubts:
+                return doubts
+        raise self._disturbed()
+
+    def _read_back(self, number: int, settings: TlsSettings, deadline: float | None) -> int:
+        """Read back what can be read, until nothing comes between that may have hidden a restart."""
+        failure: CommandError | None = None
+        for _ in range(_TRIES):
+            doubts = self._host.doubts
+            failure = None
+            try:
+                self._host.run("tls_verify", settings.bindings(number), deadline=deadline)
+            except CommandError as error:
+                if self._host.doubts == doubts:
+                    raise
+                failure = error
+                continue
+            if self._host.doubts == doubts:
+                return doubts
+        raise failure or self._disturbed()
+
+    def _disturbed(self) -> CommandError:
+        return CommandError(
+            f"the settings cannot be made sure of, the line is too disturbed ({self._host.doubted}, again and again)",
+            kind="unknown",
+        )
+
+    def _look_again(self, context: _Context, settings: TlsSettings, deadline: float | None) -> None:
+        """Read back a context that was right once, as something may have hidden a restart; it ends the epoch if so."""
+        logger.info("TLS context %d is read back again: %s", context.number, self._host.doubted)
+        try:
+            if self._host.has("tls_verify"):
+                context.doubts = self._read_back(context.number, settings, deadline)
+            else:
+                context.doubts = self._configure(context.number, settings, deadline)
+        except CommandError as error:
+            self._give_up(context.number, error)
+
+    def _give_up(self, number: int, error: CommandError) -> NoReturn:
+        reason = f"TLS context {number} is not as it was written ({error})"
+        self._host.end_epoch(reason)
+        raise ModemRestartedError(f"the modem restarted unnoticed: {reason}") from error
+
+    def _confirm(self, lease: ContextLease, deadline: float | None) -> None:
+        try:
+            self._check(lease, deadline)
+        except CommandError as error:
+            self._give_up(lease.number, error)
+
+    def _check(self, lease: ContextLease, deadline: float | None) -> None:
+        if self._host.epoch != lease.epoch:
+            raise ModemRestartedError("the modem restarted: its TLS settings are gone")
+        if self._host.doubts == lease.doubts:
+            return
+        logger.info("TLS context %d is read back again: %s", lease.number, self._host.doubted)
+        with self._turn.take(self._host.now, deadline):
+            if not self._host.has("tls_verify"):
+                raise CommandError(f"TLS context {lease.number} cannot be read back ({self._host.doubted})")
+            lease.doubts = self._read_back(lease.number, lease.settings, deadline)
+            lease._context.doubts = max(lease._context.doubts, lease.doubts)  # noqa: SLF001
+        if self._host.epoch != lease.epoch:
+            raise ModemRestartedError("the modem restarted while its TLS settings were being read back")
 
     def names_in_use(self) -> frozenset[str]:
         """Name the credentials that leased contexts refer to."""
@@ -162,8 +262,8 @@ class ContextPool:
             )
         return min(idle, key=lambda context: (context.epoch == epoch, context.used))
 
-    def _grant(self, context: _Context, epoch: int, settings: TlsSettings) -> ContextLease:
-        lease = ContextLease(self, context, epoch, settings)
+    def _grant(self, context: _Context, epoch: int, doubts: int, settings: TlsSettings) -> ContextLease:
+        lease = ContextLease(self, context, epoch, doubts, settings)
         with self._lock:
             if context.epoch != epoch:
                 raise ModemRestartedError("the modem restarted: its TLS settings are gone")
@@ -173,7 +273,7 @@ class ContextPool:
         return lease
 
     def _share(self, lease: ContextLease) -> ContextLease:
-        return self._grant(lease._context, lease.epoch, lease.settings)  # noqa: SLF001
+        return self._grant(lease._context, lease.epoch, lease.doubts, lease.settings)  # noqa: SLF001
 
     def _release(self, lease: ContextLease) -> None:
         context = lease._context  # noqa: SLF001

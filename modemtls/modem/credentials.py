@@ -87,8 +87,9 @@ class CredentialStore:
     def ensure(self, kind: CredentialKind, data: bytes, *, deadline: float | None = None) -> str:
         """Make sure that ``data`` (PEM) is in the modem and give its name there.
 
-        Nothing is sent when it is known to be there in this epoch, and nothing may have hidden a restart. Raises :class:`CredentialError` for what is no PEM
-        of that kind, an encrypted key, and for want of space.
+        Nothing is sent when it is known to be there in this epoch, and nothing has happened since that may have hidden
+        a restart. Raises :class:`CredentialError` for what is no PEM of that kind, an encrypted key, and for want of
+        space.
         """
         return self._ensure(kind, data, deadline, None)
 

@@ -28,6 +28,24 @@ class Host(Protocol):
         """The boot epoch."""
         ...
 
+    @property
+    def doubts(self) -> int:
+        """How often something happened that may have hidden a restart; see :attr:`Channel.doubts`."""
+        ...
+
+    @property
+    def doubted(self) -> str:
+        """What it was the last time, in words."""
+        ...
+
+    def raise_doubt(self, reason: str) -> None:
+        """Count something that may have hidden a restart."""
+        ...
+
+    def end_epoch(self, reason: str) -> None:
+        """Declare that the modem lost its state."""
+        ...
+
     def now(self) -> float:
         """Read the clock that deadlines are measured with."""
         ...

@@ -6,8 +6,8 @@ caller has gone is closed, too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import threading
 from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import CommandError, ModemError, ModemRestartedError, ModemTimeoutError, SocketClosedError
@@ -54,13 +54,12 @@ class Sockets:
         self._frees_failed = frees_failed
         self._defer = defer
         self._changed = changed
-        self._burying = 0
-        self._lock = threading.Lock()
+        self._burying: set[Slot] = set()  # what is being closed in the background
 
     @property
     def busy(self) -> bool:
         """Whether something is still being closed in the background."""
-        return self._burying > 0
+        return bool(self._burying)
 
     def open(
         self,
@@ -75,7 +74,9 @@ class Sockets:
     ) -> Slot:
         """Open one socket in ``epoch``; numbers that turn out to be someone else's are passed over.
 
-        Raises what the modem answers as :class:`CommandError`, with the number free again.
+        Raises what the modem answers as :class:`CommandError`, with the number free again;
+        :class:`ModemRestartedError` when the modem restarted, or seems to have: a connection that may have been made
+        with settings that a restart has wiped is closed.
         """
         tries = len(self._table.numbers(family)) + 1
         while True:
@@ -93,6 +94,8 @@ class Sockets:
                 if isinstance(number, int):
                     self._table.rebind(slot, number)
                 self._still(slot, epoch)
+                if slot.lease is not None:
+                    self._confirm(slot, slot.lease, deadline)
                 slot.state = "open"
             except CommandError as error:
                 if error.kind == "socket_in_use" and not self._take_over:
@@ -115,6 +118,22 @@ class Sockets:
             self.stray(slot.family, slot.number)  # it was opened by the modem that came up, with what settings ever
             raise ModemRestartedError("the modem restarted while the connection was being opened")
         slot.check()
+
+    def _confirm(self, slot: Slot, lease: ContextLease, deadline: float | None) -> None:
+        """Make sure that the settings which the connection was made with are those that were asked for."""
+        try:
+            lease.check(deadline=deadline)
+        except CommandError as error:
+            reason = f"a connection was made while TLS context {lease.number} was not as it was written ({error})"
+            logger.warning("%s socket %d: %s; closing it", slot.family, slot.number, reason)
+            closed = False
+            with contextlib.suppress(CommandError, ModemTimeoutError):
+                self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
+                closed = True
+            self._host.end_epoch(reason)
+            if not closed:
+                self.stray(slot.family, slot.number)
+            raise ModemRestartedError(f"the modem restarted unnoticed: {reason}") from error
 
     def run(
         self,
@@ -141,27 +160,34 @@ class Sockets:
             return
         try:
             slot.state = "closing"
-            self._close(slot, deadline)
-        except (ModemTimeoutError, CommandError) as error:
-            logger.info("%s socket %d: not closed yet (%s)", slot.family, slot.number, error)
-            self.abandon(slot)
-        except ModemError:
-            self._table.free(slot)  # the modem, or the line to it, has gone, and the socket with it
+            try:
+                self._close(slot, deadline)
+            except (ModemTimeoutError, CommandError) as error:
+                logger.info("%s socket %d: not closed yet (%s)", slot.family, slot.number, error)
+                self.abandon(slot)
+            except ModemError:
+                self._table.free(slot)  # the modem, or the line to it, has gone, and the socket with it
+            except BaseException:
+                self.abandon(slot)
+                raise
         except BaseException:
-            self.abandon(slot)
+            if slot.state == "closing" and slot not in self._burying:
+                slot.state = "open"  # interrupted before anything was settled: closing it again may do it
             raise
 
     def abandon(self, slot: Slot) -> None:
         """Close in the background what nobody waits for any more; its number stays taken until then."""
-        if slot.state == "gone":
+        if slot.state == "gone" or slot in self._burying:
             return
         slot.state = "closing"
-        with self._lock:
-            self._burying += 1
         try:
+            self._burying.add(slot)
             self._defer(lambda: self._bury(slot))
         except ModemError:
             self._buried(slot)
+        except BaseException:
+            self._burying.discard(slot)
+            raise
 
     def stray(self, family: Family, number: int) -> None:
         """Close a connection that came up after its number had been given up (called in the reading thread)."""
@@ -171,7 +197,7 @@ class Sockets:
             self.abandon(slot)
 
     def _close(self, slot: Slot, deadline: float | None, rest: float = 0.0) -> None:
-        if slot.epoch == self._host.epoch:
+        if slot.epoch == self._host.epoch and self._table.holds(slot):
             self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
         self._table.free(slot, rest=rest)
 
@@ -191,6 +217,5 @@ class Sockets:
 
     def _buried(self, slot: Slot) -> None:
         self._table.free(slot, rest=_LATE)
-        with self._lock:
-            self._burying -= 1
+        self._burying.discard(slot)
         self._changed()

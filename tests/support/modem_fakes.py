@@ -28,10 +28,21 @@ class FakeHost:
         self.calls: list[tuple[str, dict]] = []
         self.time = 1000.0
         self.epoch = 1
+        self.doubts = 0
+        self.doubted = ""
+        self.ended = []
         self.on_wait = []  # functions called in each wait, one after the other
 
     def now(self):
         return self.time
+
+    def raise_doubt(self, reason):
+        self.doubts += 1
+        self.doubted = reason
+
+    def end_epoch(self, reason):
+        self.epoch += 1
+        self.ended.append(reason)
 
     def has(self, op):
         return op in self.on

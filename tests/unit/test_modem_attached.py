@@ -393,6 +393,115 @@ def test_closing_the_modem_closes_its_sockets_and_the_port():
     bench.modem.close()
 
 
+def during(bench, op, act):
+    """Have something happen while an operation runs."""
+    usual = bench.host.on[op]
+
+    def run(bindings):
+        act()
+        return usual
+
+    bench.host.on[op] = [run, usual]
+
+
+def test_a_doubt_has_everything_asked_again_and_nothing_changed():
+    bench = Bench()
+    bench.connect()
+    bench.new()
+    bench.channel.raise_doubt("APP RDY")
+    bench.connect()
+    asked = bench.new()
+    assert asked == [
+        b"AT+CMEE=1", "setup", "probe", "radio_state", "sim_state", "registration_notify", "registration", "pdp_list",
+        "tls_verify", "clock_read", "tls_open",
+    ]  # fmt: skip
+    bench.connect()
+    assert bench.new() == ["tls_open"]
+
+
+def test_a_doubt_while_a_connection_is_opened_has_its_settings_read_back_before_it_is_handed_out():
+    bench = Bench()
+    during(bench, "tls_open", lambda: bench.channel.raise_doubt("a line that the profile does not know"))
+    bench.connect()
+    assert bench.new()[-2:] == ["tls_open", "tls_verify"]
+
+
+def test_a_connection_made_with_wiped_settings_is_never_handed_out():
+    bench = Bench(tls_verify=[Answer(), refusal("mismatch"), Answer()])
+    during(bench, "tls_open", lambda: bench.channel.raise_doubt("a line that the profile does not know"))
+    epoch = bench.modem.epoch
+    with pytest.raises(ModemRestartedError, match="unnoticed"):
+        bench.connect()
+    assert bench.host.ops()[-2:] == ["tls_verify", "tls_close"]
+    assert bench.modem.epoch == epoch + 1
+    assert bench.modem.slots.slots() == []
+    bench.new()
+    bench.connect()
+    assert "tls_configure" in bench.new()
+
+
+def test_a_bearer_found_down_without_a_word_is_a_sign_of_a_restart():
+    bench = Bench()
+    old = bench.connect()
+    bench.host.on["tls_open"] = [refusal("pdp_failed", 561), Answer()]
+    bench.host.on["pdp_list"] = [Answer(), Answer(), USUAL["pdp_list"]]
+    bench.host.on["tls_verify"] = [refusal("mismatch"), Answer()]
+    bench.new()
+    with pytest.raises(ModemRestartedError, match="unnoticed"):
+        bench.connect()
+    assert bench.new().count("tls_open") == 1  # not tried again with settings that are gone
+    with pytest.raises(ModemError):
+        old.check()
+    bench.connect()
+
+
+def test_what_was_probed_while_something_made_no_sense_is_probed_again():
+    bench = Bench()
+    during(bench, "probe", lambda: bench.channel.raise_doubt("a line that the profile does not know"))
+    bench.modem.ensure_ready()
+    assert bench.host.ops() == ["setup", "probe"] * 2
+    bench.modem.ensure_ready()
+    assert len(bench.host.calls) == 4
+
+
+def test_a_clock_that_was_read_long_ago_is_read_again_and_set_right():
+    bench = Bench()
+    bench.connect()
+    bench.new()
+    bench.host.time += 3700
+    bench.host.on["clock_read"] = Answer(values={"clock": format_clock(NOW + timedelta(seconds=3700))})
+    bench.connect()
+    assert bench.new() == ["clock_read", "tls_open"]
+    bench.host.time += 3700
+    wrong = Answer(values={"clock": format_clock(NOW - timedelta(days=20))})
+    bench.host.on["clock_read"] = [wrong, wrong, USUAL["clock_read"]]
+    bench.connect()
+    assert bench.new() == ["clock_read", "clock_read", "clock_set", "clock_read", "tls_open"]
+
+
+def test_after_a_failed_open_the_clock_is_told_as_it_is_now():
+    bench = Bench()
+    bench.connect()
+    bench.host.on["tls_open"] = refusal("connect_or_handshake", 566)
+    with pytest.raises(CommandError):
+        bench.connect()
+    assert bench.modem.clock.detail.endswith(f"it shows {NOW:%Y-%m-%d %H:%M} UTC now")
+    wrong = Answer(values={"clock": "80/01/06,00:00:00+00"})
+    bench.host.on["clock_read"] = [wrong, wrong, USUAL["clock_read"]]
+    with pytest.raises(CommandError):
+        bench.connect()
+    assert "it showed 1980-01-06" in bench.modem.clock.detail
+    bench.host.on["tls_open"] = refusal("name_not_resolved", 565)
+    bench.new()
+    with pytest.raises(CommandError):
+        bench.connect()
+    assert bench.new() == ["tls_open", "tls_close"]
+    bench.host.on["tls_open"] = refusal("connect_or_handshake", 566)
+    with pytest.raises(CommandError):
+        bench.connect(TlsSettings(version=3, suites=("0XFFFF",), ca="mtls-ca", check_dates=False))
+    assert "clock_read" not in bench.new()
+
+
 def test_info_and_status():
     bench = Bench(
         info=Answer(values={"imei": "86", "iccid": None}),

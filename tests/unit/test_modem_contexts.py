@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from modemtls.errors import CommandError, ModemError, ModemRestartedError
+from modemtls.errors import CommandError, ModemError, ModemRestartedError, ModemTimeoutError
 from modemtls.modem.contexts import ContextPool
 from modemtls.modem.settings import TlsSettings
 from tests.support.modem_fakes import Answer, FakeHost, refusal
@@ -198,3 +198,115 @@ def test_without_readback_the_configuration_is_still_written(modem):
     del modem.host.on["tls_verify"]
     modem.lease(PLAIN)
     assert modem.host.ops() == ["tls_configure"]
+
+
+# -- what may have hidden a restart --------------------------------------------------------------------------------
+
+
+def doubting(modem, answer=None):
+    """An operation in whose course something happens that makes no sense."""
+
+    def run(bindings):
+        modem.host.raise_doubt("a line that the profile does not know")
+        if answer is not None:
+            raise answer
+        return Answer()
+
+    return run
+
+
+def test_after_a_doubt_a_context_is_read_back_again_and_once_only(modem):
+    modem.lease(PLAIN).release()
+    modem.host.raise_doubt("APP RDY")
+    modem.host.calls.clear()
+    modem.lease(PLAIN)
+    modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_verify"]
+    assert modem.host.ended == []
+
+
+@pytest.mark.parametrize("failure", [refusal("mismatch"), refusal("unknown")])
+def test_a_context_that_is_not_as_it_was_ends_the_epoch(modem, failure):
+    modem.lease(PLAIN)
+    modem.host.raise_doubt("APP RDY")
+    modem.host.on["tls_verify"] = [failure, Answer()]
+    with pytest.raises(ModemRestartedError, match="unnoticed"):
+        modem.lease(PLAIN)
+    assert len(modem.host.ended) == 1
+    modem.lease(PLAIN)
+    assert modem.host.count("tls_configure") == 2
+
+
+def test_a_read_back_that_failed_for_another_reason_is_not_taken_for_one(modem):
+    modem.lease(PLAIN)
+    modem.host.raise_doubt("APP RDY")
+    modem.host.on["tls_verify"] = [ModemTimeoutError("no answer"), refusal("mismatch")]
+    with pytest.raises(ModemTimeoutError):
+        modem.lease(PLAIN)
+    with pytest.raises(ModemRestartedError):
+        modem.lease(PLAIN)
+
+
+def test_what_was_read_while_something_made_no_sense_is_read_again(modem):
+    modem.host.on["tls_verify"] = [doubting(modem), Answer()]
+    modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_configure", "tls_verify", "tls_verify"]
+    modem.lease(PLAIN)
+    assert len(modem.host.calls) == 3
+
+
+def test_a_garbled_answer_to_a_read_back_is_no_mismatch(modem):
+    modem.host.on["tls_verify"] = [doubting(modem, refusal("mismatch")), Answer()]
+    modem.lease(PLAIN)
+    assert modem.host.ended == []
+
+
+def test_a_line_that_is_never_quiet_is_an_error_and_nothing_is_given_out(modem):
+    modem.host.on["tls_verify"] = doubting(modem)
+    with pytest.raises(ModemRestartedError, match="too disturbed"):
+        modem.lease(PLAIN)
+
+
+def test_a_mismatch_at_once_is_the_modems_and_no_restart(modem):
+    modem.host.on["tls_verify"] = refusal("mismatch")
+    with pytest.raises(CommandError, match="TLS context 2"):
+        modem.lease(PLAIN)
+    assert modem.host.ended == []
+    assert modem.host.doubts == 1
+
+
+def test_a_lease_is_sure_until_a_doubt(modem):
+    lease = modem.lease(PLAIN)
+    lease.check()
+    lease.confirm()
+    assert len(modem.host.calls) == 2
+    modem.host.raise_doubt("a time-out")
+    lease.check()
+    lease.share().check()
+    assert modem.host.ops()[2:] == ["tls_verify"]
+
+
+def test_each_lease_stands_for_what_was_read_for_it(modem):
+    """That another connection found the settings in order later does not tell how they were at this one's opening."""
+    early = modem.lease(PLAIN)
+    modem.host.raise_doubt("a time-out")
+    modem.lease(PLAIN)
+    modem.host.on["tls_verify"] = refusal("mismatch")
+    with pytest.raises(CommandError):
+        early.check()
+    assert modem.host.ended == []
+    with pytest.raises(ModemRestartedError):
+        early.confirm()
+    assert len(modem.host.ended) == 1
+    with pytest.raises(ModemRestartedError):
+        early.check()
+
+
+def test_what_cannot_be_read_back_is_written_again_and_never_confirmed(modem):
+    del modem.host.on["tls_verify"]
+    lease = modem.lease(PLAIN)
+    modem.host.raise_doubt("a time-out")
+    with pytest.raises(CommandError, match="cannot be read back"):
+        lease.check()
+    modem.lease(PLAIN).check()
+    assert modem.host.ops() == ["tls_configure"] * 2

@@ -9,8 +9,15 @@ from tests.support.modem_fakes import Answer, FakeHost, refusal
 
 
 class Lease:
+    number = 2
+
     def __init__(self):
         self.users = 0
+        self.wrong = None
+
+    def check(self, *, deadline=None):
+        if self.wrong is not None:
+            raise self.wrong
 
     def share(self):
         self.users += 1
@@ -277,3 +284,43 @@ def test_the_modem_may_choose_the_number():
     bench = Bench(tls_open=Answer(values={"socket": 2}))
     assert bench.open().number == 2
     assert bench.free() == 2
+
+
+# -- a connection made with settings that a restart may have wiped ---------------------------------------------------
+
+
+def test_a_connection_whose_settings_are_gone_is_closed_and_never_handed_out():
+    bench = Bench()
+    ended = []
+    bench.host.end_epoch = lambda reason: (ended.append((reason, bench.host.ops())), bench.restart())
+    bench.lease.wrong = refusal("mismatch")
+    with pytest.raises(ModemRestartedError, match="unnoticed"):
+        bench.open()
+    assert ended[0][1] == ["tls_open", "tls_close"]  # closed while the modem still knew it by this number
+    bench.later()
+    assert bench.lease.users == 0
+    assert bench.free() == 3
+
+
+@pytest.mark.parametrize("failure", [ModemTimeoutError("late"), refusal("unknown")])
+def test_if_closing_it_fails_it_is_closed_in_the_background(failure):
+    bench = Bench(tls_close=[failure, Answer()])
+    bench.host.end_epoch = lambda reason: bench.restart()
+    bench.lease.wrong = refusal("mismatch")
+    with pytest.raises(ModemRestartedError):
+        bench.open()
+    bench.later()
+    assert bench.host.count("tls_close") == 2
+    assert bench.free() == 3
+
+
+@pytest.mark.parametrize("failure", [ModemTimeoutError("late"), KeyboardInterrupt()])
+def test_if_its_settings_could_not_be_read_back_it_is_closed_as_well(failure):
+    bench = Bench()
+    bench.lease.wrong = failure
+    with pytest.raises(type(failure)):
+        bench.open()
+    bench.later()
+    assert bench.host.ops() == ["tls_open", "tls_close"]
+    assert bench.host.ended == []
+    assert bench.free() == 3
