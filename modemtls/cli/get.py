@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modemtls.cli.files import naming, writing
 from modemtls.cli.output import Progress, human, printable, status
 from modemtls.cli.session import connected, opened, tls_from
 
@@ -79,18 +80,18 @@ def run(settings: Settings) -> int:
         for name in ("cafile", "cert", "key", "sni", "alpn", "min_version", "no_verify", "no_check_hostname"):
             if getattr(settings.options, name, None):
                 settings.refuse(f"--{name.replace('_', '-')} has no place in an http:// address")
-    with _sink(settings.text("output")) as write:
-        with opened(settings) as modem:
-            sock = connected(settings, modem, where.host, where.port, tls)
-            try:
-                done, complete = fetch(sock, where, write)
-                complete = complete or sock.end_authenticated is True
-            finally:
-                sock.close()
-        if not complete:
-            status("the server did not say how long the page is, nor the modem how it ended: part may be missing")
-        if settings.text("output") is not None:
-            status(f"{human(done)} in {settings.text('output')}")
+    with _sink(settings.text("output")) as write, opened(settings) as modem:
+        sock = connected(settings, modem, where.host, where.port, tls)
+        try:
+            done, complete = fetch(sock, where, write)
+            complete = complete or sock.end_authenticated is True
+        finally:
+            sock.close()
+    # Only now is everything written, and the file under its name.
+    if not complete:
+        status("the server did not say how long the page is, nor the modem how it ended: part may be missing")
+    if settings.text("output") is not None:
+        status(f"{human(done)} in {settings.text('output')}")
     return 0
 
 
@@ -177,7 +178,7 @@ def _sink(name: str | None) -> Iterator[Callable[[bytes], object]]:
         return
     path = Path(os.path.realpath(name))  # a symbolic link stays one
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        with path.open("wb") as out:  # a device, a pipe
+        with writing(path, name) as out:  # a device, a pipe
             yield out.write
         return
     if path.exists() and not os.access(path, os.W_OK):
@@ -188,12 +189,13 @@ def _sink(name: str | None) -> Iterator[Callable[[bytes], object]]:
     except OSError as error:
         raise type(error)(error.errno, error.strerror, name) from None
     try:
-        with os.fdopen(number, "wb") as out:
+        with writing(number, name) as out:
             yield out.write
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
+        with naming(name):
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(temporary).chmod(0o666 & ~mask)
+            Path(temporary).replace(path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             Path(temporary).unlink()

@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from modemtls.cli.files import named_stream
 from modemtls.cli.parser import help_text, parse
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _make_streams_safe() -> None:
-    """Have all three streams, and no character that cannot be printed.
+    """Have all three streams, no character that cannot be printed, and a name in what goes wrong with the output.
 
     A stream that the caller closed is None in Python, and its number would go to the next file that is opened: the
     serial port would become stdout.
@@ -43,6 +44,7 @@ def _make_streams_safe() -> None:
             setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115
         elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout = named_stream(sys.stdout, "standard output")
 
 
 def _guarded(argv: Sequence[str]) -> int:

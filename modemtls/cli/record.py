@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modemtls.cli.files import writing
 from modemtls.cli.output import status
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def run(settings: Settings) -> int:
         settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
     )
     try:
-        with Path(name).open("w", encoding="utf-8") as file:
+        with writing(name, name) as raw, io.TextIOWrapper(raw, encoding="utf-8") as file:
             recorder = Recorder(
                 file,
                 source=f"recorded at {port.name}",

@@ -106,6 +106,42 @@ def test_get_fails_in_one_line_and_leaves_no_file(site: Site, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+FULL = "No space left on device"
+
+
+def test_a_page_that_could_not_be_written_is_not_reported_as_written(site: Site) -> None:
+    done = site.run("get", f"https://{NAME}/page", "-o", "/dev/full", *site.tls())
+    assert one_line(done) == f"modemtls: /dev/full: {FULL}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["get", f"https://{NAME}/page"], ["connect", NAME, 7], ["info"], ["info", "--json"], ["credentials", "list"],
+        ["profiles"], ["profiles", "--json"], ["profile", "show", "quectel-bg95", "--flat"], ["--help"],
+    ],
+    ids=lambda words: "-".join(map(str, words)).replace("/", "-"),
+)  # fmt: skip
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_full_output_is_named(site: Site, command: list[object], unbuffered: str) -> None:
+    tls = site.tls() if command[0] in {"get", "connect"} else []
+    with open("/dev/full", "wb") as out:
+        done = subprocess.run(
+            [*PROGRAM, "-p", site.modem.path, *map(str, command), *tls],
+            input=b"x" * 1000, stdout=out, stderr=subprocess.PIPE, timeout=60, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1] == f"modemtls: standard output: {FULL}"
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_full_or_forbidden_transcript_is_named(site: Site, tmp_path: Path) -> None:
+    one_line(site.run("record", "/dev/full", "--", *PROGRAM, "profiles", "--names"), f"/dev/full: {FULL}")
+    one_line(site.run("record", tmp_path, "--", *PROGRAM, "profiles"), f"{tmp_path}: Is a directory")
+    one_line(site.run("get", f"https://{NAME}/page", *site.tls(), "-o", tmp_path), f"{tmp_path}: Is a directory")
+
+
 def test_no_verify_is_said_in_so_many_words(site: Site) -> None:
     assert site.run("get", "https://other.example/page", "--no-check-hostname", *site.tls()).stdout == bytes(ALL)
     assert site.run("get", "https://other.example/page", "--no-verify").stdout == bytes(ALL)

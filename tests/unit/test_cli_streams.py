@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from modemtls.cli import main as cli
 from modemtls.cli.connect import stream
+from modemtls.cli.files import named_stream
 from modemtls.cli.get import GetError, Target, _sink, fetch, target
 from modemtls.cli.lineedit import Editor, Key
 from modemtls.cli.output import Progress, logged, one_line
@@ -257,6 +259,53 @@ def test_a_file_that_cannot_be_written_is_named_before_anything_is_fetched(tmp_p
     with pytest.raises(FileNotFoundError) as caught, _sink(str(tmp_path / "absent" / "page")):
         pytest.fail("went on")
     assert "absent/page" in one_line(caught.value)
+
+
+def test_a_file_that_is_full_is_named_and_nothing_is_left_of_it(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(OSError, match="No space") as caught, _sink("/dev/full") as write:
+        write(b"a few bytes that wait for the end")
+    assert one_line(caught.value) == "/dev/full: No space left on device"
+    path = tmp_path / "page"
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for where in ("replace", "chmod"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, where, full)
+            with pytest.raises(OSError, match="No space") as caught, _sink(str(path)) as write:
+                write(b"all of it")
+            assert one_line(caught.value) == f"{path}: No space left on device"
+            assert list(tmp_path.iterdir()) == []
+
+
+def test_what_went_wrong_first_is_told_and_not_what_followed_at_the_close(tmp_path: Path) -> None:
+    def cut() -> None:
+        with _sink("/dev/full") as write:
+            write(b"half of it")
+            raise GetError("cut")
+
+    with pytest.raises(GetError, match="cut"):
+        cut()
+
+
+def test_streams_get_a_name_and_stay_what_they_were(tmp_path: Path) -> None:
+    for buffering in (-1, 0):
+        with open(tmp_path / "out", "wb", buffering=buffering) as raw:
+            stream = io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=not buffering)
+            named = named_stream(stream, "standard output")
+            assert (named.encoding, named.errors, named.fileno()) == ("utf-8", "backslashreplace", raw.fileno())
+            assert named.write_through is not bool(buffering)
+            assert named_stream(named, "standard output") is named
+            print("text \ud800", file=named)
+            assert bool(buffering) is not bool((tmp_path / "out").read_bytes())
+            named.flush()
+            named.buffer.write(b"bytes")
+            named.flush()
+            del named
+            assert stream.fileno() == raw.fileno(), "it is still open"
+        assert (tmp_path / "out").read_bytes() == b"text \\ud800\nbytes"
+    assert type(other := io.StringIO()) is type(named_stream(other, "x"))
 
 
 def test_the_bar_is_for_terminals_only() -> None:
