@@ -100,6 +100,11 @@ class Job:
         """Whether it sends anything that must not be shown."""
         return bool(self.ex.shown) or self.ex.payload_secret
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether some of the payload has not been handed out."""
+        return self.position < len(self.ex.payload) + len(self.ex.payload_end)
+
     def is_finished(self) -> bool:
         """Whether there is a reply or an error."""
         return self.finished

@@ -209,6 +209,7 @@ class LineState:
         self._virgin = True
         self.echo = None
         self.error_form = None
+        unsent = bool(self.output)
         self.output = b""
         self.codec.late_prompt = None
         self._note(now, f"epoch {self.epoch}: {reason}")
@@ -218,6 +219,9 @@ class LineState:
         self.codec.end()
         doubted = job.ex if job is not None else None
         self.doubt = Doubt(reason, doubted)
+        if job is not None and job.prompted and (unsent or job.wants_more or job.ex.expendable):
+            # Should the notice be a false one, the modem still waits for payload.
+            self.doubt.data_phase(job.ex.input_timeout or self.recovery.input_timeout, now)
         failed = [one for one in (job, self.pending) if one is not None]
         self.pending = None
         if self.resync is not None:
@@ -410,7 +414,7 @@ class LineState:
             return
         self.job = None
         self._virgin = False
-        if self.output or (job.prompted and job.position < len(job.ex.payload) + len(job.ex.payload_end)):
+        if self.output or (job.prompted and job.wants_more):
             # An answer before its payload was complete: the modem may or may not want the rest. Never pad.
             self.output = b""
             self._doubt_exchange(job, f"{job.ex.text} was answered before its payload was sent")
@@ -464,6 +468,10 @@ class LineState:
             self.resync = Resync(self, self.doubt, now)
         if rule is not None and rule.means in _STARTING:
             self.raise_doubt(f"it said {urc.text}, as when it starts")
+            if rule.means == "startup" and self.doubt is not None:
+                self.doubt.result(self.recovery.quiet, now)  # it does start: no data phase is left
+                if self.resync is not None:
+                    self.resync.stray(now, result=True)
         if rule is not None and self.on_urc is not None:
             self.on_urc(urc)
         guard = self.grammar.guard_after_urc

@@ -1,9 +1,11 @@
 """Bringing commands and answers back into step.
 
 First silence, and where the modem may be waiting for payload its whole input time-out, for what is sent then would be
-taken as payload. Then probes whose answers are told apart by their information lines. A probe that goes unanswered is
-followed by a different one, so that a late answer is not taken for the next; after one that went unanswered, success
-has to be followed by silence. Then the escape sequence, if the modem has one, and all again.
+taken as payload. A payload that may be spoiled (an upload) is filled up with empty command lines instead: they end it
+if the modem wants it, and mean nothing if it does not. Then probes whose answers are told apart by their information
+lines. A probe that goes unanswered is followed by a different one, so that a late answer is not taken for the next;
+after one that went unanswered, success has to be followed by silence. Then the escape sequence, if the modem has one,
+and all again.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class Doubt:
 class _Phase(enum.Enum):
     HOLD = enum.auto()
     QUIET = enum.auto()
+    FILLED = enum.auto()
     ESCAPED = enum.auto()
     PROBE = enum.auto()
     TRAIL = enum.auto()
@@ -67,7 +70,18 @@ class _Phase(enum.Enum):
 class Resync:
     """One attempt at it, driven by the line. ``timer`` is when :meth:`step` is due."""
 
-    __slots__ = ("_doubt", "_escape", "_left", "_line", "_phase", "_quiet_from", "_round", "_unanswered", "timer")
+    __slots__ = (
+        "_doubt",
+        "_escape",
+        "_fill",
+        "_left",
+        "_line",
+        "_phase",
+        "_quiet_from",
+        "_round",
+        "_unanswered",
+        "timer",
+    )
 
     def __init__(self, line: LineState, doubt: Doubt, now: float) -> None:
         self._line = line
@@ -76,6 +90,7 @@ class Resync:
         self._unanswered = 0
         self._left = self._probes()
         self._escape = False
+        self._fill = 0
         self._phase = _Phase.HOLD
         self._quiet_from = now
         self.timer: float | None = now
@@ -97,7 +112,10 @@ class Resync:
         doubt = self._doubt
         recovery = self._line.recovery
         until = now
-        if doubt.hold_until is not None:
+        self._fill = 0
+        if doubt.payload_awaited and doubt.exchange is not None and doubt.exchange.expendable:
+            self._fill = len(doubt.exchange.payload) + len(doubt.exchange.payload_end)
+        elif doubt.hold_until is not None:
             until = max(now, doubt.hold_until)
         elif doubt.payload_awaited:
             if recovery.escape:
@@ -123,6 +141,12 @@ class Resync:
                     silent = self._line.last_read + self._silence()
                     if now < silent and now < self._quiet_from + _QUIET_LIMIT:
                         self.timer = silent
+                    elif self._fill:  # V.250, 5.2.1: a line that does not begin with AT is ignored
+                        size, self._fill = self._fill, 0
+                        self._doubt.result(self._line.recovery.quiet, now)
+                        self._line.put(b"\r" * size, now)
+                        self._phase = _Phase.FILLED
+                        self.timer = now + self._line.recovery.quiet + self._line.byte_time * size
                     elif self._escape:
                         self._escape = False
                         self._line.put(self._line.recovery.escape, now)
@@ -130,7 +154,7 @@ class Resync:
                         self.timer = now + max(self._line.recovery.escape_guard, self._line.recovery.quiet)
                     else:
                         self._probe(now)
-                case _Phase.ESCAPED:
+                case _Phase.FILLED | _Phase.ESCAPED:
                     self._probe(now)
                 case _Phase.PROBE:
                     self._unanswered += 1

@@ -156,7 +156,7 @@ class Runner:
             return None
         if found is None:
             check_bindings(self.profile, quick.program, bindings, self.flag)
-            found = render(step, bindings.get)
+            found = render(step, bindings.get, quick.program.name)
             if len(quick.kept) >= CACHE_LIMIT:
                 quick.kept.clear()
             # The payload is not kept: data may be large, and only the command is the same the next time.

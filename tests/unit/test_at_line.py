@@ -616,6 +616,89 @@ def test_errors_in_a_form_that_was_not_selected(form, answer, restarted):
     assert rig.line.epoch == int(restarted)
 
 
+UPLOAD = Exchange(
+    line=b"AT+UP=5",
+    prompt=PromptRule(pattern=P("CONNECT")),
+    payload=b"hello",
+    input_timeout=60.0,
+    timeout=65.0,
+    expendable=True,
+)
+
+
+def test_a_false_boot_notice_before_an_uploads_prompt_is_got_over_at_once():
+    rig = believed()
+    job = rig.submit(UPLOAD)
+    rig.rx(b"\r\nRDY\r\n\r\nCONNECT\r\n")
+    assert isinstance(job.error, ModemRestartedError)
+    later = rig.submit(AT)
+    rig.take_sent()
+    rig.go(0.15)
+    assert rig.take_sent() == [b"\r" * 5]  # the modem has what it waits for
+    rig.rx(b"\r\n+UP: 5,1234\r\n" + OK)
+    rig.go(0.15)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+    rig.rx(P1)
+    rig.rx(OK)
+    assert later.reply.ok
+    assert rig.now < 1001
+
+
+def test_a_false_boot_notice_in_the_middle_of_an_upload():
+    rig = believed()
+    rig.submit(UPLOAD)
+    rig.takes = 3
+    rig.line.on_output = None
+    rig.rx(b"\r\nCONNECT\r\n")
+    rig.rx(b"\r\nRDY\r\n")
+    rig.takes = None
+    rig.submit(AT)
+    rig.take_sent()
+    rig.go(0.3)
+    assert rig.take_sent() == [b"\r" * 5, b"AT+P1?\r"]
+
+
+def test_an_upload_that_is_not_answered_is_filled_up_too():
+    rig = believed()
+    rig.submit(UPLOAD)
+    rig.rx(b"\r\nCONNECT\r\n")
+    rig.go(65)
+    rig.take_sent()
+    rig.submit(AT)
+    rig.go(0.3)
+    assert rig.take_sent() == [b"\r" * 5, b"AT+P1?\r"]
+
+
+def half_a_send_and_a_boot_notice():
+    rig = believed()
+    rig.line.set_grammar(STARTING)
+    rig.submit(SEND)
+    rig.takes = 0
+    rig.rx(b"\r\n> ")
+    rig.rx(b"\r\nRDY\r\n")
+    rig.takes = None
+    rig.submit(AT)
+    rig.take_sent()
+    return rig
+
+
+def test_a_boot_notice_in_the_middle_of_a_send_may_be_false_and_nothing_goes_to_the_peer():
+    rig = half_a_send_and_a_boot_notice()
+    rig.go(19)
+    assert rig.take_sent() == []
+    rig.go(1.2)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+
+
+@pytest.mark.parametrize("more", [b"\r\nAPP RDY\r\n", b"\r\nRDY\r\n", OK])
+def test_what_else_a_modem_says_when_it_starts_confirms_the_notice(more):
+    rig = half_a_send_and_a_boot_notice()
+    rig.go(1)
+    rig.rx(more)
+    rig.go(0.3)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+
+
 def test_a_restart_stops_a_payload_half_way():
     rig = believed()
     job = rig.submit(SEND)
