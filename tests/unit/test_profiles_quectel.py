@@ -271,6 +271,17 @@ def test_a_bg96_without_name_keys_has_neither_sni_nor_host_name_check(connect):
     assert profile.able("client_certificates", modem.runner.flags.get) is True
 
 
+WEAKENING = (
+    "ignorecertchain", "ignoremulticertchainverify", "ignoreinvalidcertsign", "ignorecertitem", "session",
+    "session_cache", "dtls",
+)  # fmt: skip
+
+
+def strengthened(*there, context=1):
+    """Every key that weakens verification is written, whatever the modem lists; ``there``: those that it has."""
+    return [ask(f'AT+QSSLCFG="{key}",{context},0', OK if key in there else ERROR) for key in WEAKENING]
+
+
 def test_a_late_bg96_has_both(connect):
     profile = load("quectel-bg96")
     late = BG96_KEYS.replace(
@@ -284,7 +295,7 @@ def test_a_late_bg96_has_both(connect):
         *(ask(f'AT+QSSLCFG="{key}",1,{value}') for key, value in SECURE_BG96),
         ask('AT+QSSLCFG="sni",1,1'),
         ask('AT+QSSLCFG="checkhost",1,1'),
-        ask('AT+QSSLCFG="ignorecertchain",1,0'),
+        *strengthened("ignorecertchain"),
     )
     modem.run("probe")
     assert profile.able("sni", modem.runner.flags.get) is True
@@ -309,8 +320,7 @@ def test_a_bg95_is_configured_with_every_key_it_has(connect, bg95):
         *(ask(f'AT+QSSLCFG="{key}",1,{value}') for key, value in SECURE_BG96),
         ask('AT+QSSLCFG="sni",1,1'),
         ask('AT+QSSLCFG="checkhost",1,1'),
-        ask('AT+QSSLCFG="session",1,0'),
-        ask('AT+QSSLCFG="dtls",1,0'),
+        *strengthened("session", "dtls"),
     )
     modem.run("probe")
     modem.run("tls_configure", **TLS)
@@ -328,12 +338,35 @@ def test_keys_that_switch_verification_off_are_written_wherever_a_firmware_has_t
         *(ask(f'AT+QSSLCFG="{key}",1,{value}') for key, value in SECURE_BG96),
         ask('AT+QSSLCFG="sni",1,1'),
         ask('AT+QSSLCFG="checkhost",1,1'),
-        *(ask(f'AT+QSSLCFG="{key}",1,0') for key in lax),
-        ask('AT+QSSLCFG="session",1,0'),
-        ask('AT+QSSLCFG="dtls",1,0'),
+        *strengthened(*lax, "session", "dtls"),
     )
     modem.run("probe")
     modem.run("tls_configure", **TLS)
+
+
+@pytest.mark.parametrize("key", WEAKENING)
+def test_a_listed_key_that_weakens_verification_must_be_taken(connect, bg95, key):
+    """ERROR means "this firmware has none" only where none was listed."""
+    dialogue = [
+        *(ask(f'AT+QSSLCFG="{one}",1,{value}') for one, value in SECURE_BG96),
+        ask('AT+QSSLCFG="sni",1,1'),
+        ask('AT+QSSLCFG="checkhost",1,1'),
+        *strengthened("session", "dtls"),
+    ]
+    until = next(n for n, (command, _) in enumerate(dialogue) if f'"{key}",'.encode() in command)
+    dialogue[until] = (dialogue[until][0], ERROR)
+    modem = connect(bg95, *dialogue[: until + 1], flags=(*BG95_FLAGS, KEY_FLAGS[key]))
+    with pytest.raises(CommandError, match=key):
+        modem.run("tls_configure", **TLS)
+
+
+KEY_FLAGS = dict(
+    zip(
+        WEAKENING,
+        ("certchain_key", "multichain_key", "certsign_key", "certitem_key", "session_key", "cache_key", "dtls_key"),
+        strict=True,
+    )
+)
 
 
 # -- the TLS context -----------------------------------------------------------------------------------------------
@@ -350,6 +383,7 @@ def test_client_authentication_is_level_two_with_certificate_and_key(connect, pr
         ask('AT+QSSLCFG="seclevel",2,2'),
         ask('AT+QSSLCFG="ignorelocaltime",2,1'),
         ask('AT+QSSLCFG="negotiatetime",2,300'),
+        *strengthened(context=2),
     )
     names = {"ca": "cacert.pem", "cert": "client.pem", "key": "user_key.pem"}
     wanted = {"context": 2, "suites": ("0XFFFF",), "client_auth": True, "check_dates": False, "handshake_timeout": 300}
@@ -364,6 +398,7 @@ def test_not_verifying_is_level_nought(connect, profile):
         ask('AT+QSSLCFG="seclevel",1,0'),
         ask('AT+QSSLCFG="ignorelocaltime",1,1'),
         ask('AT+QSSLCFG="negotiatetime",1,60'),
+        *strengthened(),
     )
     unchecked = {"ca": None, "verify": False, "check_hostname": False, "check_dates": False, "sni": False}
     modem.run("tls_configure", **(TLS | unchecked))
@@ -403,10 +438,14 @@ def read_back(**values) -> list[tuple[bytes, bytes]]:
         "negotiatetime": "60",
         "sni": "1",
         "checkhost": "1",
+        **dict.fromkeys(WEAKENING),
         "session": "0",
         "dtls": "0",
     } | values
-    return [ask(f'AT+QSSLCFG="{key}",1', line(f'+QSSLCFG: "{key}",1,{value}')) for key, value in kept.items()]
+    return [
+        ask(f'AT+QSSLCFG="{key}",1', ERROR if value is None else line(f'+QSSLCFG: "{key}",1,{value}' if value else ""))
+        for key, value in kept.items()
+    ]
 
 
 @pytest.mark.parametrize("values", [{}, {"ciphersuite": "0xc02f"}, {"cacert": "mtls-ca"}, {"cacert": '"UFS:mtls-ca"'}])
@@ -428,6 +467,13 @@ def test_what_was_written_is_read_back(connect, bg95, values):
         ("checkhost", "0"),
         ("session", "1"),
         ("dtls", "1"),
+        # Listed or not: one lost byte must not hide a key.
+        *((key, "1") for key in WEAKENING),
+        # Neither ERROR nor a value: garbled, perhaps.
+        *((key, "") for key in WEAKENING),
+        # Listed, and not there.
+        ("session", None),
+        ("dtls", None),
     ],
 )
 def test_what_reads_back_differently_is_an_error(connect, bg95, key, value):
@@ -436,7 +482,7 @@ def test_what_reads_back_differently_is_an_error(connect, bg95, key, value):
     modem = connect(bg95, *answers[: asked + 1], flags=BG95_FLAGS)
     with pytest.raises(CommandError) as caught:
         modem.run("tls_verify", **TLS)
-    assert caught.value.kind == "mismatch"
+    assert caught.value.kind == ("unknown" if value is None else "mismatch")
 
 
 # -- TLS sockets ---------------------------------------------------------------------------------------------------
@@ -934,7 +980,7 @@ def test_who_it_is_with_and_without_a_sim(connect, bg95):
     ("said", "means", "values"),
     [
         (b"RDY", "boot", {}),
-        (b"APP RDY", "noise", {}),
+        (b"APP RDY", "startup", {}),
         (b"POWERED DOWN", "power_down", {}),
         (b'+QSSLURC: "closed",11', "closed", {"socket": 11}),
         (b'+QIURC: "closed",0', "closed", {"socket": 0}),
@@ -946,8 +992,8 @@ def test_who_it_is_with_and_without_a_sim(connect, bg95):
         (b"+CPIN: NOT READY", "sim", None),
         (b"+QSSLOPEN: 3,0", "opened", {"socket": 3, "error": 0}),
         (b'+QIURC: "incoming full"', "noise", {}),
-        (b"+QIND: SMS DONE", "noise", None),
-        (b"+QUSIM: 1", "noise", None),
+        (b"+QIND: SMS DONE", "startup", None),
+        (b"+QUSIM: 1", "startup", None),
     ],
 )
 def test_lines_that_come_unasked_in_the_middle_of_a_command(profile, said, means, values):
