@@ -222,6 +222,8 @@ class LineState:
         if job is not None and job.prompted and (unsent or job.wants_more or job.ex.expendable):
             # Should the notice be a false one, the modem still waits for payload.
             self.doubt.data_phase(job.ex.input_timeout or self.recovery.input_timeout, now)
+        if job is not None and job.ex.expendable:
+            self.doubt.fill = len(job.ex.payload) + len(job.ex.payload_end)
         failed = [one for one in (job, self.pending) if one is not None]
         self.pending = None
         if self.resync is not None:

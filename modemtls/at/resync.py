@@ -1,8 +1,8 @@
 """Bringing commands and answers back into step.
 
 First silence, and where the modem may be waiting for payload its whole input time-out, for what is sent then would be
-taken as payload. A payload that may be spoiled (an upload) is filled up with empty command lines instead: they end it
-if the modem wants it, and mean nothing if it does not. Then probes whose answers are told apart by their information
+taken as payload. After a boot notice, a payload that may be spoiled (an upload) is filled up with empty command lines
+instead: they end it if the modem wants it, and mean nothing if it does not. Then probes whose answers are told apart by their information
 lines. A probe that goes unanswered is followed by a different one, so that a late answer is not taken for the next;
 after one that went unanswered, success has to be followed by silence. Then the escape sequence, if the modem has one,
 and all again.
@@ -34,15 +34,17 @@ class Doubt:
     """Why the line may be out of step, and since when the modem may be waiting for payload.
 
     ``unknown``: nobody knows what was on the line before; a probe that vanishes may have been taken as payload.
+    ``fill``: bytes that a payload which may be spoiled is filled up with.
     """
 
-    __slots__ = ("exchange", "hold_until", "payload_awaited", "reason", "unknown")
+    __slots__ = ("exchange", "fill", "hold_until", "payload_awaited", "reason", "unknown")
 
     def __init__(self, reason: str, exchange: Exchange | None = None, *, unknown: bool = False) -> None:
         self.reason = reason
         self.exchange = exchange
         self.unknown = unknown
         self.payload_awaited = False
+        self.fill = 0
         self.hold_until: float | None = None  # None with payload_awaited: nobody knows
 
     def data_phase(self, input_timeout: float | None, since: float) -> None:
@@ -112,9 +114,9 @@ class Resync:
         doubt = self._doubt
         recovery = self._line.recovery
         until = now
-        self._fill = 0
-        if doubt.payload_awaited and doubt.exchange is not None and doubt.exchange.expendable:
-            self._fill = len(doubt.exchange.payload) + len(doubt.exchange.payload_end)
+        self._fill = doubt.fill if doubt.payload_awaited else 0
+        if self._fill:
+            pass  # not waited out
         elif doubt.hold_until is not None:
             until = max(now, doubt.hold_until)
         elif doubt.payload_awaited:
