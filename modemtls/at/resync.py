@@ -2,10 +2,10 @@
 
 First silence, and where the modem may be waiting for payload its whole input time-out, for what is sent then would be
 taken as payload. After a boot notice, a payload that may be spoiled (an upload) is filled up with empty command lines
-instead: they end it if the modem wants it, and mean nothing if it does not. Then probes whose answers are told apart by their information
-lines. A probe that goes unanswered is followed by a different one, so that a late answer is not taken for the next;
-after one that went unanswered, success has to be followed by silence. Then the escape sequence, if the modem has one,
-and all again.
+instead: they end it if the modem wants it, and mean nothing if it does not. Then probes whose answers are told apart
+by their information lines. A probe that goes unanswered is followed by a different one, so that a late answer is not
+taken for the next; after one that went unanswered, success has to be followed by silence. Then the escape sequence, if
+the modem has one, and all again.
 """
 
 from __future__ import annotations
