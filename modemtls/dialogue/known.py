@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from modemtls.dialogue.parameters import Rule
 from modemtls.dialogue.redact import PayloadRule, Redactor
 from modemtls.dialogue.vocabulary import STANDARD, STANDARD_FORMS, Awaited, CodeIn, Form, Vocabulary
 from modemtls.profile import model as m
@@ -19,7 +20,7 @@ from modemtls.transcript import Direction, Redacted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from modemtls.at.grammar import FinalRule
+    from modemtls.at.grammar import FinalRule, LinePattern
     from modemtls.profile import Profile
     from modemtls.profile.template import Placeholder, Template
     from modemtls.transcript import Transcript
@@ -242,47 +243,151 @@ def _fits(patterns: Sequence[str], text: str) -> bool:
 # --- what has to be kept out of recordings
 
 
-def redaction(profiles: Iterable[Profile]) -> tuple[list[re.Pattern[bytes]], list[PayloadRule]]:
-    """Return what these profiles mark as secret in command lines, answers and notices, and secret payloads."""
+def redaction(profiles: Iterable[Profile]) -> tuple[list[re.Pattern[bytes]], list[PayloadRule], list[Rule]]:
+    """Return what these profiles mark as secret in command lines, answers and notices, and secret payloads.
+
+    The rules are about commands and answers by name; the patterns about lines that have none.
+    """
     patterns: dict[bytes, re.Pattern[bytes]] = {}
     payloads: dict[bytes, PayloadRule] = {}
+    rules: dict[Rule, None] = {}
 
-    def add(expression: bytes) -> None:
-        patterns.setdefault(expression, re.compile(expression, re.DOTALL))
+    def add(pattern: LinePattern) -> None:
+        rule = _rule(_pattern_parts(pattern))
+        if rule is not None:
+            rules[rule] = None
+        elif pattern.secret:
+            expression = _answer(pattern.source, {f.name for f in pattern.fields if f.secret})
+            patterns.setdefault(expression, re.compile(expression, re.DOTALL))
 
     for profile in profiles:
+        for program in profile.programs.values():
+            for template in _templates([program.body]):
+                for one in _alone(_template_parts(template)):
+                    rule = _rule(one)
+                    if rule is not None:
+                        rules[rule] = None
         for form in vocabulary(profile).forms:
-            source = form.line.pattern
-            if form.secrets:
-                add(_only(source, form.secrets))
             if form.payload_secret:
-                payloads[source] = PayloadRule(_longer(form), form.size, form.end or b"\x1a")
+                payloads[form.line.pattern] = PayloadRule(_longer(form), form.size, form.end or b"\x1a")
             for pattern in (*form.lines, *(one.pattern for one in form.awaited)):
-                if pattern.secret:
-                    add(_answer(pattern.source, {f.name for f in pattern.fields if f.secret}))
+                add(pattern)
         for spec in profile.urcs:
-            if spec.rule.pattern.secret:
-                secret = {f.name for f in spec.rule.pattern.fields if f.secret}
-                add(_answer(spec.rule.pattern.source, secret))
-    return list(patterns.values()), list(payloads.values())
+            add(spec.rule.pattern)
+    return list(patterns.values()), list(payloads.values()), list(rules)
+
+
+class _Value:
+    """Stands for a placeholder. ``open``: it may hold commas, so that no position behind it is certain."""
+
+    def __init__(self, *, secret: bool, open_: bool = False) -> None:
+        self.secret = secret
+        self.open = open_
+
+
+def _templates(steps: Iterable[m.Step]) -> Iterator[Template]:
+    for step in steps:
+        if isinstance(step, m.SendStep):
+            yield step.line
+        if isinstance(step, m.SendStep | m.AwaitStep) and step.cause is not None:
+            yield from _templates([step.cause.use])
+        yield from _templates(_inner(step))
+
+
+def _template_parts(template: Template) -> list[str | _Value]:
+    return [
+        one
+        for part in template.parts
+        for one in (
+            part
+            if isinstance(part, str)
+            else [
+                _Value(
+                    secret=part.secret,
+                    open_=part.separator is not None or (part.kind is not None and part.kind.name == "line"),
+                )
+            ]
+        )
+    ]
+
+
+def _pattern_parts(pattern: LinePattern) -> list[str | _Value]:
+    fields = iter(pattern.fields)
+    out: list[str | _Value] = []
+    for piece in re.split(r"(\{[^{}]+\})", pattern.source.partition("\r\n")[0]):
+        if piece.startswith("{"):
+            field = next(fields)
+            out.append(_Value(secret=field.secret, open_=field.type in {"text", "more", "raw"}))
+        else:
+            out += piece
+    return out
+
+
+def _alone(parts: list[str | _Value]) -> list[list[str | _Value]]:
+    """Take the commands of one line apart (V.250 5.3.2)."""
+    out: list[list[str | _Value]] = [[]]
+    quoted = False
+    for part in parts:
+        quoted ^= part == '"'
+        if part == ";" and not quoted:
+            out.append([])
+        else:
+            out[-1].append(part)
+    return out
+
+
+def _rule(parts: list[str | _Value]) -> Rule | None:
+    """Return what a command or an answer says about itself; None for one without a name and a value."""
+    text = "".join(part if isinstance(part, str) else "\0" for part in parts)
+    head = re.match(r"(?:AT)?([^A-Za-z0-9\s\0][^=:\0]*?) ?([=:])", text, re.IGNORECASE)
+    if head is None:
+        return None
+    behind = parts[head.end() :]
+    hides = any(isinstance(part, _Value) and part.secret for part in behind)
+    key: list[tuple[int, bytes]] = []
+    secret: set[int] = set()
+    selecting = True
+    rest: int | None = None
+    values = _parameters(behind)
+    for at, value in enumerate(values):
+        places = [part for part in value if isinstance(part, _Value)]
+        if any(place.secret for place in places):
+            secret.add(at)
+        # What stands behind the secret selects nothing: it may be left out.
+        selecting = selecting and not secret and (hides or not places)
+        if selecting and not places:
+            text = "".join(part for part in value if isinstance(part, str)).strip().strip('"')
+            key.append((at, text.upper().encode()))
+        if any(place.open for place in places):
+            certain = [part for later in values[at + 1 :] for part in later] + [one for one in places if one.open]
+            rest = at if any(isinstance(part, _Value) and part.secret for part in certain) else None
+            break
+    return Rule(head[1].upper().encode(), head[2].encode(), tuple(key), frozenset(secret), rest)
+
+
+def _parameters(parts: list[str | _Value]) -> list[list[str | _Value]]:
+    out: list[list[str | _Value]] = [[]]
+    quoted = False
+    for part in parts:
+        quoted ^= part == '"'
+        if part == "," and not quoted:
+            out.append([])
+        else:
+            out[-1].append(part)
+    return out
 
 
 @cache
-def _bundled() -> tuple[tuple[re.Pattern[bytes], ...], tuple[PayloadRule, ...]]:
+def _bundled() -> tuple[tuple[re.Pattern[bytes], ...], tuple[PayloadRule, ...], tuple[Rule, ...]]:
     from modemtls.profile import bundled, load
 
-    patterns, payloads = redaction(load(name) for name in bundled())
-    return tuple(patterns), tuple(payloads)
+    patterns, payloads, rules = redaction(load(name) for name in bundled())
+    return tuple(patterns), tuple(payloads), tuple(rules)
 
 
 def default_redactor() -> Redactor:
     """Return a redactor that knows what the standards and all bundled profiles mark as secret."""
     return Redactor(*_bundled())
-
-
-def _only(expression: bytes, secrets: frozenset[str]) -> bytes:
-    """Keep the groups that are secret, and make the others no groups."""
-    return re.sub(rb"\(\?P<(\w+)>", lambda match: b"(" if match[1].decode() in secrets else b"(?:", expression)
 
 
 def _longer(form: Form) -> re.Pattern[bytes]:

@@ -12,28 +12,20 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from modemtls.dialogue.parameters import STANDARD_RULES, commands, index, last_command, secret_spans, unfinished
 from modemtls.transcript import Chunk, Direction, Redacted, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["STANDARD", "PayloadRule", "Piece", "Redactor"]
+    from modemtls.dialogue.parameters import Rule
 
-# Parameters of 3GPP TS 27.007 that are secrets: 8.3 +CPIN, 7.4 +CLCK (third), 7.5 +CPWD (all but the facility),
-# 10.1.31 +CGAUTH (fourth). A group is what is blacked out. Lines are matched without their end.
-_STANDARD_27007 = (
-    rb"(?i)\+CPIN=(.+)",
-    rb"(?i)\+CLCK=[^,]*,[^,]*,([^,]*)",
-    rb"(?i)\+CPWD=[^,]*,(.+)",
-    rb"(?i)\+CGAUTH=[^,]*,[^,]*,[^,]*,(.+)",
-    rb"(?i)\+CGAUTH: [^,]*,[^,]*,[^,]*,(.+)",
+__all__ = ["PayloadRule", "Piece", "Redactor"]
+
+# Where there is no command: a name in quotes that says that a secret follows, as in JSON.
+_TELLING: Final = re.compile(
+    rb'(?i)"(?:[a-z_/]*_)?(?:psk|pwd|passwd|password|passphrase|secret|userpass|token)" *[,=:] *(.+)', re.DOTALL
 )
-# A parameter in quotes that says by its name that a secret follows, in a command or in its answer.
-_TELLING = (
-    rb'(?i)"(?:[a-z_/]*_)?(?:psk|pwd|passwd|password|passphrase|secret|userpass|aliauth|token)"[,=](.+)',
-    rb"(?i)\+[A-Z]*(?:PASSWD|PASSWORD|PSK)[=:] ?(.+)",
-)
-STANDARD: Final = tuple(re.compile(pattern, re.DOTALL) for pattern in (*_STANDARD_27007, *_TELLING))
 
 _KEY_BEGIN: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_END: Final = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")
@@ -75,20 +67,24 @@ class _Side:
     key: int = 0  # bytes of a PEM key seen so far, 0 outside one
     payload: int = 0  # bytes of a secret payload still to come; -1 until its end mark
     end: bytes = b""
+    head: bytes = b""  # where the line is passed on in parts: the command that goes on in the next
 
 
 class Redactor:
-    """Takes a dialogue piece by piece, gives it back without secrets."""
+    """Takes a dialogue piece by piece, gives it back without secrets.
+
+    ``rules`` add to :data:`STANDARD_RULES`. ``patterns``: whatever else is a secret in a line; the groups are.
+    """
 
     def __init__(
         self,
-        patterns: Sequence[re.Pattern[bytes]] = STANDARD,
+        patterns: Sequence[re.Pattern[bytes]] = (),
         payloads: Sequence[PayloadRule] = (),
-        *,
-        extra: bool = True,
+        rules: Iterable[Rule] = (),
     ) -> None:
-        self._patterns = (*patterns, *STANDARD) if extra and patterns is not STANDARD else tuple(patterns)
+        self._patterns = tuple(patterns)
         self._payloads = tuple(payloads)
+        self._rules = index((*STANDARD_RULES, *rules))
         self._sides = {direction: _Side() for direction in Direction}
         self._queue: deque[tuple[float, Direction, int, bytes]] = deque()
         self._total = dict.fromkeys(Direction, 0)
@@ -121,9 +117,11 @@ class Redactor:
                 side.payload = length + 2 + (2 if der[1] else 1 if der[2] else 0)
                 continue
             match = re.search(rb"[\r\n\x1a]+", side.pending)
-            if match:
+            if match and match.start() <= MAX_LINE:
                 self._line(direction, side, match.start(), match.end())
-            elif final or len(side.pending) > MAX_LINE:
+            elif len(side.pending) > MAX_LINE:
+                self._line(direction, side, MAX_LINE, MAX_LINE, complete=False)
+            elif final:
                 self._line(direction, side, len(side.pending), len(side.pending))
             else:
                 return
@@ -144,16 +142,22 @@ class Redactor:
             del side.pending[:size]
         return bool(side.pending)
 
-    def _line(self, direction: Direction, side: _Side, text_end: int, end: int) -> None:
+    def _line(self, direction: Direction, side: _Side, text_end: int, end: int, *, complete: bool = True) -> None:
         line = bytes(side.pending[:text_end])
-        spans = self._key_spans(side, line) or self._pattern_spans(line)
+        spans = self._key_spans(side, line) or self._spans(side, line)
         for low, high in spans:
             side.spans.append((side.start + low, side.start + high))
         side.start += end
         del side.pending[:end]
-        if direction is Direction.OUT:
+        side.head = b"" if complete else unfinished(side.head + line)
+        if direction is Direction.OUT and complete:
+            self._expect_payload(side, line)
+
+    def _expect_payload(self, side: _Side, line: bytes) -> None:
+        """Find out whether a secret payload follows; only the last command of a line can have one."""
+        for form in dict.fromkeys((line.strip(b"\r\n"), last_command(line))):
             for rule in self._payloads:
-                found = rule.command.fullmatch(line.strip(b"\r\n"))
+                found = rule.command.fullmatch(form)
                 if found:
                     side.payload = int(found[rule.size]) if rule.size else -1
                     side.end = rule.end
@@ -171,14 +175,17 @@ class Redactor:
         side.key = 0 if finish or side.key > MAX_KEY else side.key + len(line) + 1
         return [(low, high)] if high > low else [(low, low)]
 
-    def _pattern_spans(self, line: bytes) -> list[tuple[int, int]]:
-        return sorted(  # they may overlap
+    def _spans(self, side: _Side, line: bytes) -> list[tuple[int, int]]:
+        known = len(side.head)
+        spans = [(max(low - known, 0), high - known) for low, high in secret_spans(side.head + line, self._rules)]
+        patterns = self._patterns if next(commands(line), None) else (*self._patterns, _TELLING)
+        spans += [
             match.span(group)
-            for pattern in self._patterns
+            for pattern in patterns
             for match in pattern.finditer(line)
             for group in range(1, pattern.groups + 1)
-            if match.span(group)[1] > match.span(group)[0]
-        )
+        ]
+        return sorted(span for span in spans if span[1] > span[0])  # they may overlap
 
     def _ready(self) -> Iterator[Piece]:
         while self._queue:

@@ -73,7 +73,7 @@ def test_what_is_around_a_mask_is_kept(shown: bytes, passed: int, written: str) 
 def test_secrets_that_nobody_blacked_out() -> None:
     text = record(TraceRecord(0.0, "out", b'AT+CPIN="1234"\r', "AT+CPIN"), TraceRecord(0.1, "in", b"\r\nOK\r\n", "OK"))
     assert "1234" not in text
-    assert "{6 bytes redacted}" in text
+    assert '"{4 bytes redacted}"' in text
 
 
 def test_what_a_profile_marks_as_secret_is_one_without_being_asked() -> None:
@@ -155,7 +155,7 @@ def test_another_program_talks_to_the_modem_and_is_recorded(
     said = {
         d: b"".join(c for t in turns if t.direction is d for c in t.chunks if isinstance(c, bytes)) for d in Direction
     }
-    assert said[OUT] == b"AT+CPIN=\r" + bytes(range(256)) + b"AT+BYE\r"
+    assert said[OUT] == b'AT+CPIN=""\r' + bytes(range(256)) + b"AT+BYE\r"
     assert said[IN] == b"\r\nOK\r\n" + bytes(range(255, -1, -1)) + b"\r\nDONE\r\n"
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modemtls.dialogue.redact import STANDARD, PayloadRule, Redactor
+from modemtls.dialogue.known import default_redactor
+from modemtls.dialogue.redact import PayloadRule, Redactor
 from modemtls.transcript import Direction, Redacted, join, quote, size
 
 OUT, IN = Direction.OUT, Direction.IN
@@ -34,15 +35,22 @@ def redact(pieces: list[tuple[Direction, bytes]], redactor: Redactor | None = No
 @pytest.mark.parametrize(
     ("line", "written"),
     [
-        (b'AT+CPIN="1234"\r', r"AT+CPIN={6 bytes redacted}\r"),
+        (b'AT+CPIN="1234"\r', r'AT+CPIN="{4 bytes redacted}"\r'),
         (b"at+cpin=1234\r", r"at+cpin={4 bytes redacted}\r"),
-        (b'AT+CPIN="26601934","1234"\r', r"AT+CPIN={17 bytes redacted}\r"),
+        (b'AT+CPIN="26601934","1234"\r', r'AT+CPIN="{8 bytes redacted}","{4 bytes redacted}"\r'),
         (b"AT+CPIN?\r", r"AT+CPIN?\r"),
+        (b"AT+CPIN=?\r", r"AT+CPIN=?\r"),
         (b'AT+CLCK="SC",2\r', r'AT+CLCK="SC",2\r'),
-        (b'AT+CLCK="SC",1,"1234"\r', r'AT+CLCK="SC",1,{6 bytes redacted}\r'),
-        (b'AT+CPWD="SC","1234","5678"\r', r'AT+CPWD="SC",{13 bytes redacted}\r'),
-        (b'AT+CGAUTH=1,2,"me","hush"\r', r'AT+CGAUTH=1,2,"me",{6 bytes redacted}\r'),
-        (b'AT+XCFG="psk",1,"id","313233"\r', r'AT+XCFG="psk",{15 bytes redacted}\r'),
+        (b'AT+CLCK="SC",1,"1234"\r', r'AT+CLCK="SC",1,"{4 bytes redacted}"\r'),
+        (b'AT+CPWD="SC","1234","5678"\r', r'AT+CPWD="SC","{4 bytes redacted}","{4 bytes redacted}"\r'),
+        (b'AT+CGAUTH=1,2,"me","hush"\r', r'AT+CGAUTH=1,2,"{2 bytes redacted}","{4 bytes redacted}"\r'),
+        (b"+CGAUTH: 1,2,me,hu;sh\r", r"+CGAUTH: 1,2,{2 bytes redacted},{5 bytes redacted}\r"),
+        (b'AT+CSIM=26,"0020000108313233"\r', r'AT+CSIM=26,"{16 bytes redacted}"\r'),
+        (b'AT+XCFG="psk",1,"id","313233"\r', r'AT+XCFG="psk",1,"{2 bytes redacted}","{6 bytes redacted}"\r'),
+        (b"AT+XCFG=psk,1,id,31323334\r", r"AT+XCFG=psk,1,{2 bytes redacted},{8 bytes redacted}\r"),
+        (b'AT+XLOGIN=0,"me","hush"\r', r'AT+XLOGIN=0,"{2 bytes redacted}","{4 bytes redacted}"\r'),
+        (b'AT+XUP="UFS:key.pem",1704\r', r'AT+XUP="UFS:key.pem",1704\r'),
+        (b'AT+XMODE="passive","on"\r', r'AT+XMODE="passive","on"\r'),
         (b'AT+XCFG="sni",1,1\r', r'AT+XCFG="sni",1,1\r'),
     ],
 )
@@ -53,6 +61,87 @@ def test_command_lines(line: bytes, written: str) -> None:
     assert redact(one_by_one) == [(OUT, written)], "typed by hand as well"
 
 
+WITH_SECRETS = [
+    line.encode()
+    for line in (
+        'AT+CMEE=1;+QICSGP=1,1,"iot","u","zzzzzz",1',
+        'AT+QICSGP=1,1,"iot","u","zzzzzz",1',
+        'at+qicsgp=1,1,"iot","u","zzzzzz",1',
+        'AT+QICSGP= 1,1,"iot","u","zzzzzz",1',
+        'AT +QICSGP=1,1,"iot","u","zzzzzz",1',
+        'A T + Q I CSGP = 1 , 1 , "iot" , "u" , "zzzzzz" , 1',
+        'ATE1+QICSGP=1,1,"iot","u","zzzzzz",1',
+        'ATE1V1 +QICSGP=1,1,"iot","u","zzzzzz",1',
+        'AT+CPIN ="zzzzzz"',
+        'AT+CMEE=1;+CPIN="zzzzzz"',
+        'AT+CMEE=1; +CPIN = "zzzzzz"',
+        "AT+CPIN=zzzzzz;+CMEE=1",
+        'AT+QICSGP=1,1,"i,ot","u","zzzzzz",1',
+        'AT+QICSGP=1,1,"i;+CSQ","u","zzzzzz",1',
+        "AT+QICSGP=1,1,iot,u,zzzzzz,1",
+        'AT+QICSGP=1,1,"iot","u","zzzzzz"',
+        'AT+QICSGP=1,1,"iot","u","zzzzzz',
+        'AT+QICSGP=1,1,"iot","u","zzz"zzz,zzzzzz',
+        'AT+QICSGP=1,1,"iot","u","\\"zzzzzz","zzzzzz"',
+        'AT+QICSGP=1,3,"iot","u","zzzzzz",1',
+        'AT+CGAUTH=1,1,"u","zzzzzz"',
+        'AT+CGAUTH=1,1,"zzzzzz","u"',
+        'AT+QMTCONN=0,"c","user","zzzzzz"',
+        'AT+QFTPCFG="account","u","zzzzzz"',
+        'AT+QSMTPCFG="account","u","zzzzzz"',
+        'AT+QSSLCFG="psk",1,"zzzzzz"',
+        'AT#XLOGIN="zzzzzz"',
+        'AT%XPASSWORD="zzzzzz"',
+        'AT!XPWD="zzzzzz"',
+        'AT+CPIN="1\x08zzzzzz"',
+        'AT+CX\x08PIN="zzzzzz"',
+        'AT+CP\0IN="zzzzzz"',
+        'xxAT+CPIN="zzzzzz"',
+        'x"AT+CPIN="zzzzzz"',
+        '+QICSGP: 1,"iot","u","zzzzzz",1',
+        '+QICSGP: 1,"iot","u","zzzzzz"',
+        '+QICSGP:1,"iot","u","zzzzzz",1',
+        '+CGAUTH: 1,1,"u","zzzzzz"',
+        '+QMTCFG: "aliauth","p","d","zzzzzz"',
+        '{"user": "me", "password": "zzzzzz"}',
+        "AT" + " " * 9000 + '+CPIN="zzzzzz"',
+        'AT+CPIN="' + "x" * 9000 + 'zzzzzz"',
+        'AT+QICSGP=1,1,"' + "x" * 9000 + '","u","zzzzzz",1',
+    )
+]
+
+
+@pytest.mark.parametrize("line", WITH_SECRETS, ids=lambda line: line[:50].decode())
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("width", [1, 3, 10_000])
+def test_a_secret_is_found_by_the_name_of_its_command_and_its_place(line, direction, width) -> None:
+    width = max(width, len(line) // 100)  # the long ones are typed by nobody
+    pieces = [(direction, line[at : at + width]) for at in range(0, len(line), width)]
+    ((_, written),) = redact([*pieces, (direction, b"\r")], default_redactor())
+    assert "redacted" in written
+    assert "z" not in written
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'AT+QSSLCFG="clientkey",0,"mtls-0123456789"', b'AT+QFUPL="UFS:key.pem",1704,60', b'+QFLST: "UFS:key.pem",1704',
+        b'+QSSLCFG: "clientkey",0,"mtls-0123456789"', b"AT+QICSGP=1", b"AT+CPIN?", b"+CPIN: SIM PIN", b"AT+CGAUTH=?",
+        b'AT+QSSLOPEN=1,0,4,"keys.example",8443,0', b'+COPS: 0,0,"Pass",8', b"http://user.example/key=1", b"ATS0=1",
+        b"+CME ERROR: incorrect password", b'AT+QICSGP=1,1,"iot","","",0',
+    ],
+)  # fmt: skip
+def test_what_is_no_secret_is_written(line) -> None:
+    assert "redacted" not in redact([(OUT, line + b"\r"), (IN, line + b"\r\n")], default_redactor())[0][1]
+
+
+def test_an_upload_that_a_profile_calls_secret_may_stand_behind_other_commands() -> None:
+    rule = PayloadRule(re.compile(rb'(?i:AT\+XUPL="[^"]*",(?P<size>\d+))'), "size")
+    for line in (b'AT+CMEE=1;+XUPL="a;b",6\r', b'AT +XUPL = "k", 6\r', b'ATE0+XUPL="k",6\r'):
+        written = redact([(OUT, line), (OUT, b"SECRETAT\r")], Redactor([], [rule]))
+        assert written[0][1].endswith(r"\r{6 bytes redacted}AT\r")
+
+
 def test_typed_by_hand_with_echo_in_between() -> None:
     line = b'AT+CPIN="1234"\r'
     typed = [(direction, bytes([byte])) for byte in line for direction in (OUT, IN)]
@@ -60,7 +149,7 @@ def test_typed_by_hand_with_echo_in_between() -> None:
     assert "1234" not in "".join(text for _, text in written)
     assert not re.search(r"[1234]", "".join(text.replace("1 bytes", "") for _, text in written))
     sides = {d: "".join(t for direction, t in written if direction is d) for d in Direction}
-    assert sides[OUT].startswith("AT+CPIN={1 bytes redacted}"), "digit by digit, in the order they came"
+    assert sides[OUT].startswith('AT+CPIN="{1 bytes redacted}'), "digit by digit, in the order they came"
     assert sides[IN].endswith(r"\r\r\nOK\r\n")
 
 
@@ -140,7 +229,7 @@ def test_no_byte_is_lost_or_moved_however_it_is_cut(said: list[tuple[Direction, 
     whole: dict[Direction, bytes] = {d: b"".join(data for direction, data in said if direction is d) for d in Direction}
     results = []
     for cut in (10_000, width):
-        redactor = Redactor(STANDARD)
+        redactor = Redactor()
         pieces = []
         for direction, data in said:
             for at in range(0, len(data), cut):
