@@ -17,7 +17,8 @@ from modemtls.modem.runner_quick import CACHE_LIMIT, quick
 from modemtls.modem.runner_render import check_bindings, render, with_payload
 from modemtls.modem.runner_result import Result, wanted
 from modemtls.modem.runner_steps import Run
-from modemtls.profile.operations import OPERATIONS
+from modemtls.profile.operations import CHOICES, OPERATIONS
+from modemtls.profile.reach import PROTECTING, without_effect
 from modemtls.profile.results import promised
 
 if TYPE_CHECKING:
@@ -111,11 +112,24 @@ class Runner:
                     self._wanted[op].check(op, result)
                 return result
         check_bindings(self.profile, program, bindings, self.flag)
+        if op == "tls_configure":
+            self._check_effect(bindings)
         result = Run(self, program, bindings, deadline, on_orphan, self._epoch).whole()
         self._forget_ended(op, bindings)
         if op in self._wanted:
             self._wanted[op].check(op, result)
         return result
+
+    def _check_effect(self, bindings: Mapping[str, Any]) -> None:
+        """Refuse settings that protect and would decide nothing that is sent with what is known of this firmware."""
+        for name in without_effect(self._programs, bindings, self.flag):
+            capability = PROTECTING[name] or "tls"
+            raise NotSupportedError(
+                f"{name}: nothing that profile {self.profile.name} sends to this modem depends on it, so it would not be "
+                "in force",
+                capability=capability,
+                choices=CHOICES.get(capability, ()),
+            )
 
     def _single(
         self,

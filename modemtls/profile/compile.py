@@ -14,6 +14,7 @@ from modemtls.profile.parts import Parts, evidence
 from modemtls.profile.problems import did_you_mean
 from modemtls.profile.profile import Profile
 from modemtls.profile.programs import Compiler
+from modemtls.profile.reach import unsent
 from modemtls.profile.results import check_results
 from modemtls.profile.schema import LIMIT_LISTS, MEANINGS
 from modemtls.profile.shadows import shadowed
@@ -407,7 +408,7 @@ class _Whole:
                         key, f"{name} is no operation and nothing uses it", did_you_mean(name, OPERATIONS)
                     )
             self.needs(capabilities, programs, urcs, behaviour)
-        return Profile(
+        profile = Profile(
             name=str(root.entries["name"].scalar),
             abstract=self.abstract,
             title=str(root.entries["title"].scalar) if "title" in root.entries else "",
@@ -435,6 +436,22 @@ class _Whole:
             variants=variants,
             source=source,
         )
+        if not (self.abstract or len(self.problems)):
+            self.protection(profile)
+        return profile
+
+    def protection(self, profile: Profile) -> None:
+        """Complain about what is declared to protect and decides nothing that is sent."""
+        for capability, name in unsent(profile):
+            section = _entry(self.root, "capabilities" if capability else "programs")
+            self.problems.add(
+                section.key(capability or "tls_configure"),
+                f"{f'capability {capability}: ' if capability else ''}nothing that tls_configure and tls_open send, and "
+                f"the modem may not refuse, depends on {{{name}}}",
+                f"if only some firmware has it: {capability}: {{value: true, when: {{FLAG: true}}}}"
+                if capability
+                else "",
+            )
 
 
 def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
