@@ -133,7 +133,7 @@ def _refusal(modem: Modem, server: object) -> None:
 @contextlib.contextmanager
 def _simulator(port: int) -> Iterator[str]:
     """Run the simulated modem and give the path of its pseudo terminal; it is ended with the block."""
-    arguments = [sys.executable, "-m", "modemtls.cli.main", "sim", MODEL]
+    arguments = [sys.executable, "-m", "modemtls", "sim", MODEL]
     for name in (NAME, WRONG_NAME):
         arguments += ["--map", f"{name}=127.0.0.1:{port}"]
     # A session of its own: Ctrl-C is for the demonstration, which ends the modem itself.

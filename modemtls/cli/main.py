@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# What commands that speak to a modem import in any case: all of it before they begin.
+_DRIVER = ("modemtls.api", "modemtls.modem.finding", "modemtls.modem.runner", "serial")
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; raises nothing but what a debugger would."""
+
+def main(argv: Sequence[str] | None = None, *, begin: Callable[[], object] | None = None) -> int:
+    """Run one command line and return its exit code; raises nothing but what a debugger would.
+
+    ``begin`` is called when all is imported and the command itself begins: from there on Ctrl-C is to raise
+    KeyboardInterrupt.
+    """
     _make_streams_safe()
     try:
-        return _guarded(sys.argv[1:] if argv is None else argv)
+        return _guarded(sys.argv[1:] if argv is None else argv, begin)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
 
@@ -47,9 +54,9 @@ def _make_streams_safe() -> None:
     sys.stdout = named_stream(sys.stdout, "standard output")
 
 
-def _guarded(argv: Sequence[str]) -> int:
+def _guarded(argv: Sequence[str], begin: Callable[[], object] | None) -> int:
     try:
-        code = _run(argv)
+        code = _run(argv, begin)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _ended(130)
@@ -64,7 +71,7 @@ def _guarded(argv: Sequence[str]) -> int:
     return code
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], begin: Callable[[], object] | None) -> int:
     command, options = parse(argv)
     if command is None:
         asked = getattr(options, "help_for", None)
@@ -84,6 +91,11 @@ def _run(argv: Sequence[str]) -> int:
     settings.check()
     module, _, function = command.run.partition(":")
     run: Callable[[Settings], int] = getattr(importlib.import_module(f"modemtls.cli.{module}"), function)
+    if "--port" in command.uses:
+        for needed in _DRIVER:
+            importlib.import_module(needed)
+    if begin is not None:
+        begin()
     with _ended_politely():
         if "--port" not in command.uses:
             return run(settings)

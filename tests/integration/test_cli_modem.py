@@ -21,7 +21,7 @@ from modemtls.sim.process import ModemProcess
 from tests.support import servers
 from tests.support.pki import Leaf, Pki
 
-PROGRAM = [sys.executable, "-m", "modemtls.cli.main"]
+PROGRAM = [sys.executable, "-m", "modemtls"]
 EVERY_BYTE = bytes(range(256)) * 150 + b"\r\nOK\r\n+++\x1a\x1b> \r\nERROR\r\n"
 ALL = random.Random(7).sample(EVERY_BYTE, len(EVERY_BYTE))
 NAME = "www.example"

@@ -15,7 +15,7 @@ import pytest
 from modemtls.cli import demo
 from modemtls.cli.main import main
 
-COMMAND = [sys.executable, "-m", "modemtls.cli.main", "demo"]
+COMMAND = [sys.executable, "-m", "modemtls", "demo"]
 
 
 def simulators() -> set[str]:
@@ -27,7 +27,7 @@ def simulators() -> set[str]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"modemtls.cli.main" in words and b"sim" in words:
+            if b"modemtls" in words and b"sim" in words:
                 found.add(entry.name)
     return found
 

@@ -64,7 +64,7 @@ def test_a_misspelling_is_told_as_the_text_says(mine: Path, monkeypatch: pytest.
 
 def test_the_tools_run_and_the_profile_drives_a_modem(mine: Path) -> None:
     program = mine.parent / "modemtls"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m modemtls.cli.main "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m modemtls "$@"\n')
     program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{mine.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     (tools,) = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)

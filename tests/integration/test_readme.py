@@ -56,7 +56,7 @@ def folder(pki: Pki, tmp_path: Path) -> Path:
     (tmp_path / "ca.pem").write_bytes(pki.ca.read_bytes())
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "modemtls"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -W error -m modemtls.cli.main "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -W error -m modemtls "$@"\n')
     program.chmod(0o755)
     return tmp_path
 
@@ -146,7 +146,7 @@ def test_examples_in_help_texts_are_commands_that_parse(command) -> None:
 
 def test_the_table_of_modems_is_up_to_date() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "modemtls.cli.main", "profiles", "--markdown"],
+        [sys.executable, "-m", "modemtls", "profiles", "--markdown"],
         cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert (ROOT / "docs" / "modems.md").read_text() == done.stdout, "modemtls profiles --markdown > docs/modems.md"

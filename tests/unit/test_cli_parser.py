@@ -335,7 +335,7 @@ def test_help_starts_fast() -> None:
             times.append(time.perf_counter() - start)
         return statistics.median(times)
 
-    assert cost("-m", "modemtls.cli.main", "--help") < 10 * cost("-c", "pass")
+    assert cost("-m", "modemtls", "--help") < 10 * cost("-c", "pass")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -350,14 +350,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 # -- streams -------------------------------------------------------------------------------------------------------
 
-PROGRAM = f"{sys.executable} -W error -m modemtls.cli.main"
+PROGRAM = f"{sys.executable} -W error -m modemtls"
 
 
 @pytest.mark.parametrize(
     ("line", "code", "told"),
     [
-        ("profiles --names >/dev/full", 1, "modemtls: No space left on device\n"),
-        ("--help >/dev/full", 1, "modemtls: No space left on device\n"),
+        ("profiles --names >/dev/full", 1, "modemtls: standard output: No space left on device\n"),
+        ("--help >/dev/full", 1, "modemtls: standard output: No space left on device\n"),
         ("profiles --names >&-", 0, ""),
         ("-p /dev/absent info >&- 2>&-", 1, ""),
         ("-p /dev/absent terminal <&-", 1, "modemtls: /dev/absent: no such port\n"),

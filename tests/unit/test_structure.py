@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("modemtls.sockets",),
     ("modemtls.api",),
     ("modemtls",),
-    ("modemtls.cli",),
+    ("modemtls.cli", "modemtls.__main__"),
 ]
 NEUTRAL = {"modemtls.transcript", "modemtls.tlsengine"}
 SIM_IMPORTERS = ("modemtls.cli", "modemtls.at.port")
