@@ -11,7 +11,7 @@ from modemtls.profile import model as m
 from modemtls.profile.names import MODEM_NAMES, Names, Var, saved_names
 from modemtls.profile.operations import CAPABILITIES, OPERATIONS
 from modemtls.profile.parts import Parts, evidence
-from modemtls.profile.problems import did_you_mean
+from modemtls.profile.problems import did_you_mean, nearest
 from modemtls.profile.profile import Profile
 from modemtls.profile.programs import Compiler
 from modemtls.profile.reach import unsent
@@ -68,10 +68,12 @@ def _boolean(word: str) -> str | bool:
 
 
 class _Whole:
-    def __init__(self, raw: Node, root: Node, problems: Problems) -> None:
-        self.raw = raw  # as merged, with the parts that have a wrong shape: their names are known all the same
+    def __init__(self, root: Node, problems: Problems) -> None:
         self.root = root
         self.problems = problems
+        self.lost_sections = frozenset(root.lost)
+        self.urcs_lost = "urcs" in root.lost
+        self.misspelt: set[str] = set()  # operations that a program with an unknown name was probably meant to be
         self.abstract = "abstract" in root.entries and root.entries["abstract"].scalar is True
         self.tables: dict[str, Mapping[str, int | str]] = {}
         self.read_tables: dict[str, Mapping[str, str | bool]] = {}
@@ -80,11 +82,10 @@ class _Whole:
     # -- sections ---------------------------------------------------------------------------------------------
 
     def read_tables_section(self) -> None:
-        for name, node in _entry(self.raw, "tables").entries.items():
+        for name in _entry(self.root, "tables").names():
             if name not in _SPECIAL:
                 self.tables[name] = {}
                 self.read_tables[name] = {}
-            del node
         for name, node in _entry(self.root, "tables").entries.items():
             if name in _SPECIAL:
                 continue
@@ -232,6 +233,7 @@ class _Whole:
             hidden = frozenset(_texts(entries.get("secret")))
             pattern = parts.pattern(entries["match"], Names({}, set()), hidden, bound=False)
             if pattern is None or pattern.bound:
+                self.urcs_lost = True
                 continue
             fields = parts.captured(pattern, given=True)
             for each in hidden:
@@ -294,44 +296,44 @@ class _Whole:
         behaviour: Mapping[str, Any],
     ) -> None:
         section = _entry(self.root, "capabilities")
-        known_programs = _entry(self.raw, "programs").entries
-        known_tables = _entry(self.raw, "tables").entries
-        known_limits = _entry(self.raw, "limits").entries
+        known_limits = _entry(self.root, "limits").names()
 
         def complain(name: str, message: str) -> None:
             self.problems.add(section.key(name), f"capability {name} needs {message}")
+
+        def lacks(kind: str, name: str) -> bool:
+            known = _entry(self.root, kind).names()
+            return kind not in self.lost_sections and name not in known and name not in self.misspelt
 
         def has(name: str) -> bool:
             return name in capabilities and capabilities[name].value is not False
 
         def uses(op: str, *names: str) -> bool:
             # A program that could not be compiled is complained about elsewhere.
-            return op in programs and all(name in programs[op].names for name in names)
+            return op in programs and all(name in programs[op].names or self.problems.excused(name) for name in names)
 
         for name in capabilities:
             if not has(name):
                 continue
             what = CAPABILITIES[name]
             for op in what.operations:
-                if op not in known_programs:
+                if lacks("programs", op):
                     complain(name, f"program {op}")
             for op, names in what.uses:
-                if op not in known_programs:
+                if lacks("programs", op):
                     complain(name, f"program {op}")
                 for one in names:
-                    if op in programs and one not in programs[op].names:
+                    if op in programs and not uses(op, one):
                         complain(name, f"{{{one}}} in program {op}")
             for table in what.tables:
-                if table not in known_tables:
+                if lacks("tables", table):
                     complain(name, f"table {table}")
             for limit in what.limits:
-                if limit not in known_limits and not (
-                    limit == "credential_name" and "credential_names" in known_limits
-                ):
+                if lacks("limits", limit) and not (limit == "credential_name" and "credential_names" in known_limits):
                     complain(name, f"limit {limit}")
 
         def urc(means: str, family: str, *, payload: bool = False) -> bool:
-            return any(
+            return self.urcs_lost or any(
                 one.rule.means == means and one.rule.family in {None, family} and (one.data is not None or not payload)
                 for one in urcs
             )
@@ -342,13 +344,13 @@ class _Whole:
             if not urc("closed", "tls") and behaviour["poll"] is None:
                 complain("tls", "a URC that means closed, or behaviour.poll")
             if has("pull"):
-                if "tls_receive" not in known_programs:
+                if lacks("programs", "tls_receive"):
                     complain("pull", "program tls_receive")
                 if not urc("data", "tls") and behaviour["poll"] is None:
                     complain("pull", "a URC that means data, or behaviour.poll")
             if has("push") and not urc("data", "tls", payload=True):
                 complain("push", "a URC that means data and carries a payload")
-        if has("tcp") and has("pull") and "tcp_receive" not in known_programs:
+        if has("tcp") and has("pull") and lacks("programs", "tcp_receive"):
             complain("tcp", "program tcp_receive")
         if (
             has("sni")
@@ -356,16 +358,17 @@ class _Whole:
             and not (uses("tls_configure", "sni") or uses("tls_configure", "sni_name"))
         ):
             complain("sni", "{sni} or {sni_name} in program tls_configure")
-        if has("psk") and "psk_write" not in known_programs and not uses("tls_configure", "psk_identity", "psk_key"):
+        if has("psk") and lacks("programs", "psk_write") and not uses("tls_configure", "psk_identity", "psk_key"):
             complain("psk", "program psk_write, or {psk_identity} and {psk_key} in program tls_configure")
         suites = self.suites()
         if has("suites") and suites is not None and capabilities["suites"].value != suites.mode:
             complain("suites", f"the table suites to have mode: {capabilities['suites'].value}")
         if has("tls"):
             declared = capabilities["tls"].value
+            versions = _entry(self.root, "tables").entries.get("tls_versions")
             settable = {one for choice in self.versions() for one in choice.versions}
             for version in declared if isinstance(declared, tuple) else ():
-                if settable and version not in settable:
+                if settable and version not in settable and versions is not None and not versions.lost:
                     complain("tls", f"a token for {version} in table tls_versions")
 
     # -- everything -------------------------------------------------------------------------------------------
@@ -373,43 +376,51 @@ class _Whole:
     def compile(self, variants: tuple[tuple[m.Condition, Node], ...], source: Node) -> Profile:
         root = self.root
         self.read_tables_section()
-        namespaces = set(STANDARD_ERRORS) | set(_entry(self.raw, "errors").entries)
+        namespaces = set(STANDARD_ERRORS) | set(_entry(self.root, "errors").names())
         parts = Parts(
-            self.problems, self.tables, self.read_tables, namespaces, one_way=self.one_way, lenient=self.abstract
+            self.problems,
+            self.tables,
+            self.read_tables,
+            namespaces,
+            one_way=self.one_way,
+            lenient=self.abstract,
+            unknown_sections=self.lost_sections,
         )
         line = self.line()
         limits = self.limits()
         behaviour = self.behaviour()
         urcs = self.urcs(parts)
         urc_node = root.entries.get("urcs")
+        self.urcs_lost |= urc_node is not None and bool(urc_node.lost)
         program_nodes = _entry(root, "programs").entries
         saved = saved_names(root.entries.get("programs"), urc_node)
         compiler = Compiler(parts, program_nodes, saved, line, limits)
         programs = {name: compiler.operation(name) for name in program_nodes if name in OPERATIONS}
         for each in programs.values():
             modem_ids = behaviour["socket_ids"] == "modem"
-            check_results(each, _entry(root, "programs"), self.problems, modem_ids=modem_ids, excused=())
+            check_results(each, _entry(root, "programs"), self.problems, modem_ids=modem_ids)
         capabilities = self.capabilities(parts, saved)
         identify = self.identify(parts)
         recovery = self.recovery(parts)
         for one in urcs:
             for flag in one.clears:
-                if flag not in saved and not self.abstract:
+                if flag not in saved and not self.abstract and not self.problems.excused(flag):
                     where = urc_node.entries.get(one.name, urc_node) if urc_node is not None else root
                     self.problems.add(where, f"no step keeps {flag}", did_you_mean(flag, saved))
         if not self.abstract:
             for name in ("vendor", "models", "identify"):
-                if name not in self.raw.entries:
+                if name not in root.names():
                     self.problems.add(root, f"missing {name} in a profile that is not abstract")
             for name in program_nodes:
-                if name not in OPERATIONS and name not in compiler.used:
+                if name not in OPERATIONS and name not in compiler.used and name not in self.problems.lost:
+                    self.misspelt.add(nearest(name, OPERATIONS) or name)
                     key = _entry(root, "programs").key(name)
                     self.problems.add(
                         key, f"{name} is no operation and nothing uses it", did_you_mean(name, OPERATIONS)
                     )
             self.needs(capabilities, programs, urcs, behaviour)
         profile = Profile(
-            name=str(root.entries["name"].scalar),
+            name=str(root.entries["name"].scalar) if "name" in root.entries else "",
             abstract=self.abstract,
             title=str(root.entries["title"].scalar) if "title" in root.entries else "",
             vendor=str(root.entries["vendor"].scalar) if "vendor" in root.entries else "",
@@ -456,10 +467,15 @@ class _Whole:
 
 def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
     """Compile a merged profile. ``raw`` is the merged tree, ``root`` what of it has the right shape."""
-    from modemtls.profile.merge import merge
+    from modemtls.profile.merge import copy, merge
     from modemtls.profile.schema import PROFILE
 
     variants: list[tuple[m.Condition, Node]] = []
+    base = copy(raw)
+    for name in raw.entries:  # a misspelt section is told; what changes it finds it all the same
+        meant = nearest(name, PROFILE.fields)
+        if name not in PROFILE.fields and meant is not None:
+            base.entries.setdefault(meant, raw.entries[name])
     plain = Parts(problems, {}, {}, (), one_way={}, lenient=True)
     for one in _entry(root, "variants").entries.values():
         when = one.entries["when"]
@@ -470,10 +486,12 @@ def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
                     "a condition on the step or the capability",
                 )  # fmt: skip
         variants.append((plain.condition(when, Names({}, set()), tuple(when.entries)), one.entries["set"]))
+        if not set(root.lost).isdisjoint(one.entries["set"].entries):
+            continue  # what it changes is wrong already
         # What it makes of the profile must be right as well.
-        changed = merge(raw, one.entries["set"], problems)
+        changed = merge(base, one.entries["set"], problems)
         changed.file, changed.line, changed.column = raw.file, raw.line, raw.column
-        taken = PROFILE.take(changed, problems)
+        taken = PROFILE.part(changed, problems)
         if taken is not None:
-            _Whole(changed, taken, problems).compile((), changed)
-    return _Whole(raw, root, problems).compile(tuple(variants), raw)
+            _Whole(taken, problems).compile((), changed)
+    return _Whole(root, problems).compile(tuple(variants), raw)

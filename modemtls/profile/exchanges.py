@@ -62,9 +62,10 @@ class ExchangeCompiler:
         for scope, one in self.parts.saves(node.entries.get("save")):
             name = str(one.scalar)
             var = names.known.get(name)
-            if var is None or var.origin == "saved":
+            if (var is None or var.origin == "saved") and name not in self.problems.lost:
                 live = [known for known, each in names.known.items() if each.origin != "saved"]
                 self.problems.add(one, f"nothing gives {name} a value", did_you_mean(name, live))
+                self.parts.mean(name, live)
             if scope in {"socket", "context"} and scope not in names.known:
                 self.problems.add(one, f"no {scope} here to save {name} for")
             out.append((scope, name))
@@ -79,7 +80,7 @@ class ExchangeCompiler:
         inner = names.copy()
         inner.known.pop(source, None)
         step = self.use(one.entries["use"], inner)
-        if step.steps and source not in inner.known and not self.parts.lenient:
+        if step.steps and source not in inner.known and self.parts.lacks("programs", source):
             self.problems.add(
                 one.entries.get("from", one), f"{step.program} gives no {source}", did_you_mean(source, inner.known)
             )
@@ -111,7 +112,7 @@ class ExchangeCompiler:
         secrets = self._secrets(node, names)
         prompt = self._prompt(entries.get("prompt"))
         payload = self._payload(entries.get("payload"), names)
-        if payload is not None and prompt is None:
+        if payload is not None and "prompt" not in node.names():
             self.problems.add(node.key("payload"), "a payload needs the prompt that invites it")
         finals = self._finals(entries.get("finals"), names)
         lines, captured = self._lines(entries.get("lines"), names, secrets)

@@ -20,11 +20,14 @@ __all__ = ["bundled", "check", "check_text", "compiled", "flatten", "load", "sho
 
 
 def compiled(root: Node, problems: Problems) -> Profile | None:
-    """Check and compile a merged tree; None if too much is wrong with it."""
+    """Check and compile a merged tree: what has the right shape is checked further, whatever else is wrong.
+
+    None if it is no map. The profile is of use only if ``problems`` is empty.
+    """
     from modemtls.profile.compile import compile_profile
     from modemtls.profile.schema import PROFILE
 
-    taken = PROFILE.take(root, problems)
+    taken = PROFILE.part(root, problems)
     return None if taken is None else compile_profile(root, taken, problems)
 
 

@@ -9,7 +9,7 @@ from modemtls.errors import ConfigurationError
 from modemtls.profile.problems import Problems, did_you_mean
 from modemtls.profile.source import MAX_SIZE, Node, parse
 
-__all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "find", "merge", "read"]
+__all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "copy", "find", "merge", "read"]
 
 BUNDLED: Final = Path(__file__).resolve().parent.parent / "profiles"
 MAX_PARENTS: Final = 8
@@ -43,7 +43,8 @@ def locate(name_or_path: str) -> Path:
     return path
 
 
-def _copy(node: Node) -> Node:
+def copy(node: Node) -> Node:
+    """Return a node with lists and maps of its own, one level deep."""
     return Node(
         node.kind, node.file, node.line, node.column, node.scalar, list(node.items), dict(node.entries), dict(node.keys)
     )
@@ -51,7 +52,7 @@ def _copy(node: Node) -> Node:
 
 def merge(parent: Node, child: Node, problems: Problems) -> Node:
     """Lay ``child`` over ``parent``; both are maps and stay as they are."""
-    out = _copy(parent)
+    out = copy(parent)
     out.file, out.line, out.column = child.file, child.line, child.column
     for name, value in child.entries.items():
         if value.kind == "null":
@@ -106,7 +107,7 @@ def read(path: Path, problems: Problems, *, seen: tuple[Path, ...] = ()) -> Node
     below = read(parent, problems, seen=(*seen, here))
     if below is None:
         return root
-    base = _copy(below)
+    base = copy(below)
     for own in _OWN:
         base.entries.pop(own, None)
         base.keys.pop(own, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modemtls.at.pattern import LinePattern, PatternError, compile_pattern
 from modemtls.profile import model as m
 from modemtls.profile.names import CAPTURE_TYPES, FAILURE_NAMES, MODEM_NAMES, Names, Var, constant_type
-from modemtls.profile.problems import did_you_mean
+from modemtls.profile.problems import did_you_mean, nearest
 from modemtls.profile.quoting import DEFAULT_KIND, KINDS, TABLE_KINDS
 from modemtls.profile.shapes import seconds
 from modemtls.profile.template import (
@@ -49,7 +49,9 @@ class Parts:
         *,
         one_way: Mapping[str, str],
         lenient: bool,
+        unknown_sections: Collection[str] = (),
     ) -> None:
+        self.unknown_sections = unknown_sections  # with so much wrong that nobody knows what they have
         self.problems = problems
         self.tables = tables
         self.read_tables = read_tables
@@ -61,12 +63,27 @@ class Parts:
 
     def unknown(self, node: Node, name: str, names: Names, extra: Iterable[str] = ()) -> None:
         """Complain about a name that nothing gives a value."""
-        self.problems.add(node, f"unknown name {name}", did_you_mean(name, [*names.known, *extra]))
+        known = [*names.known, *extra]
+        if "programs" in self.unknown_sections:
+            return
+        if not self.problems.excused(name):
+            self.problems.add(node, f"unknown name {name}", did_you_mean(name, known))
+        self.mean(name, known)
+
+    def mean(self, name: str, known: Iterable[str]) -> None:
+        """Note which name was probably meant."""
+        meant = nearest(name, known)
+        if meant is not None:
+            self.problems.meant.add(meant)
+
+    def lacks(self, section: str, name: str) -> bool:
+        """Tell whether a section lacks a name, and that does not follow from another mistake."""
+        return not self.lenient and section not in self.unknown_sections and name not in self.problems.lost
 
     def namespace(self, node: Node) -> str:
         """Return a known error namespace."""
         name = str(node.scalar)
-        if name not in self.namespaces and not self.lenient:
+        if name not in self.namespaces and self.lacks("errors", name):
             self.problems.add(node, f"no error namespace {name}", did_you_mean(name, self.namespaces))
         return name
 
@@ -133,7 +150,7 @@ class Parts:
     def table(self, node: Node, name: str) -> Mapping[str, int | str] | None:
         """Return a table by name."""
         table = self.tables.get(name)
-        if table is None and not self.lenient:
+        if table is None and self.lacks("tables", name):
             self.problems.add(node, f"no table {name}", did_you_mean(name, self.tables))
         return table if table is not None else MappingProxyType({})
 
@@ -144,6 +161,7 @@ class Parts:
             parsed = parse_template(source)
         except TemplateError as error:
             self.problems.add(node, error.message)
+            self.problems.lose(node)
             return Template(source, ())
         parts: list[str | Placeholder] = []
         for part in parsed.parts:
@@ -176,6 +194,7 @@ class Parts:
                 found = parse_placeholder(scalar)
             except TemplateError as error:
                 self.problems.add(node, error.message)
+                self.problems.lose(node)
                 return scalar, Var("any", origin="set")
             if found is None:
                 self.problems.add(node, "a value is a constant or exactly one placeholder")
@@ -203,6 +222,7 @@ class Parts:
             found = compile_pattern(str(node.scalar), secrets=secrets)
         except PatternError as error:
             self.problems.add(node, f"{error.message} (at character {error.offset + 1})")
+            self.problems.lose(node)
             return None
         for name in found.bound:
             if not bound:
@@ -210,7 +230,11 @@ class Parts:
                 continue
             var = names.get(name)
             if var is None:
-                self.problems.add(node, f"unknown name {name}", f"to capture it write {{{name}:int}} or another type")
+                if not self.problems.excused(name):
+                    hint = f"to capture it write {{{name}:int}} or another type"
+                    self.problems.add(node, f"unknown name {name}", hint)
+                self.mean(name, names.known)
+                self.problems.lose(node)
             elif var.type in {"bytes", "bool", "tokens"}:
                 self.problems.add(node, f"{name} is {var.type} and cannot be compared with text")
             elif not var.given:
@@ -234,10 +258,11 @@ class Parts:
         for name, one in node.entries.items():
             if name not in fields:
                 self.problems.add(node.key(name), f"the pattern captures no {name}", did_you_mean(name, fields))
+                self.mean(name, fields)
             table = one.entries["table"] if one.kind == "map" else one
             otherwise = one.entries.get("otherwise") if one.kind == "map" else None
             known = self.read_tables.get(str(table.scalar))
-            if known is None and not self.lenient:
+            if known is None and self.lacks("tables", str(table.scalar)):
                 self.problems.add(table, f"no table {table.scalar}", did_you_mean(str(table.scalar), self.read_tables))
             if str(table.scalar) in self.one_way:
                 word = self.one_way[str(table.scalar)]

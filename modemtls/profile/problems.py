@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from modemtls.profile.source import Node
 
-__all__ = ["Problem", "Problems", "ProfileError", "did_you_mean"]
+__all__ = ["Problem", "Problems", "ProfileError", "did_you_mean", "nearest"]
 
 MAX_TEXT: Final = 300  # characters
 
@@ -48,28 +49,60 @@ class ProfileError(ConfigurationError):
         self.problems = tuple(problems)
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant, None if there is none."""
+    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint with the nearest known word, or the known ones if they are few, or nothing."""
     known = sorted(set(known))
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
+    near = nearest(word, known)
+    if near is not None:
+        return f"did you mean {near}?"
     if 0 < len(known) <= 12:
         return f"known: {', '.join(known)}"
     return ""
 
 
-class Problems:
-    """Collects mistakes; the same one is kept once."""
+_NAMES = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)|\A([A-Za-z_][A-Za-z0-9_-]*)\Z")
 
-    __slots__ = ("_found",)
+
+class Problems:
+    """Collects mistakes; the same one is kept once.
+
+    ``lost`` are the names that occur in what was left out because of a mistake, ``meant`` those that a misspelt name
+    probably stands for: that such a name is missing elsewhere only follows from a mistake that is told already.
+    """
+
+    __slots__ = ("_final", "_found", "lost", "meant")
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
+        self._final: set[tuple[str, int, int]] = set()
+        self.lost: set[str] = set()
+        self.meant: set[str] = set()
 
-    def add(self, node: Node, message: str, hint: str = "") -> None:
-        """Note a mistake at a node."""
-        self._found[Problem(node.file, node.line, node.column, message, hint)] = None
+    def add(self, node: Node, message: str, hint: str = "", *, final: bool = False) -> None:
+        """Note a mistake at a node; ``final``: whatever else is found at this place follows from it."""
+        place = (node.file, node.line, node.column)
+        if place in self._final:
+            return
+        if final:
+            self._final.add(place)
+        self._found[Problem(*place, message, hint)] = None
+
+    def lose(self, node: Node) -> None:
+        """Note that a part is left out because something is wrong with it."""
+        for one in node.walk():
+            self.lost.update(one.entries)
+            if isinstance(one.scalar, str):
+                self.lost.update(found[1] or found[2] for found in _NAMES.finditer(one.scalar))
+
+    def excused(self, name: str) -> bool:
+        """Tell whether the lack of a name only follows from another mistake."""
+        return name in self.lost or name in self.meant
 
     def note(self, problem: Problem) -> None:
         """Note a mistake that has its place."""

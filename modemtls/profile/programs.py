@@ -10,7 +10,7 @@ from modemtls.profile.exchanges import ExchangeCompiler
 from modemtls.profile.names import FAILURE_NAMES, Names, Var, constant_type
 from modemtls.profile.operations import OPERATIONS
 from modemtls.profile.parts import Parts, evidence
-from modemtls.profile.problems import did_you_mean
+from modemtls.profile.problems import did_you_mean, nearest
 from modemtls.profile.schema import STEP_KINDS
 from modemtls.profile.shapes import seconds
 from modemtls.profile.template import Placeholder
@@ -148,11 +148,15 @@ class Compiler(ExchangeCompiler):
         body = self.programs.get(name)
         empty = m.UseStep(program=name, steps=())
         if body is None:
-            if not self.parts.lenient:
+            if self.parts.lacks("programs", name):
                 self.problems.add(node, f"no program {name}", did_you_mean(name, self.programs))
-            return empty
+            name = nearest(name, self.programs) or name  # what it would have given is not missed as well
+            self.used.add(name)
+            body = self.programs.get(name)
+            if body is None or name in self._stack or self.parts.lenient:
+                return empty
         if name in self._stack:
-            self.problems.add(node, f"{name} uses itself: {' → '.join([*self._stack, name])}")
+            self.problems.add(node, f"{name} uses itself: {' → '.join([*self._stack, name])}", final=True)
             return empty
         bindings = self.parts.values(values, names)
         inner = names
@@ -324,7 +328,7 @@ class Compiler(ExchangeCompiler):
             kind = constant_type(elements[0]) if elements else "text"
         elif "limit" in source.entries:
             limit = str(source.entries["limit"].scalar)
-            if limit not in self.limits and not self.parts.lenient:
+            if limit not in self.limits and self.parts.lacks("limits", limit):
                 self.problems.add(source, f"limits has no {limit}")
             elements = tuple(self.limits.get(limit, ()))
         elif "from" in source.entries and "to" in source.entries:

@@ -144,12 +144,10 @@ class _Places:
         return next(found, self.key)
 
 
-def check_results(
-    program: m.Program, programs: Node, problems: Problems, *, modem_ids: bool, excused: Collection[str]
-) -> None:
+def check_results(program: m.Program, programs: Node, problems: Problems, *, modem_ids: bool) -> None:
     """Complain about what a program's operation promises and no path of the program can give.
 
-    ``programs`` is the section, ``excused`` are names that parts which are wrong already may have given.
+    ``programs`` is the section. What parts that are wrong already may have given is not missed.
     """
     operation = promised(program, modem_ids=modem_ids)
     given = _Given()
@@ -160,9 +158,9 @@ def check_results(
             used.append(step.program)
     places = _Places(program.name, programs, used)
     for one in operation.values.values():
-        if one.name not in excused:
+        if not problems.excused(one.name):
             _value(program.name, one, given, places, problems)
-    if operation.rows and not given.rows and not any(name in excused for name in operation.rows):
+    if operation.rows and not given.rows and not any(map(problems.excused, operation.rows)):
         first = next(iter(operation.rows))
         single = any(first in fields.types for fields in given.values)
         problems.add(
@@ -171,14 +169,14 @@ def check_results(
         )  # fmt: skip
     for fields in given.rows:
         for one in operation.rows.values():
-            if one.name in excused:
+            if problems.excused(one.name):
                 continue
             if one.name in fields.types:
                 _fits(program.name, one, fields, places, problems)
             elif one.given:
                 hint = did_you_mean(one.name, fields.types)
                 problems.add(places.of(fields.pattern), f"{program.name} gives no {one.name}", hint)
-    if operation.payload and not given.payload and "data" not in excused:
+    if operation.payload and not given.payload and not problems.excused("data"):
         problems.add(places.key, f"{program.name} gives no data", "a line with {data:raw(length)} or {data:hex}")
 
 

@@ -23,6 +23,7 @@ from modemtls.profile.shapes import (
     Shape,
     Text,
 )
+from modemtls.profile.source import Node
 
 __all__ = [
     "BEHAVIOUR",
@@ -119,7 +120,25 @@ _evidence_one: Final = Rec(dict.fromkeys(EVIDENCE_KINDS, Text(".*[A-Za-z].*", "a
 _evidence: Final = Either(
     ((("map",), _evidence_one), (("list",), ListOf(_evidence_one, 1))), "evidence like {manual: …}"
 )
-EVIDENCE: Final = Later("evidence", lambda: _evidence)
+
+
+class _Evidence(Shape):
+    """A source that is wrong is a source all the same: that there is none would not be true."""
+
+    def take(self, node: Any, problems: Any) -> Any:
+        taken = _evidence.take(node, problems)
+        if taken is not None and (taken.entries or taken.items):
+            return taken
+        stub = Node("map", node.file, node.line, node.column)
+        stub.entries["inferred"] = Node("text", node.file, node.line, node.column, "")
+        return stub
+
+    def json(self) -> dict[str, Any]:
+        return _evidence.json()
+
+
+_source: Final = _Evidence()
+EVIDENCE: Final = Later("evidence", lambda: _source)
 
 _read_map: Final = Either(
     (

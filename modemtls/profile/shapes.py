@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from modemtls.profile.problems import did_you_mean
+from modemtls.profile.problems import did_you_mean, nearest
 from modemtls.profile.source import Node
 
 if TYPE_CHECKING:
@@ -195,9 +196,16 @@ class ListOf(Shape):
             _wrong(node, problems, "a list")
             return None
         if len(node.items) < self.least:
-            problems.add(node, f"at least {self.least} expected")
-        kept = [one for item in node.items if (one := self.item.take(item, problems)) is not None]
-        return Node("list", node.file, node.line, node.column, items=kept)
+            problems.add(node, f"at least {self.least} expected", final=True)
+        out = Node("list", node.file, node.line, node.column)
+        for item in node.items:
+            taken = self.item.take(item, problems)
+            if taken is None:
+                out.lost[str(len(out.lost))] = item
+                problems.lose(item)
+            else:
+                out.items.append(taken)
+        return out
 
     def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
         return {"type": "array", "items": self.item.json(), **({"minItems": self.least} if self.least else {})}
@@ -222,11 +230,10 @@ class MapOf(Shape):
         for name, value in node.entries.items():
             if not re.fullmatch(self.key, name):
                 problems.add(node.key(name), f"{name!r} is not {self.wanted}")
+                out.lost[name] = value
+                problems.lose(value)
                 continue
-            taken = self.value.take(value, problems)
-            if taken is not None:
-                out.entries[name] = taken
-                out.keys[name] = node.key(name)
+            _keep(out, name, value, self.value.take(value, problems), node.key(name), problems)
         return out
 
     def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
@@ -235,6 +242,16 @@ class MapOf(Shape):
             "propertyNames": {"pattern": f"^(?:{self.key})$"},
             "additionalProperties": self.value.json(),
         }
+
+
+def _keep(out: Node, name: str, value: Node, taken: Node | None, key: Node, problems: Problems) -> None:
+    """Put into a map what was taken of a value, or note that it is lost."""
+    if taken is None:
+        out.lost[name] = value
+        problems.lose(value)
+    else:
+        out.entries[name] = taken
+    out.keys[name] = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,23 +263,32 @@ class Rec(Shape):
     what: str = "here"
 
     def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        out = self.part(node, problems)
+        return None if out is None or any(name not in out.entries for name in self.required) else out
+
+    def part(self, node: Node, problems: Problems) -> Node | None:
+        """Return what is right of a node, even if it lacks what is required.
+
+        A misspelt key counts as the one that was meant, once it is told.
+        """
         if node.kind != "map":
             _wrong(node, problems, "a map")
             return None
         out = Node("map", node.file, node.line, node.column)
         for name, value in node.entries.items():
-            shape = self.fields.get(name)
-            if shape is None:
+            meant: str | None = name
+            if name not in self.fields:
                 problems.add(node.key(name), f"unknown key {name} {self.what}", did_you_mean(name, self.fields))
-                continue
-            taken = shape.take(value, problems)
-            if taken is not None:
-                out.entries[name] = taken
-                out.keys[name] = node.key(name)
-        missing = sorted(name for name in self.required if name not in node.entries)
+                meant = nearest(name, self.fields)
+                if meant is None or meant in node.entries or meant in out.names():
+                    problems.lose(value)
+                    continue
+            assert meant is not None
+            _keep(out, meant, value, self.fields[meant].take(value, problems), node.key(name), problems)
+        missing = sorted(name for name in self.required if name not in out.names())
         if missing:
             problems.add(node, f"missing {', '.join(missing)} {self.what}")
-        return None if any(name not in out.entries for name in self.required) else out
+        return out
 
     def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
         out: dict[str, Any] = {
@@ -293,6 +319,10 @@ class Either(Shape):
         return {"anyOf": [shape.json() for _, shape in self.options]}
 
 
+def _keys(shape: Shape) -> frozenset[str]:
+    return frozenset(shape.fields) if isinstance(shape, Rec) else frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class OneOf(Shape):
     """A map whose kind is told by which key it has: the first of ``options`` that is there."""
@@ -308,12 +338,20 @@ class OneOf(Shape):
             if name in node.entries:
                 return shape.take(node, problems)
         first = next(iter(node.entries), "")
+        near = difflib.get_close_matches(first, self.options, n=len(self.options), cutoff=0.6)
+        meant = max(near, key=lambda one: len(_keys(self.options[one]).intersection(node.entries)), default=None)
         problems.add(
             node.key(first),
             f"not {self.what}: none of its keys says what it does",
-            did_you_mean(first, self.options) or f"one of {', '.join(self.options)}",
+            f"did you mean {meant}?" if meant else f"one of {', '.join(self.options)}",
         )
-        return None
+        if meant is None:
+            return None
+        renamed = Node("map", node.file, node.line, node.column)
+        for name, value in node.entries.items():
+            renamed.entries[meant if name == first else name] = value
+            renamed.keys[meant if name == first else name] = node.key(name)
+        return self.options[meant].take(renamed, problems)
 
     def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
         return {"anyOf": [shape.json() for shape in self.options.values()]}

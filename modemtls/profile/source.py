@@ -58,6 +58,12 @@ class Node:
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, Node] = field(default_factory=dict)
+    # What a shape left out of ``entries`` because something is wrong with it.
+    lost: dict[str, Node] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """Return the keys of this map, those with wrong values too."""
+        return [*self.entries, *self.lost]
 
     def key(self, name: str) -> Node:
         """Return where a key of this map stands (the map itself if it has none)."""
@@ -101,7 +107,7 @@ class _Reader:
         return Node(kind, self.file, line, column)
 
     def refuse(self, event: object, message: str, hint: str = "") -> None:
-        self.problems.add(self.node(event, "null"), message, hint)
+        self.problems.add(self.node(event, "null"), message, hint, final=True)
 
     def next(self) -> object:
         return next(self.events)
