@@ -291,11 +291,12 @@ class SlotTable:
 
     def _take(self, family: Family, number: int, *, pdp: int | None, receive: Receive) -> Slot:
         pool = self._pools[family]
-        self._free[pool].remove(number)
         self._resting.pop((pool, number), None)
         self._generation += 1
         slot = Slot(family, number, epoch=self._epoch, generation=self._generation, pdp=pdp, receive=receive)
+        free = self._free[pool]
         self._slots[pool, number] = slot
+        free.remove(number)  # directly behind: wherever an interrupt strikes, the number is in one of the two
         return slot
 
     def rebind(self, slot: Slot, number: int) -> None:
@@ -315,6 +316,11 @@ class SlotTable:
             if self._drop(slot):
                 self._foreign[self._pools[slot.family]][slot.number] = slot.family
         self._finish(slot)
+
+    def holds(self, slot: Slot) -> bool:
+        """Whether a slot has its number still."""
+        with self._lock:
+            return self._slots.get((self._pools[slot.family], slot.number)) is slot
 
     def free(self, slot: Slot, *, rest: float = 0.0) -> None:
         """Free a number that is closed in the modem; idempotent.
@@ -337,9 +343,9 @@ class SlotTable:
     def _finish(self, slot: Slot) -> None:
         if slot.state == "gone":
             return
-        slot.state = "gone"
         if slot.lease is not None:
             slot.lease.release()
+        slot.state = "gone"  # last: an interrupt before it lets this be done again
 
     # URCs, in the reading thread.
 
