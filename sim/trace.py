@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import TYPE_CHECKING, TextIO
 
@@ -28,6 +29,10 @@ def escape(data: bytes) -> str:
     return text[:-1] + "\\x20" if text.endswith(" ") else text
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class Trace:
     """Collects entries in memory (the latest ones) and, if given, in a file, flushed after every entry.
 
@@ -36,7 +41,8 @@ class Trace:
 
     def __init__(self, clock: Clock, path: Path | None = None) -> None:
         self._clock = clock
-        self._file: TextIO | None = path.open("w", encoding="utf-8") if path else None
+        # What is taken for a secret is not in it, but who knows what else is one: its owner's alone.
+        self._file: TextIO | None = open(path, "w", encoding="utf-8", opener=_private) if path else None  # noqa: SIM115
         self._last = clock.now()
         self._echo = bytearray()
         self._entries: deque[tuple[str, bytes | str]] = deque(maxlen=_KEPT)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modemtls.cli.files import writing
-from modemtls.cli.output import status
+from modemtls.cli.output import printable, status
 
 if TYPE_CHECKING:
     from modemtls.cli.settings import Settings
@@ -35,7 +38,7 @@ def run(settings: Settings) -> int:
         settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
     )
     try:
-        with writing(name, name) as raw, io.TextIOWrapper(raw, encoding="utf-8") as file:
+        with writing(_private(name), name) as raw, io.TextIOWrapper(raw, encoding="utf-8") as file:
             recorder = Recorder(
                 file,
                 source=f"recorded at {port.name}",
@@ -47,6 +50,16 @@ def run(settings: Settings) -> int:
         port.close()
     status(f"written to {name}")
     return code if code >= 0 else 128 - code
+
+
+def _private(name: str) -> int:
+    """Open a file that only its owner may read: what is a secret to somebody is not known to everybody."""
+    number = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        with contextlib.suppress(PermissionError):  # somebody else's file that one may write
+            os.fchmod(number, 0o600)
+        os.ftruncate(number, 0)
+    return number
 
 
 def _tell(path: str) -> None:
@@ -65,5 +78,5 @@ def replay(settings: Settings) -> int:
         if modem.run():
             status("played to the end")
             return 0
-        print(f"modemtls: {settings.required('file')}: {modem.replay.deviation}", file=sys.stderr)
+        print(printable(f"modemtls: {settings.required('file')}: {modem.replay.deviation}"), file=sys.stderr)
         return 1

@@ -104,6 +104,13 @@ class Redactor:
             self._decide(direction, final=True)
         return list(self._ready())
 
+    def masked(self, data: bytes, mask: bytes) -> bytes:
+        """Return what a host said with ``mask`` (one byte) for every byte of its secrets."""
+        pieces = [*self.feed(0.0, Direction.OUT, data), *self.flush()]
+        return b"".join(
+            mask * chunk.length if isinstance(chunk, Redacted) else chunk for piece in pieces for chunk in piece.chunks
+        )
+
     def _decide(self, direction: Direction, *, final: bool) -> None:
         side = self._sides[direction]
         while side.pending:

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 __all__ = ["Deviation", "Replay", "ReplayModem"]
 
 FILLER = b"x"  # stands for a redacted byte
+MASK = b"*"  # stands for a secret one of the host
 CONTEXT = 40  # bytes shown around a deviation
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """Where the host said something else than the transcript. ``line`` is the transcript's (0: behind its end)."""
+    """Where the host said something else than the transcript. ``line`` is the transcript's (0: behind its end).
+
+    Secrets in what the host said are masked.
+    """
 
     line: int
     expected: bytes
@@ -87,7 +91,7 @@ class Replay:
     def _match(self) -> None:
         while self._host:
             if not self._turns:
-                self.deviation = Deviation(0, b"", bytes(self._host[:CONTEXT]), bytes(self._said[-CONTEXT:]))
+                self._deviate(0, b"")
                 return
             turn = self._turns[0]
             if turn.direction is Direction.IN:
@@ -103,16 +107,23 @@ class Replay:
             else:
                 count = _common(chunk[offset:], self._host)
                 whole = offset + count == len(chunk)
-            self._said += self._host[:count]
+            self._said += MASK * count if isinstance(chunk, Redacted) else self._host[:count]
             del self._host[:count]
             self._at = (index + 1, 0) if whole else (index, offset + count)
             if whole and index + 1 == len(turn.chunks):
                 self._next()
             elif not whole and self._host:
-                self.deviation = Deviation(
-                    turn.line, self._rest(), bytes(self._host[:CONTEXT]), bytes(self._said[-CONTEXT:])
-                )
+                self._deviate(turn.line, self._rest())
                 return
+
+    def _deviate(self, line: int, expected: bytes) -> None:
+        """Note what the host said instead, without its secrets: the line shows which they are."""
+        from modemtls.dialogue.known import default_redactor
+
+        begun = max(self._said.rfind(b"\r"), self._said.rfind(b"\n")) + 1
+        whole = default_redactor().masked(bytes(self._said[begun:] + self._host), MASK)
+        got = whole[len(self._said) - begun :]
+        self.deviation = Deviation(line, expected, got[:CONTEXT], bytes(self._said[-CONTEXT:]))
 
     def _next(self) -> None:
         self._turns.popleft()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import tty
 from collections.abc import Iterator
@@ -87,6 +88,19 @@ def test_a_deviation_says_where(said: list[bytes], line: int, says: str) -> None
     replay.receive(b"AT\r")
     assert replay.due() is None
     assert heard == before
+
+
+@pytest.mark.parametrize("transcript", [r"> AT\r", r'> AT+CPIN="{4 bytes redacted}"\r', r"> AT+CSQ\r", r"> AT+CPIN=\r"])
+@pytest.mark.parametrize(
+    "said", [b'AT+CPIN="918273"\r', b"AT+CPIN=918273\r", b'AT+CMEE=1;+CPIN="918273"\r', b'AT\rAT+CPIN="918273"\r']
+)
+def test_a_deviation_tells_no_secret(transcript: str, said: bytes) -> None:
+    for width in (1, 100):
+        replay = Replay(parse(f"{transcript}\n").turns())
+        for at in range(0, len(said), width):
+            replay.receive(said[at : at + width])
+        if replay.deviation is not None:
+            assert not re.search("[1-9]{2}", str(replay.deviation).partition(": ")[2])
 
 
 def test_pauses_are_said() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from modemtls.sim import run
+from modemtls.sim.clock import RealClock
 from modemtls.sim.faults import KINDS, Fault, UsageError
 from modemtls.sim.options import NameMap, Options, Variants
 from modemtls.sim.personalities import find, models
+from modemtls.sim.trace import Trace
 
 
 @pytest.mark.parametrize(
@@ -151,3 +154,14 @@ def test_help_lists_models_variants_and_faults(capsys):
             assert f"{variant.name}=" in text
     for kind in KINDS:
         assert kind in text
+
+
+def test_a_trace_is_its_owners_alone(tmp_path):
+    path = tmp_path / "trace"
+    before = os.umask(0o022)
+    try:
+        trace = Trace(RealClock(), path)
+    finally:
+        os.umask(before)
+    trace.close()
+    assert path.stat().st_mode & 0o777 == 0o600
