@@ -109,8 +109,10 @@ class _Condition(Shape):
         # A condition that lost a part would hold too often.
         return taken if taken is not None and len(taken.entries) == len(node.entries) else None
 
-    def json(self) -> dict[str, Any]:
-        tests = {"anyOf": [_test.json(), _firmware.json()]}
+    def json(self, *, child: bool = False) -> dict[str, Any]:
+        tests = {
+            "anyOf": [_test.json(child=child), _firmware.json(child=child), *([{"type": "null"}] if child else [])]
+        }
         return {"type": "object", "minProperties": 1, "additionalProperties": tests}
 
 
@@ -133,8 +135,8 @@ class _Evidence(Shape):
         stub.entries["inferred"] = Node("text", node.file, node.line, node.column, "")
         return stub
 
-    def json(self) -> dict[str, Any]:
-        return _evidence.json()
+    def json(self, *, child: bool = False) -> dict[str, Any]:
+        return _evidence.json(child=child)
 
 
 _source: Final = _Evidence()
@@ -407,12 +409,9 @@ class _Tables(Shape):
             node, problems
         )
 
-    def json(self) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "properties": {name: shape.json() for name, shape in self._special.items()},
-            "additionalProperties": self._plain.json(),
-        }
+    def json(self, *, child: bool = False) -> dict[str, Any]:
+        special = Rec(self._special).json(child=child)
+        return {**special, "additionalProperties": MapOf(self._plain).json(child=child)["additionalProperties"]}
 
 
 _urc: Final = Rec(
@@ -478,8 +477,9 @@ class _Anything(Shape):
     def take(self, node: Any, problems: Any) -> Any:
         return Rec(dict.fromkeys(SECTIONS, _Any()), what="in what a variant sets").take(node, problems)
 
-    def json(self) -> dict[str, Any]:
-        return {"type": "object", "properties": {name: {"type": "object"} for name in SECTIONS}}
+    def json(self, *, child: bool = False) -> dict[str, Any]:
+        del child  # it always is laid over something
+        return Rec(SECTIONS).json(child=True)
 
 
 class _Any(Shape):
@@ -487,7 +487,8 @@ class _Any(Shape):
         del problems
         return node
 
-    def json(self) -> dict[str, Any]:
+    def json(self, *, child: bool = False) -> dict[str, Any]:
+        del child
         return {}
 
 
@@ -516,14 +517,25 @@ PROFILE: Final = Rec(
 
 def json_schema() -> dict[str, Any]:
     """Return the language as JSON Schema, for editors. What only the loader can check is not in it."""
+    own = {name: PROFILE.fields[name].json() for name in ("profile", "name", "extends", "abstract")}
+    child = PROFILE.json(child=True)
+    shared: dict[str, Shape] = {"condition": _condition, "evidence": _evidence}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "modemtls profile",
-        **PROFILE.json(),
+        "type": "object",
+        "required": sorted(PROFILE.required),
+        # What extends another profile may leave out what it inherits, and remove it with null.
+        "if": {"required": ["extends"]},
+        "then": {"$ref": "#/$defs/child"},
+        "else": {"$ref": "#/$defs/whole"},
         "$defs": {
+            "whole": PROFILE.json(),
+            "child": {**child, "properties": {**child["properties"], **own}},
             "steps": _STEPS.json(),
             "step": _STEP.json(),
-            "condition": _condition.json(),
-            "evidence": _evidence.json(),
+            "steps_of_child": {"$ref": "#/$defs/steps"},  # a list replaces what was inherited: nothing in it is removed
+            **{name: shape.json() for name, shape in shared.items()},
+            **{f"{name}_of_child": shape.json(child=True) for name, shape in shared.items()},
         },
     }

@@ -71,8 +71,12 @@ class Shape:
         """Return the node without its wrong parts, or None if nothing is left; mistakes go to ``problems``."""
         raise NotImplementedError
 
-    def json(self) -> dict[str, Any]:
-        """Return the shape as JSON Schema (draft 2020-12)."""
+    def json(self, *, child: bool = False) -> dict[str, Any]:
+        """Return the shape as JSON Schema (draft 2020-12).
+
+        ``child``: for what is laid over an inherited value. There maps may lack what they inherit, and ``null``
+        removes it.
+        """
         raise NotImplementedError
 
 
@@ -92,7 +96,7 @@ class Text(Shape):
             return None
         return node
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: ARG002, D102 - the base class says it
         return {"type": "string", **({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})}
 
 
@@ -116,7 +120,7 @@ class Int(Shape):
             return None
         return node
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: ARG002, D102 - the base class says it
         out: dict[str, Any] = {"type": "integer"}
         if self.low is not None:
             out["minimum"] = self.low
@@ -136,7 +140,7 @@ class _Scalar(Shape):
         _wrong(node, problems, self.wanted)
         return None
 
-    def json(self) -> dict[str, Any]:
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: ARG002
         names = {"bool": "boolean", "int": "integer", "text": "string"}
         types = [names[kind] for kind in self.kinds]
         return {"type": types[0] if len(types) == 1 else types}
@@ -151,7 +155,7 @@ class _Duration(Shape):
         problems.add(node, "a duration expected: seconds, or text like 300ms or 1.5s")
         return None
 
-    def json(self) -> dict[str, Any]:
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: ARG002
         pattern = "^[0-9]+(\\.[0-9]+)? ?(ms|s)$"
         return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": pattern}]}
 
@@ -180,7 +184,7 @@ class Choice(Shape):
         problems.add(node, f"unknown word {node.scalar}", did_you_mean(str(node.scalar), known))
         return None
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: ARG002, D102 - the base class says it
         return {"enum": list(self.words)}
 
 
@@ -207,8 +211,13 @@ class ListOf(Shape):
                 out.items.append(taken)
         return out
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: ARG002, D102 - the base class says it
         return {"type": "array", "items": self.item.json(), **({"minItems": self.least} if self.least else {})}
+
+
+def _entry(shape: Shape, *, child: bool) -> dict[str, Any]:
+    """Return the JSON Schema of a map's value."""
+    return {"anyOf": [{"type": "null"}, shape.json(child=True)]} if child else shape.json()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +245,11 @@ class MapOf(Shape):
             _keep(out, name, value, self.value.take(value, problems), node.key(name), problems)
         return out
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: D102 - the base class says it
         return {
             "type": "object",
             "propertyNames": {"pattern": f"^(?:{self.key})$"},
-            "additionalProperties": self.value.json(),
+            "additionalProperties": _entry(self.value, child=child),
         }
 
 
@@ -290,13 +299,13 @@ class Rec(Shape):
             problems.add(node, f"missing {', '.join(missing)} {self.what}")
         return out
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: D102 - the base class says it
         out: dict[str, Any] = {
             "type": "object",
-            "properties": {name: shape.json() for name, shape in self.fields.items()},
+            "properties": {name: _entry(shape, child=child) for name, shape in self.fields.items()},
             "additionalProperties": False,
         }
-        if self.required:
+        if self.required and not child:
             out["required"] = sorted(self.required)
         return out
 
@@ -315,8 +324,8 @@ class Either(Shape):
         _wrong(node, problems, self.wanted)
         return None
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
-        return {"anyOf": [shape.json() for _, shape in self.options]}
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"anyOf": [shape.json(child=child) for _, shape in self.options]}
 
 
 def _keys(shape: Shape) -> frozenset[str]:
@@ -353,8 +362,8 @@ class OneOf(Shape):
             renamed.keys[meant if name == first else name] = node.key(name)
         return self.options[meant].take(renamed, problems)
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
-        return {"anyOf": [shape.json() for shape in self.options.values()]}
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"anyOf": [shape.json(child=child) for shape in self.options.values()]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,5 +376,5 @@ class Later(Shape):
     def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
         return self.get().take(node, problems)
 
-    def json(self) -> dict[str, Any]:  # noqa: D102 - the base class says it
-        return {"$ref": f"#/$defs/{self.name}"}
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return {"$ref": f"#/$defs/{self.name}{'_of_child' if child else ''}"}
