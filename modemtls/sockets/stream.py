@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno
 import math
+import operator
 import socket
 import struct
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex, cast
 
@@ -147,9 +149,7 @@ class ModemSocket(socket.socket):
     def settimeout(self, value: float | None) -> None:
         """Set the time-out in seconds; None blocks, 0 does not."""
         if value is not None:
-            value = float(value)
-            if math.isnan(value) or value < 0:
-                raise ValueError("Timeout value out of range")
+            value = _seconds(value)
         self._check_open()
         self._wait = value
         if value == 0:
@@ -198,7 +198,7 @@ class ModemSocket(socket.socket):
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer; return how many bytes."""
-        view = memoryview(buffer).cast("B")
+        view = _writable(buffer)
         if nbytes < 0:
             raise ValueError("negative buffersize in recv_into")
         if nbytes > len(view):
@@ -223,7 +223,7 @@ class ModemSocket(socket.socket):
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0
     ) -> tuple[int, list[Any], int, None]:
         """Receive into several buffers, filling one after the other."""
-        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        views = [_writable(buffer) for buffer in buffers]
         data = self.recv(sum(map(len, views)), flags)
         at = 0
         for view in views:
@@ -368,6 +368,27 @@ class ModemSocket(socket.socket):
     def _check_open(self) -> None:
         if not self._leftover.alive:
             raise OSError(errno.EBADF, "Bad file descriptor")
+
+
+def _seconds(value: float | SupportsIndex) -> float:
+    """Take a time-out, or refuse it, as ``socket.settimeout`` does."""
+    if not isinstance(value, float):
+        value = operator.index(value)
+    if math.isnan(value):
+        raise ValueError("Invalid value NaN (not a number)")
+    if abs(value) > threading.TIMEOUT_MAX:  # the longest time that Python can wait
+        raise OverflowError("timeout value is too large")
+    if value < 0:
+        raise ValueError("Timeout value out of range")
+    return float(value)
+
+
+def _writable(buffer: Buffer) -> memoryview:
+    """Give a view to write bytes to; before any are taken from the connection."""
+    view = memoryview(buffer).cast("B")
+    if view.readonly:
+        raise TypeError(f"a read-write bytes-like object is needed, not {type(buffer).__name__}")
+    return view
 
 
 def _abandon(endpoint: Endpoint) -> None:

@@ -96,6 +96,21 @@ class TestBlocking:
             sock.recv_into(room, 5)
         assert sock.recv_into(room) == 1
 
+    def test_a_buffer_that_cannot_be_written_costs_no_data(self, bench):
+        sock = bench.socket(timeout=1)
+        bench.peer.say(b"abcdef")
+        for wrong in (b"abc", "abc", memoryview(bytearray(6))[::2]):
+            for call in (
+                lambda w=wrong: sock.recv_into(w), lambda w=wrong: sock.recvfrom_into(w),
+                lambda w=wrong: sock.recvmsg_into([bytearray(1), w]),
+            ):  # fmt: skip
+                with pytest.raises((TypeError, BufferError)):
+                    call()
+        with pytest.raises(TypeError):
+            sock.recv_into(b"abc")
+        assert bench.modem.commands == []
+        assert sock.recv(10) == b"abcdef"
+
     def test_the_lesser_known_receives(self, bench):
         sock = bench.socket()
         bench.peer.say(b"abcdefghij")
@@ -207,11 +222,40 @@ class TestTimeouts:
         assert (sock.gettimeout(), sock.getblocking()) == (None, True)
         sock.setblocking(False)
         assert sock.gettimeout() == 0
-        for wrong in (-1, float("nan")):
-            with pytest.raises(ValueError):
-                sock.settimeout(wrong)
-        with pytest.raises((TypeError, ValueError)):
-            sock.settimeout("x")
+
+    @pytest.mark.parametrize(
+        "value",
+        [-1, -0.5, float("nan"), float("inf"), -float("inf"), 1e10, 1e300, 10**30, "x", "1", b"1", [], 1j, True, 3,
+         -0.0, 1e9],
+    )  # fmt: skip
+    def test_values_are_taken_and_refused_as_pythons_own_sockets_do(self, bench, value):
+        sock = bench.socket(timeout=3)
+        with socket.socket() as own:
+            own.settimeout(3)
+            refusal = None
+            try:
+                own.settimeout(value)
+            except (ValueError, TypeError, OverflowError) as error:
+                refusal = type(error)
+            if refusal is None:
+                sock.settimeout(value)
+            else:
+                with pytest.raises(refusal):
+                    sock.settimeout(value)
+            assert sock.gettimeout() == own.gettimeout()
+
+    def test_a_time_out_of_a_century(self, bench):
+        sock = bench.socket(timeout=3e9)
+        result = in_thread(lambda: sock.recv(1))
+        until(lambda: bench.modem.channel.waiting)
+        bench.peer.say(b"x")
+        assert result() == b"x"
+        sock.sendall(b"x")
+        sock.setblocking(False)
+        sock.send(b"y")
+        sock.settimeout(3e9)
+        sock.sendall(b"z")
+        assert bench.peer.received == b"xyz"
 
 
 class TestReadiness:
