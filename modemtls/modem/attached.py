@@ -311,7 +311,7 @@ class AttachedModem:
                     logger.warning("bring-up: %s", error)
                     if not left:
                         raise ModemRestartedError(
-                            f"bring-up: given up after {_RESTARTS} restarts of the modem"
+                            f"bring-up: given up after {_RESTARTS} restarts of the modem; the last: {error}"
                         ) from error
                 else:
                     return
