@@ -23,6 +23,8 @@ __all__ = ["Stream", "run", "stream"]
 PIECE = 16384
 LINGER = 5.0
 """Seconds of --linger if it is not given."""
+A_DAY = 86400.0
+"""Seconds of one wait at most: there is a limit to what select(2) takes."""
 CLOSED = "closed by the peer"
 
 
@@ -74,7 +76,7 @@ def stream(sock: Stream, source: int, write: Callable[[bytes], object], linger: 
     while True:
         left = None
         if flushed:
-            left = quiet_since + linger - time.monotonic()
+            left = min(quiet_since + linger - time.monotonic(), A_DAY)
             if left <= 0:
                 return f"closed: nothing came for {linger:g} s"
         readers = [sock.fileno(), source] if reading and not waiting else [sock.fileno()]

@@ -33,6 +33,8 @@ USUAL_BAUDRATE = 115200
 """bit/s; a console does not try others: what it sends is what was typed."""
 ANSWER_WAIT = 10.0
 """Seconds that a piped line may go unanswered, if --timeout is not given."""
+A_DAY = 86400.0
+"""Seconds of one wait at most: there is a limit to what select(2) takes."""
 QUIET = 0.1
 """Seconds of silence after which an unfinished line is shown, and after which the end of a pipe ends the console."""
 
@@ -182,7 +184,7 @@ def _on_pipe(port: Port, limit: float) -> int:
                 return 1
             wait = QUIET if ended or screen.unfinished else None
             if screen.waiting:
-                wait = min(deadline - now, wait or limit)
+                wait = min(deadline - now, wait or A_DAY)
             ready = [key.fileobj for key, _ in waiter.select(wait)]
             if port in ready:
                 screen.feed(_received(port))

@@ -67,8 +67,8 @@ class Host(Protocol):
 
 
 def remaining(now: Callable[[], float], deadline: float | None) -> float | None:
-    """Give the seconds left until ``deadline``, not less than 0; None for no deadline."""
-    return None if deadline is None else max(0.0, deadline - now())
+    """Give the seconds left until ``deadline``, from 0 to the most that Python can wait; None for no deadline."""
+    return None if deadline is None else min(max(0.0, deadline - now()), threading.TIMEOUT_MAX)
 
 
 class Turn:

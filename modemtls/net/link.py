@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from modemtls.at.channel import LineBusyError
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemError, ModemTimeoutError, SocketClosedError
+from modemtls.modem.interfaces import remaining
 from modemtls.net.unbroken import unbroken
 
 if TYPE_CHECKING:
@@ -485,8 +486,8 @@ class Link:
         ``try`` whose end gives the turn back unless it is known to be another's: in place, since a function that did
         it could be interrupted before it began, and trying it, since the lock knows its owner.
         """
-        left = -1.0 if deadline is None else max(0.0, deadline - self._modem.now())
-        if not turn.acquire(timeout=left):
+        left = remaining(self._modem.now, deadline)
+        if not turn.acquire(timeout=-1.0 if left is None else left):
             raise ModemTimeoutError("another thread was still using the socket when the time ran out")
         return True
 

@@ -160,7 +160,8 @@ class Endpoint:
     def flush(self, timeout: float | None) -> None:
         """Wait until the modem has taken everything that was accepted from a non-blocking sender."""
         with self._lock:
-            if self._queue and not self._moved.wait_for(lambda: not self._queue or self._late is not None, timeout):
+            left = self._pump.remaining(self._pump.deadline(timeout))
+            if self._queue and not self._moved.wait_for(lambda: not self._queue or self._late is not None, left):
                 raise TimeoutError("timed out")
 
     # -- errors that come late ----------------------------------------------------------------------------------

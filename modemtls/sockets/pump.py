@@ -44,8 +44,8 @@ class Pump:
         return None if timeout is None else self.now() + timeout
 
     def remaining(self, deadline: float | None) -> float | None:
-        """Return the seconds left until ``deadline``, at least a moment."""
-        return None if deadline is None else max(0.001, deadline - self.now())
+        """Return the seconds left until ``deadline``: at least a moment, at most what Python can wait."""
+        return None if deadline is None else min(max(0.001, deadline - self.now()), threading.TIMEOUT_MAX)
 
     def add(self, endpoint: Endpoint) -> None:
         """Serve ``endpoint`` from now on; adding it twice is harmless."""

@@ -175,6 +175,18 @@ class TestTimeouts:
             sock.settimeout(20)
             sock.close()
 
+    @pytest.mark.parametrize("timeout", [1e10, float("inf")])
+    def test_longer_than_anybody_can_wait(self, leaf, tls, timeout):
+        with modem_and_sim() as (modem, _), service(leaf, servers.echo) as port:
+            modem.bring_up(timeout=timeout)
+            modem.info(timeout=timeout)
+            with modem.connect((NAME, port), tls=tls, timeout=timeout) as sock:
+                sock.sendall(b"abc")
+                assert sock.recv(3, socket.MSG_WAITALL) == b"abc"
+                sock.send(b"def" * 1000, socket.MSG_DONTWAIT)
+                sock.sendall(b"ghi")
+                assert sock.recv(3003, socket.MSG_WAITALL) == b"def" * 1000 + b"ghi"
+
     def test_a_connect_that_takes_too_long(self, leaf, tls):
         with modem_and_sim("open-time=0.3") as (modem, _), service(leaf, servers.echo) as port:
             modem.bring_up()

@@ -82,6 +82,15 @@ def test_after_the_end_of_stdin_it_goes_on_while_data_comes(pair) -> None:
     assert b"".join(got) == b"xxxx"
 
 
+def test_a_linger_longer_than_anybody_can_wait(pair) -> None:
+    ours, theirs = pair
+    thread = in_background(lambda: (theirs.recv(1), theirs.shutdown(socket.SHUT_WR)))
+    with Path(os.devnull).open("rb") as nothing:
+        why = stream(ours, nothing.fileno(), lambda _: None, 1e10)
+    thread.join(5)
+    assert why == "closed by the peer"
+
+
 class Scripted:
     """A socket that answers recv() from a list; `full` never takes anything."""
 
