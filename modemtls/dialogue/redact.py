@@ -27,6 +27,13 @@ _TELLING: Final = re.compile(
     rb'(?i)"(?:[a-z_/]*_)?(?:psk|pwd|passwd|password|passphrase|secret|userpass|token)" *[,=:] *(.+)', re.DOTALL
 )
 
+# What passes through a modem's own HTTP client, or through a connection: RFC 9110, 11.6.2 and 11.7.2; RFC 6265, 4;
+# RFC 3986, 3.2.1.
+_PASSING: Final = (
+    re.compile(rb"(?i)^ *(?:(?:proxy-)?authorization|(?:set-)?cookie) *: *(.+)", re.DOTALL),
+    re.compile(rb"[a-z]://[^/\s:@\"]*:([^/\s@\"]+)@"),
+)
+
 _KEY_BEGIN: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_END: Final = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")
 # DER of PKCS #1, PKCS #8 and SEC 1 private keys: a SEQUENCE that begins with the INTEGER 0 or 1. Certificates begin
@@ -185,7 +192,9 @@ class Redactor:
     def _spans(self, side: _Side, line: bytes) -> list[tuple[int, int]]:
         known = len(side.head)
         spans = [(max(low - known, 0), high - known) for low, high in secret_spans(side.head + line, self._rules)]
-        patterns = self._patterns if next(commands(line), None) else (*self._patterns, _TELLING)
+        patterns = [*self._patterns, *_PASSING]
+        if next(commands(line), None) is None:
+            patterns.append(_TELLING)
         spans += [
             match.span(group)
             for pattern in patterns

@@ -104,6 +104,11 @@ WITH_SECRETS = [
         '+CGAUTH: 1,1,"u","zzzzzz"',
         '+QMTCFG: "aliauth","p","d","zzzzzz"',
         '{"user": "me", "password": "zzzzzz"}',
+        "Authorization: Basic z+zz==",
+        "authorization: Bearer zzzzzz",
+        "Set-Cookie: id=zzz; Path=/",
+        'AT+QHTTPCFG="url","https://me:zzzzzz@host/"',
+        "https://me:zzzzzz@host/?a=1",
         "AT" + " " * 9000 + '+CPIN="zzzzzz"',
         'AT+CPIN="' + "x" * 9000 + 'zzzzzz"',
         'AT+QICSGP=1,1,"' + "x" * 9000 + '","u","zzzzzz",1',
@@ -119,7 +124,7 @@ def test_a_secret_is_found_by_the_name_of_its_command_and_its_place(line, direct
     pieces = [(direction, line[at : at + width]) for at in range(0, len(line), width)]
     ((_, written),) = redact([*pieces, (direction, b"\r")], default_redactor())
     assert "redacted" in written
-    assert "z" not in written
+    assert "z" not in written.replace("horization", "")
 
 
 @pytest.mark.parametrize(
