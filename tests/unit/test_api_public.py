@@ -120,6 +120,12 @@ class TestTLSConfig:
         with pytest.raises(ConfigurationError, match="suite"):
             net.SslConfiguration(security=net.Certificates(trusted=CA), ciphersuites=suites)
 
+    @pytest.mark.parametrize("wrong", [{"suites": [10**5000]}, {"min_version": 10**5000}, {"min_version": "9" * 10**5}])
+    def test_what_is_quoted_is_short(self, wrong):
+        with pytest.raises(ConfigurationError) as caught:
+            modemtls.TLSConfig(ca=CA, **wrong)
+        assert len(str(caught.value)) < 400
+
     def test_what_is_given_as_a_list_cannot_change_or_run_out_later(self):
         given = [0xC02F]
         made = modemtls.TLSConfig(ca=CA, suites=given)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeAlias
 
-from modemtls.errors import ConfigurationError
+from modemtls.errors import ConfigurationError, quoted
 
 __all__ = [
     "Certificates",
@@ -96,13 +96,13 @@ class TlsVersion(enum.Enum):
             return value
         name = getattr(value, "name", value)
         if not isinstance(name, str):
-            raise ConfigurationError(f"{value!r} is no TLS version; one of {cls._choices()}")
+            raise ConfigurationError(f"{quoted(value)} is no TLS version; one of {cls._choices()}")
         key = name.lower().removeprefix("tls").removeprefix("v").replace("_", ".").strip()
         key = {"sslv3": "ssl3", "ssl3.0": "ssl3", "1": "1.0"}.get(key, key)
         try:
             return cls(key)
         except ValueError:
-            raise ConfigurationError(f"{name!r} is no TLS version; one of {cls._choices()}") from None
+            raise ConfigurationError(f"{quoted(name)} is no TLS version; one of {cls._choices()}") from None
 
     @classmethod
     def _choices(cls) -> str:
@@ -131,7 +131,7 @@ class Stored:
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.isascii() or not self.name.isprintable() or '"' in self.name:
-            raise ConfigurationError(f"{self.name!r} cannot be the name of a stored credential")
+            raise ConfigurationError(f"{quoted(self.name)} cannot be the name of a stored credential")
 
 
 #: Certificate or key material: PEM or DER bytes, a file with it, or the name of what is in the modem already.
@@ -206,10 +206,10 @@ class SslConfiguration:
         object.__setattr__(self, "alpn", check_list("alpn", self.alpn))
         for protocol in self.alpn:
             if not isinstance(protocol, str) or not protocol:
-                raise ConfigurationError(f"alpn: names of protocols are wanted, not {protocol!r}")
+                raise ConfigurationError(f"alpn: names of protocols are wanted, not {quoted(protocol)}")
         for number in self.ciphersuites:
             if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= 0xFFFF:
-                raise ConfigurationError(f"{number!r} is no cipher suite: give IANA numbers, such as 0xC02F")
+                raise ConfigurationError(f"{quoted(number)} is no cipher suite: give IANA numbers, such as 0xC02F")
         name = self.server_name_indication
         if name is not None and (not name or len(name) > MAX_NAME):
             raise ConfigurationError(f"server_name_indication has 1 to {MAX_NAME} characters")
