@@ -207,8 +207,12 @@ class Modem:
             connection = create_tcp_socket(self.attached, receive=receive)
         else:
             connection = create_ssl_socket(self.attached, tls.configuration(), receive=receive)
-        connection.connect(host, str(port), timeout=self._pump.remaining(deadline))
-        sock = ModemSocket(connection, self._pump, (host, port), timeout=timeout)
+        try:
+            connection.connect(host, str(port), timeout=self._pump.remaining(deadline))
+            sock = ModemSocket(connection, self._pump, (host, port), timeout=timeout)
+        except BaseException:
+            connection.close(timeout=0)  # if it was connected, an interrupt came in between; closed in the background
+            raise
         sock.owner = self
         return sock
 

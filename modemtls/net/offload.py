@@ -139,10 +139,18 @@ class OffloadSocket(Socket):
                 raise ModemError("the socket was cleaned up", number=errno.EBADF)
             if self._state is not State.CLOSED:
                 raise ModemError("the socket is connected already; close it first", number=errno.EISCONN)
+            if self._link is not None:
+                self.close(timeout=timeout)  # interrupted the last time
             slot, lease = self._open(name, number, deadline)
-            self._lease = lease
-            self._link = Link(self._modem, slot, self._manners, self._changed)
-            self._host, self._port = str(host), str(port)
+            try:
+                link = Link(self._modem, slot, self._manners, self._changed)
+                self._host, self._port = str(host), str(port)
+            except BaseException:  # interrupted: closed without waiting for it
+                self._modem.close_socket(slot, deadline=self._modem.now())
+                if lease is not None:
+                    lease.release()
+                raise
+            self._link, self._lease = link, lease
             self._state = State.CONNECTED
 
     def _open(self, host: str, port: int, deadline: float | None) -> tuple[Slot, ContextLease | None]:
@@ -215,17 +223,14 @@ class OffloadSocket(Socket):
     def close(self, *, timeout: float | None = None) -> None:
         """Drop the connection; see :meth:`Socket.close`."""
         with self._life:
-            link = self._link
-            was, self._state = self._state, State.CLOSED
+            self._state = State.CLOSED
             self._host = self._port = ""
-            try:
-                if was is State.CONNECTED:
-                    self._drop(self._deadline(timeout))
-            finally:
-                if link is not None:
-                    self._sent_before += link.sent
-                    self._received_before += link.received
+            link = self._link
+            if link is not None:  # also if an interrupt struck the last time
+                self._drop(self._deadline(timeout))
+                sent, received = self._sent_before + link.sent, self._received_before + link.received
                 self._link = None
+                self._sent_before, self._received_before = sent, received
         self._changed()
 
     def _drop(self, deadline: float | None) -> None:
@@ -234,10 +239,10 @@ class OffloadSocket(Socket):
             self._link.close(deadline)
         except ModemError as error:
             logger.debug("closing %r: %s", self, error)  # the number is freed in the background
-        finally:
-            lease, self._lease = self._lease, None
-            if lease is not None:
-                lease.release()
+        lease = self._lease
+        if lease is not None:
+            lease.release()
+            self._lease = None
 
     def cleanup(self) -> None:
         """Close, for good."""
@@ -256,9 +261,7 @@ class OffloadSocket(Socket):
 
     def receive(self, size: int, *, timeout: float | Unset | None = UNSET, peek: bool = False) -> bytes:
         """Return what is there, up to ``size`` bytes; see :meth:`Socket.receive`."""
-        link = self._link
-        if link is None:
-            raise ModemError("the socket is not connected", number=errno.EBADF)
+        link = self._connected()
         if size <= 0:
             if size < 0:
                 raise ConfigurationError(f"cannot receive {size} bytes")
@@ -365,9 +368,7 @@ class OffloadSocket(Socket):
 
     def take(self, size: int, *, peek: bool = False) -> bytes | None:
         """Give data, the end or an error from memory, or None."""
-        link = self._link
-        if link is None:
-            raise ModemError("the socket is not connected", number=errno.EBADF)
+        link = self._connected()
         data = link.take(size, peek=peek)
         return b"" if data is None and self._state is State.SHUTDOWN else data
 
@@ -379,10 +380,14 @@ class OffloadSocket(Socket):
         """Hand over one piece without waiting for room."""
         return self._sendable().offer(piece)
 
-    def _sendable(self) -> Link:
+    def _connected(self) -> Link:
         link = self._link
-        if link is None:
+        if link is None or self._state is State.CLOSED:
             raise ModemError("the socket is not connected", number=errno.EBADF)
+        return link
+
+    def _sendable(self) -> Link:
+        link = self._connected()
         if self._state is State.SHUTDOWN:
             raise ModemError("the socket was shut down", number=errno.EPIPE)
         return link

@@ -68,10 +68,11 @@ class ModemSocket(socket.socket):
         self._options: dict[tuple[int, int], int | bytes] = {}
         self._leftover = weakref.finalize(self, _abandon, endpoint)
         self._leftover.atexit = False
+        self._over = False
         self.owner: object = None  # what has to live as long as the socket: the modem
 
     def __repr__(self) -> str:
-        state = "" if self._leftover.alive else " [closed]"
+        state = " [closed]" if self._over else ""
         host, port = self._address
         return f"<{type(self).__module__}.{type(self).__qualname__}{state} to {host}:{port}>"
 
@@ -356,17 +357,18 @@ class ModemSocket(socket.socket):
 
     def _real_close(self, *_: object) -> None:
         """Close: called by ``close()`` once no file made of the socket is open any more."""
+        self._over = True
         if not self._leftover.alive:
             return
-        self._leftover.detach()
         try:
             self._endpoint.close(self._wait)
         finally:
             super()._real_close()  # type: ignore[misc]
             self._endpoint.release()
+        self._leftover.detach()  # last: what an interrupt leaves undone is done then, or by closing again
 
     def _check_open(self) -> None:
-        if not self._leftover.alive:
+        if self._over:
             raise OSError(errno.EBADF, "Bad file descriptor")
 
 

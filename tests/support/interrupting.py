@@ -15,7 +15,8 @@ from typing import Any
 
 import modemtls
 
-_ROOT = str(Path(modemtls.__file__).parent)
+#: The driver, and what of the library runs in between and is written in Python.
+EVERYWHERE = (str(Path(modemtls.__file__).parent), "/threading.py", "/contextlib.py", "/weakref.py")
 #: Where interrupts are put off by design, and what stands for the modem.
 _EXEMPT = ("/sim/", "/at/interrupts.py", "/net/unbroken.py")
 _SITES = frozenset(
@@ -29,12 +30,12 @@ _CALLS = frozenset(number for name, number in opcode.opmap.items() if name.start
 class Strike:
     """What came of an operation. ``where``: the place, innermost first, or None if there were fewer."""
 
-    def __init__(self, nth: int, also: tuple[str, ...]) -> None:
+    def __init__(self, nth: int, within: tuple[str, ...]) -> None:
         self.nth = nth
         self.where: list[str] | None = None
         self.result: Any = None
         self.error: BaseException | None = None
-        self._also = also
+        self._within = within
         self._count = 0
         self._before: dict[int, int] = {}  # frame: its last instruction
         self._left: set[int] = set()  # frames that a function in Python was called from
@@ -57,8 +58,7 @@ class Strike:
             # Between the two there is no look for signals: the interpreter calls Python from Python without a call.
             self._left.add(id(frame.f_back))
         name = code.co_filename
-        ours = name.startswith(_ROOT) and not any(part in name for part in _EXEMPT)
-        if not ours and not name.endswith(self._also):
+        if not any(part in name for part in self._within) or any(part in name for part in _EXEMPT):
             return None
         self._before.pop(id(frame), None)
         frame.f_trace_opcodes = True
@@ -91,12 +91,12 @@ class Strike:
         handler(signal.SIGINT, frame)
 
 
-def strike(nth: int, operation: Any, *, also: tuple[str, ...] = ()) -> Strike:
-    """Run ``operation`` with Ctrl-C at the n-th place (from 1); ``also``: ends of the names of more files to count in.
+def strike(nth: int, operation: Any, *, within: tuple[str, ...] = EVERYWHERE) -> Strike:
+    """Run ``operation`` with Ctrl-C at the n-th place, from 1; ``within``: parts of the names of files to count in.
 
     The handler of SIGINT must be the one that raises KeyboardInterrupt. What the operation raises is kept.
     """
-    one = Strike(nth, also)
+    one = Strike(nth, within)
     tracing = sys.gettrace()
     try:
         sys.settrace(one.enter)
