@@ -79,6 +79,11 @@ class _Whole:
         self.read_tables: dict[str, Mapping[str, str | bool]] = {}
         self.one_way: dict[str, str] = {}  # tables that cannot be read backwards, with the word that stands for two
 
+    def removed(self, section: str, name: str) -> Node | None:
+        """Return where a child took something away, None if none did."""
+        node = self.root.entries.get(section)
+        return self.root.removed.get(section) if node is None else node.removed.get(name)
+
     # -- sections ---------------------------------------------------------------------------------------------
 
     def read_tables_section(self) -> None:
@@ -298,8 +303,18 @@ class _Whole:
         section = _entry(self.root, "capabilities")
         known_limits = _entry(self.root, "limits").names()
 
-        def complain(name: str, message: str) -> None:
-            self.problems.add(section.key(name), f"capability {name} needs {message}")
+        def complain(name: str, message: str, kind: str = "", what: str = "") -> None:
+            place = self.removed(kind, what) if kind else None
+            if place is not None:
+                self.problems.add(
+                    place, f"{what} is removed here, and capability {name} needs it", f"capabilities: {{{name}: null}}"
+                )
+                return
+            place = section.key(name)
+            own = _entry(self.root, kind).keys.get(what, place) if kind else place
+            if own.file == self.root.file != place.file:  # what it is about is the child's, the capability inherited
+                place = own
+            self.problems.add(place, f"capability {name} needs {message}")
 
         def lacks(kind: str, name: str) -> bool:
             known = _entry(self.root, kind).names()
@@ -318,19 +333,19 @@ class _Whole:
             what = CAPABILITIES[name]
             for op in what.operations:
                 if lacks("programs", op):
-                    complain(name, f"program {op}")
+                    complain(name, f"program {op}", "programs", op)
             for op, names in what.uses:
                 if lacks("programs", op):
-                    complain(name, f"program {op}")
+                    complain(name, f"program {op}", "programs", op)
                 for one in names:
                     if op in programs and not uses(op, one):
-                        complain(name, f"{{{one}}} in program {op}")
+                        complain(name, f"{{{one}}} in program {op}", "programs", op)
             for table in what.tables:
                 if lacks("tables", table):
-                    complain(name, f"table {table}")
+                    complain(name, f"table {table}", "tables", table)
             for limit in what.limits:
                 if lacks("limits", limit) and not (limit == "credential_name" and "credential_names" in known_limits):
-                    complain(name, f"limit {limit}")
+                    complain(name, f"limit {limit}", "limits", limit)
 
         def urc(means: str, family: str, *, payload: bool = False) -> bool:
             return self.urcs_lost or any(
@@ -345,13 +360,13 @@ class _Whole:
                 complain("tls", "a URC that means closed, or behaviour.poll")
             if has("pull"):
                 if lacks("programs", "tls_receive"):
-                    complain("pull", "program tls_receive")
+                    complain("pull", "program tls_receive", "programs", "tls_receive")
                 if not urc("data", "tls") and behaviour["poll"] is None:
                     complain("pull", "a URC that means data, or behaviour.poll")
             if has("push") and not urc("data", "tls", payload=True):
                 complain("push", "a URC that means data and carries a payload")
         if has("tcp") and has("pull") and lacks("programs", "tcp_receive"):
-            complain("tcp", "program tcp_receive")
+            complain("tcp", "program tcp_receive", "programs", "tcp_receive")
         if (
             has("sni")
             and "tls_configure" in programs
@@ -360,6 +375,14 @@ class _Whole:
             complain("sni", "{sni} or {sni_name} in program tls_configure")
         if has("psk") and lacks("programs", "psk_write") and not uses("tls_configure", "psk_identity", "psk_key"):
             complain("psk", "program psk_write, or {psk_identity} and {psk_key} in program tls_configure")
+        for op, family in (("tls_open", "tls"), ("tcp_open", "tcp")):
+            if not has(family) or op not in programs:
+                continue
+            for use in programs[op].uses:
+                for word in ("pull", "push"):
+                    if use.name == "receive" and use.table and has(word) and word not in use.table:
+                        where = _entry(self.root, "tables").key(str(use.table_name))
+                        self.problems.add(where, f"capability {word} needs {word} in table {use.table_name}")
         suites = self.suites()
         if has("suites") and suites is not None and capabilities["suites"].value != suites.mode:
             complain("suites", f"the table suites to have mode: {capabilities['suites'].value}")
@@ -385,6 +408,7 @@ class _Whole:
             one_way=self.one_way,
             lenient=self.abstract,
             unknown_sections=self.lost_sections,
+            removed=self.removed,
         )
         line = self.line()
         limits = self.limits()
@@ -457,8 +481,8 @@ class _Whole:
             section = _entry(self.root, "capabilities" if capability else "programs")
             self.problems.add(
                 section.key(capability or "tls_configure"),
-                f"{f'capability {capability}: ' if capability else ''}nothing that tls_configure and tls_open send, and "
-                f"the modem may not refuse, depends on {{{name}}}",
+                f"{f'capability {capability}: ' if capability else ''}nothing that tls_configure and tls_open send, "
+                f"and the modem may not refuse, depends on {{{name}}}",
                 f"if only some firmware has it: {capability}: {{value: true, when: {{FLAG: true}}}}"
                 if capability
                 else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modemtls.errors import ConfigurationError
-from modemtls.profile.merge import bundled_names, find, locate, read
+from modemtls.profile.merge import bundled_names, concrete_names, locate, read
 from modemtls.profile.problems import Problem, Problems, ProfileError
 from modemtls.profile.source import is_ambiguous
 
@@ -38,7 +38,7 @@ def load(name_or_path: str | Path, *, abstract: bool = False) -> Profile:
     it is abstract and ``abstract`` is false.
     """
     problems = Problems()
-    root = read(locate(str(name_or_path)), problems)
+    root = read(locate(str(name_or_path), abstract=abstract), problems)
     profile = None if root is None else compiled(root, problems)
     problems.raise_if_any()
     assert profile is not None
@@ -49,16 +49,7 @@ def load(name_or_path: str | Path, *, abstract: bool = False) -> Profile:
 
 def bundled(*, abstract: bool = False) -> list[str]:
     """Return the names of the bundled profiles, without the abstract ones unless asked for."""
-    if abstract:
-        return bundled_names()
-    out = []
-    for name in bundled_names():
-        path = find(name)
-        root = None if path is None else read(path, Problems())
-        flag = None if root is None else root.entries.get("abstract")
-        if flag is None or flag.scalar is not True:
-            out.append(name)
-    return out
+    return bundled_names() if abstract else concrete_names()
 
 
 def check(paths: Iterable[str | Path]) -> list[Problem]:

@@ -9,7 +9,7 @@ from modemtls.errors import ConfigurationError
 from modemtls.profile.problems import Problems, did_you_mean
 from modemtls.profile.source import MAX_SIZE, Node, parse
 
-__all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "copy", "find", "merge", "read"]
+__all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "concrete_names", "copy", "find", "merge", "read"]
 
 BUNDLED: Final = Path(__file__).resolve().parent.parent / "profiles"
 MAX_PARENTS: Final = 8
@@ -22,6 +22,17 @@ def bundled_names() -> list[str]:
     return sorted(path.stem for path in BUNDLED.glob("*.yaml"))
 
 
+def concrete_names() -> list[str]:
+    """Return the names of the bundled profiles that are not abstract."""
+    out = []
+    for name in bundled_names():
+        root = read(BUNDLED / f"{name}.yaml", Problems())
+        flag = None if root is None else root.entries.get("abstract")
+        if flag is None or flag.scalar is not True:
+            out.append(name)
+    return out
+
+
 def find(name: str, near: Path | None = None) -> Path | None:
     """Return the file of a profile: beside another one, or bundled."""
     for folder in (near, BUNDLED):
@@ -32,13 +43,19 @@ def find(name: str, near: Path | None = None) -> Path | None:
     return None
 
 
-def locate(name_or_path: str) -> Path:
-    """Return the file of a profile given by name or path. Raises ConfigurationError."""
+def locate(name_or_path: str, *, abstract: bool = True) -> Path:
+    """Return the file of a profile given by name or path; ``~`` is a home directory.
+
+    Raises ConfigurationError; without ``abstract`` it names only profiles that drive a modem.
+    """
     if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path:
-        return Path(name_or_path)
+        try:
+            return Path(name_or_path).expanduser()
+        except RuntimeError:
+            raise ConfigurationError(f"{name_or_path}: whose home directory that is, is not known") from None
     path = find(name_or_path)
     if path is None:
-        hint = did_you_mean(name_or_path, bundled_names())
+        hint = did_you_mean(name_or_path, bundled_names() if abstract else concrete_names())
         raise ConfigurationError(f"no profile {name_or_path}" + (f" ({hint})" if hint else ""))
     return path
 
@@ -46,7 +63,15 @@ def locate(name_or_path: str) -> Path:
 def copy(node: Node) -> Node:
     """Return a node with lists and maps of its own, one level deep."""
     return Node(
-        node.kind, node.file, node.line, node.column, node.scalar, list(node.items), dict(node.entries), dict(node.keys)
+        node.kind,
+        node.file,
+        node.line,
+        node.column,
+        node.scalar,
+        list(node.items),
+        dict(node.entries),
+        dict(node.keys),
+        removed=dict(node.removed),
     )
 
 
@@ -58,6 +83,7 @@ def merge(parent: Node, child: Node, problems: Problems) -> Node:
         if value.kind == "null":
             if name not in parent.entries:
                 problems.add(value, f"null removes what is inherited, and there is no {name} to remove")
+            out.removed[name] = value
             out.entries.pop(name, None)
             out.keys.pop(name, None)
             continue
@@ -66,6 +92,7 @@ def merge(parent: Node, child: Node, problems: Problems) -> Node:
             value = merge(below, value, problems)  # noqa: PLW2901 - the merged value takes its place
         out.entries[name] = value
         out.keys[name] = child.key(name)
+        out.removed.pop(name, None)
     return out
 
 

@@ -21,7 +21,7 @@ from modemtls.profile.template import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from modemtls.profile.problems import Problems
     from modemtls.profile.source import Node
@@ -50,7 +50,9 @@ class Parts:
         one_way: Mapping[str, str],
         lenient: bool,
         unknown_sections: Collection[str] = (),
+        removed: Callable[[str, str], Node | None] = lambda section, name: None,  # noqa: ARG005
     ) -> None:
+        self.removed = removed
         self.unknown_sections = unknown_sections  # with so much wrong that nobody knows what they have
         self.problems = problems
         self.tables = tables
@@ -76,6 +78,14 @@ class Parts:
         if meant is not None:
             self.problems.meant.add(meant)
 
+    def absent(self, section: str, node: Node, name: str, message: str, known: Iterable[str]) -> None:
+        """Complain that a section lacks a name: where it was removed, if it was."""
+        place = self.removed(section, name)
+        if place is None:
+            self.problems.add(node, message, did_you_mean(name, known))
+        else:
+            self.problems.add(place, f"{name} is removed here, and line {node.line} of {node.file} uses it")
+
     def lacks(self, section: str, name: str) -> bool:
         """Tell whether a section lacks a name, and that does not follow from another mistake."""
         return not self.lenient and section not in self.unknown_sections and name not in self.problems.lost
@@ -84,7 +94,7 @@ class Parts:
         """Return a known error namespace."""
         name = str(node.scalar)
         if name not in self.namespaces and self.lacks("errors", name):
-            self.problems.add(node, f"no error namespace {name}", did_you_mean(name, self.namespaces))
+            self.absent("errors", node, name, f"no error namespace {name}", self.namespaces)
         return name
 
     # -- templates --------------------------------------------------------------------------------------------
@@ -151,7 +161,7 @@ class Parts:
         """Return a table by name."""
         table = self.tables.get(name)
         if table is None and self.lacks("tables", name):
-            self.problems.add(node, f"no table {name}", did_you_mean(name, self.tables))
+            self.absent("tables", node, name, f"no table {name}", self.tables)
         return table if table is not None else MappingProxyType({})
 
     def template(self, node: Node, names: Names, *, payload: bool = False) -> Template:
@@ -164,10 +174,15 @@ class Parts:
             self.problems.lose(node)
             return Template(source, ())
         parts: list[str | Placeholder] = []
+        quotes = 0
         for part in parsed.parts:
             if isinstance(part, Placeholder):
                 parts.append(self._placeholder(node, part, names, payload=payload, value=False))
+                if part.kind is not None and part.kind.empty and quotes % 2 and not payload:
+                    what = f"kind {part.kind.name} writes quotes, and {part.name} stands in quotes already"
+                    self.problems.add(node, what, f"{{{part.name}:{part.kind.name}}} without quotes around it")
                 continue
+            quotes += part.count('"')
             bad = next((char for char in part if not " " <= char <= "~"), None)
             if bad is not None and not (payload and bad in "\r\n\t"):
                 self.problems.add(node, f"{bad!r} cannot stand in a command line")
@@ -263,7 +278,7 @@ class Parts:
             otherwise = one.entries.get("otherwise") if one.kind == "map" else None
             known = self.read_tables.get(str(table.scalar))
             if known is None and self.lacks("tables", str(table.scalar)):
-                self.problems.add(table, f"no table {table.scalar}", did_you_mean(str(table.scalar), self.read_tables))
+                self.absent("tables", table, str(table.scalar), f"no table {table.scalar}", self.read_tables)
             if str(table.scalar) in self.one_way:
                 word = self.one_way[str(table.scalar)]
                 self.problems.add(table, f"table {table.scalar} cannot be read: {word} stands for several words")

@@ -51,8 +51,12 @@ class ProfileError(ConfigurationError):
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that was probably meant, None if there is none."""
-    near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
-    return near[0] if near else None
+    for near in difflib.get_close_matches(word, sorted(set(known)), n=3, cutoff=0.6):
+        # Short words are as near by chance; what begins alike was meant.
+        close = difflib.SequenceMatcher(None, word, near).ratio() >= 0.7
+        if close or word.startswith(near) or near.startswith(word):
+            return near
+    return None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from modemtls.profile.exchanges import ExchangeCompiler
 from modemtls.profile.names import FAILURE_NAMES, Names, Var, constant_type
 from modemtls.profile.operations import OPERATIONS
 from modemtls.profile.parts import Parts, evidence
-from modemtls.profile.problems import did_you_mean, nearest
+from modemtls.profile.problems import nearest
 from modemtls.profile.schema import STEP_KINDS
 from modemtls.profile.shapes import seconds
 from modemtls.profile.template import Placeholder
@@ -149,7 +149,7 @@ class Compiler(ExchangeCompiler):
         empty = m.UseStep(program=name, steps=())
         if body is None:
             if self.parts.lacks("programs", name):
-                self.problems.add(node, f"no program {name}", did_you_mean(name, self.programs))
+                self.parts.absent("programs", node, name, f"no program {name}", self.programs)
             name = nearest(name, self.programs) or name  # what it would have given is not missed as well
             self.used.add(name)
             body = self.programs.get(name)
@@ -329,7 +329,7 @@ class Compiler(ExchangeCompiler):
         elif "limit" in source.entries:
             limit = str(source.entries["limit"].scalar)
             if limit not in self.limits and self.parts.lacks("limits", limit):
-                self.problems.add(source, f"limits has no {limit}")
+                self.parts.absent("limits", source, limit, f"limits has no {limit}", ())
             elements = tuple(self.limits.get(limit, ()))
         elif "from" in source.entries and "to" in source.entries:
             low, high = (int(str(source.entries[key].scalar)) for key in ("from", "to"))

@@ -72,9 +72,11 @@ _list_or_one: Final = Either(
     ((("text", "int", "bool"), CONSTANT), (("list",), ListOf(CONSTANT, 1))), "a value or a list"
 )
 _name_or_int: Final = Either(((("text",), NAME), (("int",), INT)), "a name or a number")
-_glob_or_globs: Final = Either(((("text",), TEXT), (("list",), ListOf(TEXT, 1))), "text or a list of texts")
+_glob_or_globs: Final = Either(((("text",), TEXT), (("list",), ListOf(TEXT, 1, "texts"))), "text or a list of texts")
 _range: Final = Rec({"from": INT, "to": INT}, frozenset({"from", "to"}), "in a range")
-_ints: Final = Either(((("list",), ListOf(Int(0), 1)), (("map",), _range)), "a list of numbers or {from, to}")
+_ints: Final = Either(
+    ((("list",), ListOf(Int(0), 1, "numbers")), (("map",), _range)), "a list of numbers or {from, to}"
+)
 
 _test: Final = Either(
     (
@@ -120,7 +122,7 @@ _condition: Final = _Condition()
 CONDITION: Final = Later("condition", lambda: _condition)
 _evidence_one: Final = Rec(dict.fromkeys(EVIDENCE_KINDS, Text(".*[A-Za-z].*", "a source")), what="as evidence")
 _evidence: Final = Either(
-    ((("map",), _evidence_one), (("list",), ListOf(_evidence_one, 1))), "evidence like {manual: …}"
+    ((("map",), _evidence_one), (("list",), ListOf(_evidence_one, 1, "sources"))), "evidence like {manual: …}"
 )
 
 
@@ -150,16 +152,16 @@ _read_map: Final = Either(
     "a table or {table, otherwise}",
 )
 _maps: Final = MapOf(_read_map)
-_names: Final = ListOf(NAME, 1)
+_names: Final = ListOf(NAME, 1, "names")
 _constants: Final = MapOf(CONSTANT, NAME.pattern, NAME.wanted)
-_least: Final = Rec({"least": ListOf(_name_or_int, 2)}, frozenset({"least"}), "in a value")
+_least: Final = Rec({"least": ListOf(_name_or_int, 2, "names or numbers")}, frozenset({"least"}), "in a value")
 VALUE: Final = Either(((("text", "int", "bool"), CONSTANT), (("map",), _least)), "a constant, a placeholder or {least}")
 _values: Final = MapOf(VALUE, NAME.pattern, NAME.wanted, 1)
 _save: Final = MapOf(_names, "socket|context|boot", "a scope (socket, context, boot)", 1)
 _rule: Final = Rec(
     {"if": CONDITION, "is": Choice(OUTCOMES), "set": _constants}, frozenset({"if", "is"}), "in an outcome rule"
 )
-_outcome: Final = ListOf(_rule, 1)
+_outcome: Final = ListOf(_rule, 1, "rules")
 _fail: Final = Rec(
     {"unless": CONDITION, "if": CONDITION, "code": NAME, "from": NAME, "kind": Choice(KINDS), "text": TEXT},
     what="in fail",
@@ -277,7 +279,7 @@ STEP_KINDS: Final[dict[str, Rec]] = {
         "send",
         {
             **_answer,
-            "send": TEXT, "timeout": _timeout, "blocking": BOOL, "lines": ListOf(_line, 1),
+            "send": TEXT, "timeout": _timeout, "blocking": BOOL, "lines": ListOf(_line, 1, "patterns"),
             "finals": MapOf(Choice(OUTCOMES), wanted="a pattern", least=1), "prompt": _prompt, "payload": _payload,
             "input_timeout": DURATION, "cme": NAME, "check": _values,
         },
@@ -287,7 +289,8 @@ STEP_KINDS: Final[dict[str, Rec]] = {
         {
             **_answer,
             "await": Either(
-                ((("text",), TEXT), (("list",), ListOf(_await_one, 1)), (("map",), _await_one)), "a pattern or a list"
+                ((("text",), TEXT), (("list",), ListOf(_await_one, 1, "patterns")), (("map",), _await_one)),
+                "a pattern or a list",
             ),
             "timeout": _timeout, "collect": TEXT, "optional": BOOL,
         },
@@ -300,7 +303,11 @@ STEP_KINDS: Final[dict[str, Rec]] = {
     "first": _step(
         "first",
         {
-            "first": ListOf(Either(((("map",), Later("step", _one_step)), (("list",), STEPS)), "a step or a list"), 2),
+            "first": ListOf(
+                Either(((("map",), Later("step", _one_step)), (("list",), STEPS)), "a step or a list"),
+                2,
+                "alternatives",
+            ),
             "remember": NAME,
         },
     ),
@@ -325,7 +332,7 @@ class _Step(OneOf):
 
 
 _STEP: Final[Shape] = _Step(STEP_KINDS, "a step")
-_STEPS: Final[Shape] = ListOf(_STEP, 1)
+_STEPS: Final[Shape] = ListOf(_STEP, 1, "steps")
 _program: Final = Either(
     (
         (("list",), STEPS),
@@ -356,7 +363,7 @@ def _capability_shapes() -> dict[str, Shape]:
         if one.type == "bool":
             shape: Shape = BOOL
         elif one.type == "versions":
-            shape = ListOf(_version, 1)
+            shape = ListOf(_version, 1, "versions")
         elif one.type == "dtls":
             shape = ListOf(Text(r"1\.[02]", "a DTLS version ('1.0' or '1.2')"), 1)
         else:
@@ -380,7 +387,12 @@ BEHAVIOUR: Final[dict[str, Shape]] = {
 }
 _token: Final = Either(((("text",), Text("[ -~]+", "printable ASCII")), (("int",), INT)), "text or a number")
 _tls_versions: Final = ListOf(
-    Rec({"token": _token, "versions": ListOf(_version, 1)}, frozenset({"token", "versions"}), "in tls_versions"), 1
+    Rec(
+        {"token": _token, "versions": ListOf(_version, 1, "versions")},
+        frozenset({"token", "versions"}),
+        "in tls_versions",
+    ),
+    1,
 )
 _suites: Final = Rec(
     {
@@ -444,7 +456,7 @@ _limits: Final = Rec(
     {
         **dict.fromkeys(LIMIT_LISTS, _ints),
         **dict.fromkeys(LIMIT_NUMBERS, Int(1)),
-        "credential_names": ListOf(TEXT, 1),
+        "credential_names": ListOf(TEXT, 1, "texts"),
     },
     what="in limits",
 )
@@ -464,7 +476,7 @@ SECTIONS: Final[dict[str, Shape]] = {
     "errors": _errors,
     "urcs": Either(((("map",), MapOf(_urc)), (("list",), ListOf(_urc))), "a map of rules"),
     "recovery": Rec(
-        {"probes": ListOf(_asked, 2), "input_timeout": DURATION, "escape": _escape, "boot_time": DURATION},
+        {"probes": ListOf(_asked, 2, "probes"), "input_timeout": DURATION, "escape": _escape, "boot_time": DURATION},
         what="in recovery",
     ),
     "programs": MapOf(_program, "[a-z][a-z0-9_]*", "a program's name (small letters, digits, _)"),
@@ -494,7 +506,12 @@ class _Any(Shape):
 
 _variant: Final = Rec({"when": CONDITION, "set": _Anything()}, frozenset({"when", "set"}), "in a variant")
 _identify: Final = Rec(
-    {"manufacturer": _glob_or_globs, "model": _glob_or_globs, "revision": _glob_or_globs, "ask": ListOf(_asked, 1)},
+    {
+        "manufacturer": _glob_or_globs,
+        "model": _glob_or_globs,
+        "revision": _glob_or_globs,
+        "ask": ListOf(_asked, 1, "questions"),
+    },
     what="in identify",
 )
 PROFILE: Final = Rec(
@@ -505,7 +522,7 @@ PROFILE: Final = Rec(
         "abstract": BOOL,
         "title": TEXT,
         "vendor": TEXT,
-        "models": ListOf(TEXT, 1),
+        "models": ListOf(TEXT, 1, "texts"),
         "identify": _identify,
         **SECTIONS,
         "variants": MapOf(_variant),

@@ -194,13 +194,14 @@ class ListOf(Shape):
 
     item: Shape
     least: int = 0
+    what: str = "entries"
 
     def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
         if node.kind != "list":
             _wrong(node, problems, "a list")
             return None
         if len(node.items) < self.least:
-            problems.add(node, f"at least {self.least} expected", final=True)
+            problems.add(node, f"{self.what}: at least {self.least} expected", final=True)
         out = Node("list", node.file, node.line, node.column)
         for item in node.items:
             taken = self.item.take(item, problems)
@@ -235,7 +236,7 @@ class MapOf(Shape):
             return None
         if len(node.entries) < self.least:
             problems.add(node, "empty")
-        out = Node("map", node.file, node.line, node.column)
+        out = Node("map", node.file, node.line, node.column, removed=node.removed)
         for name, value in node.entries.items():
             if not re.fullmatch(self.key, name):
                 problems.add(node.key(name), f"{name!r} is not {self.wanted}")
@@ -283,7 +284,7 @@ class Rec(Shape):
         if node.kind != "map":
             _wrong(node, problems, "a map")
             return None
-        out = Node("map", node.file, node.line, node.column)
+        out = Node("map", node.file, node.line, node.column, removed=node.removed)
         for name, value in node.entries.items():
             meant: str | None = name
             if name not in self.fields:

@@ -60,6 +60,8 @@ class Node:
     keys: dict[str, Node] = field(default_factory=dict)
     # What a shape left out of ``entries`` because something is wrong with it.
     lost: dict[str, Node] = field(default_factory=dict)
+    # What a child took away with null, and where.
+    removed: dict[str, Node] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Return the keys of this map, those with wrong values too."""

@@ -110,6 +110,48 @@ def test_no_such_profile(tmp_path):
     assert check(["xyz"])[0].message.startswith("no profile xyz")
 
 
+def test_an_abstract_profile_is_not_offered_to_drive_a_modem():
+    with pytest.raises(ConfigurationError) as caught:
+        load("nope")
+    assert "quectel-bg95" in str(caught.value)
+    assert "quectel-common" not in str(caught.value)
+    assert "quectel-common" in check(["quectel-comon"])[0].message  # which can be looked at
+
+
+def test_a_home_directory_in_a_path(folder, monkeypatch):
+    path = folder(CHILD)
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert load(f"~/{path.name}").name == "child"
+    with pytest.raises(ConfigurationError, match="whose home directory that is, is not known"):
+        load("~nobody-here/x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "complaint"),
+    [
+        (
+            "programs: {clock_sync: null}",
+            "4:24",
+            "clock_sync is removed here, and capability ntp needs it (capabilities: {ntp: null})",
+        ),
+        ("tables: {suites: null}", "4:18", "suites is removed here, and capability suites needs it (cap"),
+        ("limits: {receive: null}", "4:19", "receive is removed here, and capability tls needs it (cap"),
+        ("tables: {receive_mode: null}", "4:24", "receive_mode is removed here, and line "),
+        ("errors: {open: null}", "4:16", "open is removed here, and line "),
+        ("programs: {last_error: null}", "4:24", "last_error is removed here, and line "),
+        (
+            "programs: {tls_open: [{send: 'AT+O={socket},{pdp},{context},{host:host},{port}', see: {manual: x}}]}",
+            "4:12",
+            "capability push needs {receive} in program tls_open",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_child_breaks_is_told_where_the_child_does(folder, body, place, complaint):
+    path = folder(CHILD + body + "\n")
+    problems = [str(one) for one in check([path])]
+    assert any(one.startswith(f"{path}:{place}: {complaint}") for one in problems), problems
+
+
 def test_flat_is_a_profile_by_itself(folder):
     path = folder(CHILD + "limits: {send: 1000}\ntitle: 'NO'\nmodels: ['010', '1e3', \"a\\tb\"]\n")
     flat = show(path, flat=True)
