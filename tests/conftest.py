@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,19 @@ from tests.support.pki import Pki
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """One throw-away CA for the whole run."""
     return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """Ctrl-C works, here and in what tests start, also where the tests were started with SIGINT ignored.
+
+    A shell without job control starts background jobs so, and a process passes it on; a handler it does not pass on.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
