@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modemtls.modem.attached import AttachedModem, Status
     from modemtls.modem.credentials import CredentialStore
     from modemtls.modem.settings import Auth, PdpFamily
-    from modemtls.net.contract import Credential
+    from modemtls.net.contract import Credential, Socket
 
 __all__ = ["Modem", "Stored", "TLSConfig", "open"]
 
@@ -38,6 +38,9 @@ Material: TypeAlias = "str | bytes | os.PathLike[str] | Stored"
 
 #: Seconds that :meth:`Modem.close` gives to what non-blocking sockets had accepted before they were closed.
 LINGER: Final = 10.0
+
+#: Seconds that :meth:`Modem.connect` without a time-out waits for a socket that is being closed, when all are taken.
+ROOM: Final = 30.0
 
 _GLOBAL_DEFAULT_TIMEOUT: Final = object()
 
@@ -163,7 +166,7 @@ class Modem:
 
     def __init__(self, attached: AttachedModem) -> None:
         self.attached = attached
-        self._pump = Pump(attached.now, attached.name)
+        self._pump = Pump(attached.now, attached.name, ended=attached.channel.notify)
         self._closed = False
         self._finalizer = weakref.finalize(self, _shut, attached, self._pump, 0.0)
 
@@ -208,13 +211,39 @@ class Modem:
         else:
             connection = create_ssl_socket(self.attached, tls.configuration(), receive=receive)
         try:
-            connection.connect(host, str(port), timeout=self._pump.remaining(deadline))
+            self._connect(connection, host, port, deadline)
             sock = ModemSocket(connection, self._pump, (host, port), timeout=timeout)
         except BaseException:
             connection.close(timeout=0)  # if it was connected, an interrupt came in between; closed in the background
             raise
         sock.owner = self
         return sock
+
+    def _connect(self, connection: Socket, host: str, port: int, deadline: float | None) -> None:
+        """Connect; when everything is taken, as soon as something that is being closed makes room."""
+        until = self.attached.now() + ROOM if deadline is None else deadline
+        while True:
+            ended = self._count_ended()
+            try:
+                connection.connect(host, str(port), timeout=self._pump.remaining(deadline))
+            except ModemError as error:
+                if error.errno not in {errno.EMFILE, errno.EBUSY} or not self._await_room(ended, until):
+                    raise
+            else:
+                return
+
+    def _await_room(self, ended: tuple[int, int], until: float) -> bool:
+        """Wait until a socket has been closed; whether one has been since ``ended`` was counted."""
+        attached, pump = self.attached, self._pump
+
+        def moved() -> bool:
+            return self._count_ended() != ended or not (pump.leaving or attached.leaving)
+
+        attached.channel.wait(moved, until)
+        return self._count_ended() != ended
+
+    def _count_ended(self) -> tuple[int, int]:
+        return self._pump.closed, self.attached.freed
 
     def create_connection(
         self,

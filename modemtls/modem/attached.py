@@ -149,6 +149,7 @@ class AttachedModem:
             self.slots,
             take_over=settings.take_over,
             frees_failed=profile.behaviour.get("failed_open") == "freed",
+            one_at_a_time="connecting" in profile.limits,
             defer=channel.defer,
             changed=channel.notify,
         )
@@ -531,6 +532,16 @@ class AttachedModem:
         """Close a socket in the modem and free its number; idempotent; a failure is finished in the background."""
         self._sockets.close(slot, deadline=deadline)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether a socket is being closed, or waits for that."""
+        return any(slot.state == "closing" for slot in self.slots.slots())
+
+    @property
+    def freed(self) -> int:
+        """Another number whenever a socket has been freed; whoever waits on the channel is told."""
+        return self._sockets.freed
+
     def run(
         self,
         slot: Slot,
@@ -657,12 +668,17 @@ def attach(
     """Open ``port``, find out what modem it is and give it with its profile. Sends only standard commands.
 
     Raises :class:`PortError` and its kinds, :class:`NotAModemError` in bounded time, and :class:`ConfigurationError`
-    for a profile that does not exist or when no profile, or more than one, fits.
+    for a profile that does not exist, when no profile, or more than one, fits, or for a PDP context that the modem does
+    not have; :class:`NotSupportedError` for a profile that asks for what this version does not do. With a profile given
+    in ``settings`` that comes before the port is opened.
     """
-    from modemtls.modem.finding import find, select
+    from modemtls.modem.finding import find, select, suits
     from modemtls.modem.runner import Runner
+    from modemtls.profile import load
 
     tell = progress or (lambda step, detail: None)  # noqa: ARG005
+    if settings.profile is not None:
+        suits(load(settings.profile), settings)
     tell("port", f"opening {port}")
     channel = find(port, settings, trace)
     try:
@@ -672,6 +688,7 @@ def attach(
         profile = select(channel, identity, settings.profile, deadline=deadline)
         tell("modem", f"{identity}: profile {profile.name}")
         profile = profile.fitted(model=identity.model, firmware=identity.revision)
+        suits(profile, settings)
         channel.set_grammar(profile.grammar)
         channel.recovery = profile.recovery or STANDARD_RECOVERY
         runner = Runner(channel, profile, model=identity.model, firmware=identity.revision)

@@ -7,10 +7,12 @@ caller has gone is closed, too.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import CommandError, ModemError, ModemRestartedError, ModemTimeoutError, SocketClosedError
+from modemtls.modem.interfaces import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +49,9 @@ class Sockets:
         frees_failed: bool,
         defer: Callable[[Callable[[], None]], None],
         changed: Callable[[], None],
+        one_at_a_time: bool = False,
     ) -> None:
+        self._connecting = Turn("connecting") if one_at_a_time else None
         self._host = host
         self._table = table
         self._take_over = take_over
@@ -55,6 +59,8 @@ class Sockets:
         self._defer = defer
         self._changed = changed
         self._burying: set[Slot] = set()  # what is being closed in the background
+        self._frees = itertools.count(1)
+        self.freed = 0  # another number whenever a socket has been freed
 
     @property
     def busy(self) -> bool:
@@ -74,10 +80,23 @@ class Sockets:
     ) -> Slot:
         """Open one socket in ``epoch``; numbers that turn out to be someone else's are passed over.
 
-        Raises what the modem answers as :class:`CommandError`, with the number free again;
-        :class:`ModemRestartedError` when the modem restarted, or seems to have: a connection that may have been made
-        with settings that a restart has wiped is closed.
+        Where the modem makes only one connection at a time, others wait for their turn. Raises what the modem answers
+        as :class:`CommandError`, with the number free again; :class:`ModemRestartedError` when the modem restarted, or
+        seems to have: a connection that may have been made with settings that a restart has wiped is closed.
         """
+        with contextlib.nullcontext() if self._connecting is None else self._connecting.take(self._host.now, deadline):
+            return self._open(family, bindings, lease, epoch, pdp, receive, deadline)
+
+    def _open(
+        self,
+        family: Family,
+        bindings: Mapping[str, object],
+        lease: ContextLease | None,
+        epoch: int,
+        pdp: int,
+        receive: Receive,
+        deadline: float | None,
+    ) -> Slot:
         tries = len(self._table.numbers(family)) + 1
         while True:
             tries -= 1
@@ -102,7 +121,7 @@ class Sockets:
                     logger.warning("%s socket %d is used by another program; trying another", family, slot.number)
                     self._table.give_to_others(slot)
                 elif self._frees_failed and error.kind != "socket_in_use":
-                    self._table.free(slot)
+                    self._free(slot)
                 else:
                     self.close(slot, deadline=deadline)
                 if error.kind != "socket_in_use" or not tries:
@@ -166,7 +185,7 @@ class Sockets:
                 logger.info("%s socket %d: not closed yet (%s)", slot.family, slot.number, error)
                 self.abandon(slot)
             except ModemError:
-                self._table.free(slot)  # the modem, or the line to it, has gone, and the socket with it
+                self._free(slot)  # the modem, or the line to it, has gone, and the socket with it
             except BaseException:
                 self.abandon(slot)
                 raise
@@ -199,7 +218,12 @@ class Sockets:
     def _close(self, slot: Slot, deadline: float | None, rest: float = 0.0) -> None:
         if slot.epoch == self._host.epoch and self._table.holds(slot):
             self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
+        self._free(slot, rest)
+
+    def _free(self, slot: Slot, rest: float = 0.0) -> None:
         self._table.free(slot, rest=rest)
+        self.freed = next(self._frees)
+        self._changed()
 
     def _bury(self, slot: Slot) -> None:
         try:
@@ -218,4 +242,5 @@ class Sockets:
     def _buried(self, slot: Slot) -> None:
         self._table.free(slot, rest=_LATE)
         self._burying.discard(slot)
+        self.freed = next(self._frees)
         self._changed()

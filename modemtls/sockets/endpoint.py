@@ -319,6 +319,7 @@ class Endpoint:
         with self._lock:
             self.finished = True
             self._moved.notify_all()
+        self._pump.note_closed()
 
     def await_end(self, timeout: float) -> bool:
         """Wait until the connection is closed; whether it is."""

@@ -6,6 +6,7 @@ is nothing to do.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -25,12 +26,17 @@ logger = logging.getLogger(__name__)
 class Pump:
     """Serves the watched sockets of one modem, each in its turn, one piece at a time.
 
-    ``now`` is the modem's clock.
+    ``now`` is the modem's clock. ``ended`` is called after each socket that has been closed; from any thread.
     """
 
-    def __init__(self, now: Callable[[], float], name: str = "modem") -> None:
+    def __init__(
+        self, now: Callable[[], float], name: str = "modem", *, ended: Callable[[], None] = lambda: None
+    ) -> None:
         self.now = now
         self._name = name
+        self._ended = ended
+        self._closes = itertools.count(1)
+        self.closed = 0  # another number whenever a socket has been closed
         # Entered as a lock, never as a condition: that is written in Python, where an interrupt can leave it taken.
         self._lock = threading.RLock()
         self._bell = threading.Condition(self._lock)
@@ -58,10 +64,20 @@ class Pump:
             self._rung = True
             self._bell.notify()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether sockets are being closed in the background."""
+        return any(endpoint.ending for endpoint in self._served)
+
     def remove(self, endpoint: Endpoint) -> None:
         """Serve ``endpoint`` no more."""
         with self._lock:
             self._served = [each for each in self._served if each is not endpoint]
+
+    def note_closed(self) -> None:
+        """Count a socket that has been closed."""
+        self.closed = next(self._closes)
+        self._ended()
 
     def wake(self) -> None:
         """Look for work."""

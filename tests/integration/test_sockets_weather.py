@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import select
 import signal
@@ -48,6 +49,12 @@ def service(leaf, serve):
     context.load_cert_chain(leaf.cert, leaf.key)
     with servers.tls_service(context, serve) as port:
         yield port
+
+
+def until_true(condition):
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
 
 
 def pour(stream):
@@ -198,6 +205,101 @@ class TestTimeouts:
             with modem.connect((NAME, port), tls=tls, timeout=20) as sock:
                 sock.sendall(b"x")
                 assert sock.recv(1) == b"x"
+
+
+class TestRoom:
+    """The modem's sockets and contexts that are on their way out are waited for; those in use are not."""
+
+    @staticmethod
+    def drop(sock):
+        sock.setblocking(False)
+        sock.close()
+
+    @staticmethod
+    def forget(sock):
+        pass
+
+    @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("end", [drop, forget])
+    def test_a_socket_that_is_being_closed_makes_room(self, leaf, tls, end):
+        with modem_and_sim() as (modem, _), service(leaf, servers.echo) as port:
+            open_ = [modem.connect((NAME, port), tls=tls, timeout=20) for _ in range(12)]
+            for _ in range(3):
+                end(open_.pop(0))
+                open_.append(modem.connect((NAME, port), tls=tls, timeout=20))
+            for number, sock in enumerate(open_):
+                sock.sendall(b"%02d" % number)
+                assert sock.recv(2, socket.MSG_WAITALL) == b"%02d" % number
+            end(open_.pop(0))
+            open_.append(modem.connect((NAME, port), tls=tls))  # without a time-out, too
+            began = time.monotonic()
+            with pytest.raises(OSError, match="all 12 tls sockets") as caught:
+                modem.connect((NAME, port), tls=tls, timeout=20)
+            assert caught.value.errno == errno.EMFILE
+            assert time.monotonic() - began < 1
+            for sock in open_:
+                sock.close()
+
+    @pytest.mark.parametrize("close", [drop, modemtls.ModemSocket.close])
+    def test_so_does_its_context(self, leaf, pki, close):
+        with modem_and_sim() as (modem, _), service(leaf, servers.echo) as port:
+
+            def connect(seconds):
+                tls = modemtls.TLSConfig(ca=pki.ca, handshake_timeout=seconds)
+                return modem.connect((NAME, port), tls=tls, timeout=20)
+
+            open_ = [connect(20 + n) for n in range(6)]
+            for n in range(3):
+                closing = threading.Thread(target=close, args=(open_.pop(0),))
+                closing.start()
+                if close is not modemtls.ModemSocket.close:
+                    closing.join()
+                else:
+                    until_true(lambda t=closing: modem.attached.leaving or not t.is_alive())
+                open_.append(connect(30 + n))
+                closing.join()
+            began = time.monotonic()
+            with pytest.raises(OSError, match="all 6 TLS contexts"):
+                connect(99)
+            assert time.monotonic() - began < 1
+            for sock in open_:
+                sock.close()
+
+    def test_one_that_takes_longer_than_the_caller_has(self, leaf, tls):
+        with modem_and_sim() as (modem, sim), service(leaf, servers.echo) as port:
+
+            def lag(seconds):
+                sim.call(lambda machine: setattr(machine.interpreter, "_latency", seconds))
+
+            open_ = [modem.connect((NAME, port), tls=tls, timeout=60) for _ in range(12)]
+            lag(0.3)
+            self.drop(open_.pop())
+            began = time.monotonic()
+            with pytest.raises(OSError, match="all 12 tls sockets"):
+                modem.connect((NAME, port), tls=tls, timeout=0.1)
+            assert 0.09 < time.monotonic() - began < 0.29
+            lag(0)
+            open_.append(modem.connect((NAME, port), tls=tls, timeout=20))
+            for sock in open_:
+                sock.close()
+
+    def test_many_at_once_take_turns(self, leaf, tls):
+        with modem_and_sim() as (modem, _), service(leaf, servers.echo) as port:
+            done = []
+
+            def work():
+                for _ in range(3):
+                    sock = modem.connect((NAME, port), tls=tls, timeout=30)
+                    sock.sendall(b"x")
+                    done.append(sock.recv(1))
+                    self.drop(sock)
+
+            threads = [threading.Thread(target=work) for _ in range(12)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert done == [b"x"] * 36
 
 
 class TestLosses:

@@ -160,6 +160,8 @@ class FakeModem:
         self.opened: list[tuple[str, int]] = []
         self.fail_open: list[BaseException] = []
         self.closed = False
+        self.leaving = False
+        self.freed = 0
         self.clock = SimpleNamespace(detail="set from this computer's")
 
     @property
