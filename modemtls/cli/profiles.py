@@ -140,6 +140,7 @@ def _limits(limits: Mapping[str, object]) -> str:
 def check(settings: Settings) -> int:
     """``modemtls profile check FILE…``: every finding on a line of its own, on stdout; 1 if there are any."""
     from modemtls.profile import check as findings_of
+    from modemtls.profile import load
 
     value = settings.get("file")
     files = [str(f) for f in value] if isinstance(value, list) else []
@@ -156,6 +157,9 @@ def check(settings: Settings) -> int:
         print(f"modemtls: {count} in {printable(', '.join(dict.fromkeys(f.file for f in findings)))}", file=sys.stderr)
         return 1
     if not settings.flag("json"):
+        for name in files:
+            for key in load(name, abstract=True).beyond():
+                print(f"{printable(name)}: note: {key} is not acted upon yet: no modem is driven with this profile")
         print(f"{len(files)} profile{'s' if len(files) > 1 else ''} checked, nothing wrong")
     return 0
 

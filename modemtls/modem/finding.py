@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from modemtls.at.channel import Channel
 from modemtls.at.exchange import Exchange, Expected
 from modemtls.at.port import open_port
-from modemtls.errors import ConfigurationError, ModemError, NotAModemError
+from modemtls.errors import ConfigurationError, ModemError, NotAModemError, NotSupportedError
 from modemtls.modem.identify import QUICK_RECOVERY, baudrates, greet
 from modemtls.profile import bundled, load
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from modemtls.modem.settings import Settings
     from modemtls.profile import Profile
 
-__all__ = ["find", "is_serial_line", "select"]
+__all__ = ["find", "is_serial_line", "select", "suits"]
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +142,28 @@ def select(channel: Channel, identity: Identity, wanted: str | None, *, deadline
             f"{identity}: the profiles {' and '.join(names)} fit equally well; choose one with profile="
         )
     raise ConfigurationError(f"{identity}: no bundled profile is for this modem{_nearest(profiles, identity)}")
+
+
+def suits(profile: Profile, settings: Settings) -> None:
+    """Refuse what would drive the modem wrongly, before anything that depends on it is sent.
+
+    Raises :class:`NotSupportedError` for a profile with a key that this version does not act upon,
+    :class:`ConfigurationError` for a PDP context that the profile does not list.
+    """
+    beyond = profile.beyond()
+    if beyond:
+        name, why = next(iter(beyond.items()))
+        raise NotSupportedError(f"{profile.name}: {name} is not acted upon yet ({why})", capability=name)
+    contexts = profile.limits.get("pdp_contexts")
+    if settings.pdp is not None and contexts and settings.pdp not in contexts:
+        raise ConfigurationError(f"pdp: this modem has no PDP context {settings.pdp}, only {_ranges(contexts)}")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return numbers as people write them: ``1 to 16``, ``1, 3``."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
 
 
 def _score(profile: Profile, identity: Identity) -> int:

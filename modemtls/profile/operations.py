@@ -23,7 +23,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["CAPABILITIES", "CHOICES", "INPUT_NEEDS", "OPERATIONS", "Capability", "Input", "Operation", "Output"]
+__all__ = [
+    "BEYOND",
+    "CAPABILITIES",
+    "CHOICES",
+    "INPUT_NEEDS",
+    "OPERATIONS",
+    "Capability",
+    "Input",
+    "Operation",
+    "Output",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,4 +243,11 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "suites": ("no list of cipher suites",),
     "push": ('receive="pull"',),
     "pull": ('receive="push"',),
+}
+
+# What the language can say and this version does not act upon: (section, key) and why it matters.
+BEYOND: Final[dict[tuple[str, str], str]] = {
+    ("limits", "credential_names"): "files are named by their content",
+    ("behaviour", "announced_only"): "more would be read than was announced",
+    ("behaviour", "credentials_radio_off"): "files would be written with the radio on",
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modemtls.errors import NotSupportedError
-from modemtls.profile.operations import CAPABILITIES, CHOICES
+from modemtls.profile.operations import BEYOND, CAPABILITIES, CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,6 +89,13 @@ class Profile:
                 choices=CHOICES.get(capability, ()),
             )
         return value
+
+    def beyond(self) -> dict[str, str]:
+        """Return the keys that this version does not act upon, each with why that matters.
+
+        A profile with such a key must not drive a modem.
+        """
+        return {f"{section}.{key}": why for (section, key), why in BEYOND.items() if getattr(self, section).get(key)}
 
     def error(self, namespace: str, code: object) -> ErrorCode | None:
         """Return what a code of a namespace means: by number, or by the text that a verbose modem prints."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from modemtls.errors import ModemError, ModemRestartedError, ModemTimeoutError, PortLostError, SocketClosedError
@@ -28,7 +30,7 @@ class Lease:
 
 
 class Bench:
-    def __init__(self, *, take_over=False, frees_failed=False, numbers=(0, 1, 2), **on):
+    def __init__(self, *, take_over=False, frees_failed=False, one_at_a_time=False, numbers=(0, 1, 2), **on):
         self.host = FakeHost(**{"tls_open": Answer(), "tls_close": Answer(), "tls_send": Answer(), **on})
         self.background = []
         self.changes = []
@@ -41,6 +43,7 @@ class Bench:
             frees_failed=frees_failed,
             defer=self.background.append,
             changed=lambda: self.changes.append(1),
+            one_at_a_time=one_at_a_time,
         )
         self.lease = Lease()
 
@@ -324,3 +327,30 @@ def test_if_its_settings_could_not_be_read_back_it_is_closed_as_well(failure):
     assert bench.host.ops() == ["tls_open", "tls_close"]
     assert bench.host.ended == []
     assert bench.free() == 3
+
+
+def test_where_the_modem_connects_once_at_a_time_others_wait():
+    inside, most = [], []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def opening(_):
+        inside.append(1)
+        most.append(len(inside))
+        entered.set()
+        go_on.wait(5)
+        inside.pop()
+        return Answer()
+
+    bench = Bench(tls_open=opening, one_at_a_time=True)
+    first = threading.Thread(target=bench.open)
+    first.start()
+    entered.wait(5)
+    with pytest.raises(ModemTimeoutError, match="connecting: another thread"):
+        bench.open(deadline=bench.host.now() + 0.01)
+    second = threading.Thread(target=bench.open)
+    second.start()
+    go_on.set()
+    first.join(5)
+    second.join(5)
+    assert most == [1, 1]
+    assert bench.free() == 1
