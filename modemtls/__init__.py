@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modemtls import errors, net
     from modemtls.api import Modem, Stored, TLSConfig, open  # noqa: A004 - the name users know: modemtls.open()
     from modemtls.errors import (
+        BearerLostError,
         CertificateError,
         CommandError,
         ConfigurationError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from modemtls.sockets.web import ModemAdapter
 
 __all__ = [
+    "BearerLostError",
     "CertificateError",
     "CommandError",
     "ConfigurationError",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "BearerLostError",
     "CertificateError",
     "CommandError",
     "ConfigurationError",
@@ -229,6 +230,10 @@ class RegistrationError(NetworkError):
 
 class PdpError(NetworkError):
     """The PDP context could not be configured, activated or kept."""
+
+
+class BearerLostError(PdpError, ConnectionResetError):
+    """The network ended the PDP context, and the connection with it."""
 
 
 class CredentialError(ModemError):

@@ -7,13 +7,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from modemtls.at.grammar import STANDARD_FINALS, FinalRule, LinePattern, Outcome, PromptRule, UrcRule, Value
+from modemtls.errors import ModemTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_TIMEOUT", "Exchange", "Expected", "Line", "Outcome", "Repeat", "Reply", "Urc"]
+__all__ = ["DEFAULT_TIMEOUT", "Exchange", "Expected", "Line", "NoAnswerError", "Outcome", "Repeat", "Reply", "Urc"]
 
 Repeat = Literal["one", "optional", "many"]
+
+
+class NoAnswerError(ModemTimeoutError):
+    """The modem did not answer within the command's own time, whatever time its caller had."""
+
 
 # 27.007 names no time; 5 s is what vendors' manuals give for commands that touch neither SIM nor network.
 DEFAULT_TIMEOUT: Final = 5.0

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from modemtls.at import events as ev
 from modemtls.at.codec import Codec
-from modemtls.at.exchange import Urc
+from modemtls.at.exchange import NoAnswerError, Urc
 from modemtls.at.job import Job, Phase, text_of
 from modemtls.at.recovery import STANDARD_RECOVERY
 from modemtls.at.resync import Doubt, Resync
 from modemtls.at.tracing import Tracer
-from modemtls.errors import ModemRestartedError, ModemTimeoutError, SyncError
+from modemtls.errors import ModemRestartedError, SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,7 +319,7 @@ class LineState:
         job = self.job
         self.output = b""
         if job is not None:
-            self._give_up(job, now, ModemTimeoutError(f"{job.ex.text}: the modem takes no bytes (flow control?)"))
+            self._give_up(job, now, NoAnswerError(f"{job.ex.text}: the modem takes no bytes (flow control?)"))
         elif self.resync is not None:
             self.resync.stuck(now)
 
@@ -340,7 +340,7 @@ class LineState:
             self._done(job)
         else:
             what = "no prompt" if job.phase is Phase.PROMPT else "no answer"
-            self._give_up(job, now, ModemTimeoutError(f"{job.ex.text}: {what} within {job.ex.timeout:g} s"))
+            self._give_up(job, now, NoAnswerError(f"{job.ex.text}: {what} within {job.ex.timeout:g} s"))
 
     def _give_up(self, job: Job, now: float, error: BaseException) -> None:
         """End the exchange in flight with an error; its answer may still come."""

@@ -14,7 +14,7 @@ from collections import deque
 from itertools import repeat
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from modemtls.errors import ModemError, ModemRestartedError, PdpError, SocketClosedError
+from modemtls.errors import BearerLostError, ModemError, ModemRestartedError, SocketClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -378,7 +378,7 @@ class SlotTable:
         for slot in self.slots():
             if pdp is None or slot.pdp is None or slot.pdp == pdp:
                 which = "the PDP context" if slot.pdp is None else f"PDP context {slot.pdp}"
-                slot.note_lost(PdpError(f"the network ended {which}: the connection is gone"))
+                slot.note_lost(BearerLostError(f"the network ended {which}: the connection is gone"))
                 slot.tell()
 
     def _find(self, family: Family | None, number: int | None) -> list[Slot]:

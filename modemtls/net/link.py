@@ -15,8 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from modemtls.at.channel import LineBusyError
+from modemtls.at.exchange import NoAnswerError
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError, ModemError, ModemTimeoutError, SocketClosedError
+from modemtls.errors import (
+    BearerLostError,
+    CommandError,
+    ModemError,
+    ModemTimeoutError,
+    SocketClosedError,
+    SyncError,
+)
 from modemtls.modem.interfaces import remaining
 from modemtls.net.unbroken import unbroken
 
@@ -32,6 +40,9 @@ __all__ = ["Link", "Manners"]
 
 #: Seconds before a piece that the modem had no room for is offered again: first, and at most.
 BUSY_PAUSE: Final = (0.05, 1.0)
+
+#: Kinds of refusals which say that there is no connection any more.
+_CLOSED: Final = frozenset({"closed", "no_such_socket"})
 
 _take_first = deque.popleft
 
@@ -298,8 +309,8 @@ class Link:
                 self._straggler = straggling
                 raise
             except ModemTimeoutError as error:
-                if deadline is not None and self._modem.now() >= deadline:
-                    raise  # the caller's own time; the answer goes to `late`
+                if self._is_own_time(error, deadline):
+                    raise  # the answer goes to `late`
                 result = error
             except ModemError as error:
                 result = error
@@ -308,6 +319,12 @@ class Link:
             self._straggler = False
             self._arrived(result, mark, after_close=after_close)
             self.changed()
+
+    def _is_own_time(self, error: BaseException, deadline: float | None) -> bool:
+        """Whether it was the caller's time that ran out. A command that is not answered is another matter."""
+        if isinstance(error, NoAnswerError) or not isinstance(error, ModemTimeoutError):
+            return False
+        return deadline is not None and self._modem.now() >= deadline
 
     def _let_straggler_in(self) -> None:
         """Let the answer to an abandoned question into the buffer first: it was asked before this one."""
@@ -358,12 +375,14 @@ class Link:
         if isinstance(error, CommandError) and (after_close or slot.closed is not None) and not announced:
             self._ended = True  # closed, nothing had been announced, nothing can be read: this is the end
             return
-        if isinstance(error, CommandError) and error.kind in {"closed", "no_such_socket"}:
+        if isinstance(error, CommandError) and error.kind in _CLOSED:
             lost = " and data it had announced is lost" if announced else ""
             self._broken = SocketClosedError(f"the modem closed the connection{lost}: {error}")
-        elif isinstance(error, ModemError):
+        elif isinstance(error, ModemTimeoutError | SyncError):
             # The modem may have handed out data that never got here: the stream would have a gap.
-            self._broken = error
+            self._broken = SocketClosedError(f"the connection is given up, data may be missing: {error}")
+        elif isinstance(error, ModemError):
+            self._broken = _meaning(error)
         else:
             self._broken = SocketClosedError("receiving was interrupted, and data may be missing")
 
@@ -465,7 +484,14 @@ class Link:
             why = str(error) or type(error).__name__
             self._unsendable = SocketClosedError(f"an earlier send did not complete, so none can follow: {why}")
             self.changed()
-            raise
+            if not isinstance(error, ModemError) or self._is_own_time(error, deadline):
+                raise
+            means = _meaning(error)
+            if isinstance(error, ModemTimeoutError | SyncError):
+                means = SocketClosedError(f"the connection is given up, what was sent may be incomplete: {error}")
+            if means is error:
+                raise
+            raise means from error
         taken = result.values.get("sent")
         return result.outcome, taken if isinstance(taken, int) else 0
 
@@ -490,6 +516,16 @@ class Link:
         if not turn.acquire(timeout=-1.0 if left is None else left):
             raise ModemTimeoutError("another thread was still using the socket when the time ran out")
         return True
+
+
+def _meaning(error: ModemError) -> ModemError:
+    """Return what a refused command says about its connection, if anything; else the error itself."""
+    if isinstance(error, CommandError):
+        if error.kind in _CLOSED:
+            return SocketClosedError(f"the modem closed the connection: {error}")
+        if error.kind == "pdp_lost":
+            return BearerLostError(f"the network ended the PDP context, and the connection with it: {error}")
+    return error
 
 
 def _again(error: ModemError) -> ModemError:

@@ -12,10 +12,11 @@ import weakref
 import pytest
 
 from modemtls.at.channel import LineBusyError
-from modemtls.at.exchange import Line, Reply
+from modemtls.at.exchange import Line, NoAnswerError, Reply
 from modemtls.at.grammar import Outcome
 from modemtls.at.interrupts import shield
 from modemtls.errors import (
+    BearerLostError,
     CommandError,
     ConfigurationError,
     ConnectError,
@@ -29,6 +30,7 @@ from modemtls.errors import (
     PdpError,
     PortLostError,
     SocketClosedError,
+    SyncError,
 )
 from modemtls.net import (
     AddressFamily,
@@ -420,16 +422,30 @@ class TestSend:
         assert len(modem.commands) == count
         assert len(modem.peer.received) == 2920
 
-    @pytest.mark.parametrize("doubt", [KeyboardInterrupt(), ModemTimeoutError("no answer")])
-    def test_after_doubt_nothing_follows(self, modem, doubt):
+    @pytest.mark.parametrize(
+        ("doubt", "shown"),
+        [
+            (KeyboardInterrupt(), KeyboardInterrupt),
+            (NoAnswerError("AT+S: no prompt within 60 s"), SocketClosedError),
+            (SyncError("AT+S: nothing sensible"), SocketClosedError),
+            (CommandError("no", kind="closed"), SocketClosedError),
+            (CommandError("no", kind="no_such_socket"), SocketClosedError),
+            (CommandError("no", kind="pdp_lost"), BearerLostError),
+            (CommandError("no", kind="memory"), CommandError),
+        ],
+        ids=repr,
+    )
+    def test_after_doubt_nothing_follows(self, modem, doubt, shown):
         sock = connected(modem)
 
         def script(op, slot, b):
             raise doubt
 
         modem.script = script
-        with pytest.raises(type(doubt)):
-            sock.send(b"one")
+        with pytest.raises(shown, match=str(doubt)) as caught:
+            sock.send(b"one", timeout=5)
+        assert not isinstance(caught.value, TimeoutError)
+        assert isinstance(caught.value, ConnectionError) == (shown in {SocketClosedError, BearerLostError})
         modem.script = lambda op, slot, b: None
         with pytest.raises(SocketClosedError):
             sock.send(b"two")
@@ -756,15 +772,26 @@ class TestReceive:
         modem.peer.say(b"abc")
 
         def script(op, slot, b):
-            raise ModemTimeoutError("no answer")
+            raise NoAnswerError("AT+R: no answer within 5 s")
 
         modem.script = script
-        with pytest.raises(ModemTimeoutError, match="no answer"):
-            sock.receive(10, timeout=None)
-        modem.script = lambda op, slot, b: None
-        with pytest.raises(ModemTimeoutError, match="no answer"):
-            sock.receive(10, timeout=None)
+        for _ in range(2):  # never as a time-out: it was not the caller's
+            with pytest.raises(SocketClosedError, match=r"data may be missing: AT\+R: no answer"):
+                sock.receive(10, timeout=None)
+            modem.script = lambda op, slot, b: None
         assert modem.commands == ["receive"]
+
+    def test_a_command_that_is_not_answered_breaks_the_stream_whatever_time_the_caller_had(self, modem):
+        sock = connected(modem)
+        modem.peer.say(b"abc")
+
+        def script(op, slot, b):
+            time.sleep(0.02)
+            raise NoAnswerError("AT+R: no answer within 5 s")
+
+        modem.script = script
+        with pytest.raises(SocketClosedError, match="data may be missing"):
+            sock.receive(10, timeout=0.01)
 
     def test_closing_releases_a_receiver_in_another_thread(self, modem):
         sock = connected(modem)
