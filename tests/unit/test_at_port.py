@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
 import time
 import tty
 from types import ModuleType, SimpleNamespace
@@ -62,8 +63,13 @@ def test_others_are_kept_out_while_it_is_open_and_not_longer(pty):
     assert not exclusive()
 
 
-def test_rtscts_can_be_asked_for(pty):
-    open_port(pty.path, rtscts=True).close()
+@pytest.mark.parametrize("rtscts", [True, False])
+def test_hardware_flow_control_is_on_if_it_is_asked_for(pty, rtscts):
+    port = open_port(pty.path, rtscts=rtscts)
+    try:
+        assert bool(termios.tcgetattr(pty.master)[2] & termios.CRTSCTS) is rtscts
+    finally:
+        port.close()
 
 
 HOLD = """
