@@ -213,6 +213,18 @@ ECHO = ("echo",)
         (RECVI, b'\r\n+R: 1,0,""\r\n\r\nOK\r\n', [("info", {"length": 0}, b""), OK]),
         (RECVI, b'\r\n+R: 1,8,""\r\nOK\r\n""\r\n\r\nOK\r\n', [("info", {"length": 8}, b'"\r\nOK\r\n"'), OK]),
         (RECVI, b'\r\n+R: 2,5,"hello"\r\n\r\nOK\r\n', [("unknown", b'+R: 2,5,"hello"'), ("final", b"OK", (0,))]),
+        # Without the closing quote: what stands there instead is the next thing, and all of it.
+        (RECVI, b'\r\n+R: 1,5,"helloOK\r\n', [("info", {"length": 5}, b"hello"), OK]),
+        (
+            RECVI,
+            b'\r\n+R: 1,5,"hello+XURC: "recv",1\r\n\r\nOK\r\n',
+            [("info", {"length": 5}, b"hello"), ("urc", "data", {"socket": 1}), OK],
+        ),
+        (
+            None,
+            b'\r\n+XD: 3,5,"helloRDY\r\n',
+            [("urc", "data", {"socket": 3, "length": 5}, b"hello"), ("urc", "boot", {})],
+        ),
         # A URC that carries payload, in the middle of another command.
         (
             CEREG,
