@@ -372,11 +372,11 @@ class TestRefusals:
         error = caught.value
         assert isinstance(error, ssl.SSLError)
         assert isinstance(error, ConnectionError)
-        assert "does not tell" in str(error)
+        assert "does not distinguish" in str(error)
         return str(error)
 
     def test_another_name(self, modem, tls, site):
-        assert "'other.example'" in self.refused(modem, site, tls, "other.example")
+        assert "for another name" in self.refused(modem, site, tls, "other.example")
 
     def test_another_ca(self, modem, site, tmp_path):
         from tests.support.pki import Pki
@@ -385,7 +385,7 @@ class TestRefusals:
 
     def test_expired(self, modem, tls, pki, tmp_path):
         with servers.https(pki.leaf(NAME, days=(-10, -2)), tmp_path) as port:
-            assert "time" in self.refused(modem, port, tls)
+            assert "out of date" in self.refused(modem, port, tls)
             careless = modemtls.TLSConfig(ca=pki.ca, check_dates=False)
             modem.connect((NAME, port), tls=careless, timeout=20).close()
 
