@@ -251,7 +251,7 @@ def test_a_restart_in_the_middle_begins_again_and_not_for_ever():
     assert bench.host.count("sim_state") == 2
     bench = Bench(registration=restarts)
     bench.host.on["registration"] = lambda given: (bench.channel.end_epoch("RDY"), Answer(rows=[{"stat": "home"}]))[1]
-    with pytest.raises(ModemRestartedError, match="given up after 3 restarts.*the last: .*restarted"):
+    with pytest.raises(ModemRestartedError, match=r"given up after 3 restarts.*the last: .*restarted"):
         bench.modem.ensure_up()
 
 
