@@ -118,18 +118,53 @@ def test_the_neutral_modules_lean_on_errors_alone(module: str) -> None:
 
 VENDORS = re.compile(
     r"quectel|u-?blox|simcom|telit|sequans|murata|altair|nordic|\bBG9[56]|\bBG77|\bEC2[15]|SARA-|LARA-|nRF9|"
-    r"\+?QSSL|\+?QI(?:OPEN|CLOSE|SEND|RD|ACT|CSGP|GETERROR|URC|STATE|DEACT)|\bQF(?:UPL|LST|DEL|LDS)|QICFG|\bCCH[A-Z]+|\bUSO[A-Z]+|#X[A-Z]+|%CMNG",
+    r"(?-i:\+Q[A-Z]{2,})|"
+    r"\bQ(?:SSL[A-Z]*|FTP[A-Z]*|HTTP[A-Z]*|SMTP[A-Z]*|MT[A-Z]{3,}|GPS[A-Z]*|CCID|CFG|CSQ|ENG|GMR|INISTAT|LTS|NTP|NWINFO|"
+    r"PINC|PING|POWD|PSM[A-Z]*|SIMSTAT|URCCFG|USIM|"
+    r"I(?:ACT|CFG|CLOSE|CSGP|DEACT|DNS[A-Z]*|GETERROR|ND|OPEN|RD|SDE|SEND(?:EX)?|STATE|SWTMD|URC)|"
+    r"F(?:CLOSE|DEL|DWL|LDS|LST|OPEN|POSITION|READ|SEEK|UPL|WRITE))\b|"
+    r"\bCCH[A-Z]+|\bUSO[A-Z]+|#X[A-Z]+|%CMNG",
     re.IGNORECASE,
 )
+NAMED_ON_PURPOSE = {  # what may be said, once, where a user is shown a modem to try
+    "modemtls/cli/demo.py": ('MODEL = "quectel-bg95"', "a simulated Quectel BG95 takes its place"),
+    "modemtls/cli/table.py": ("modemtls -p sim:quectel-bg95 info",),
+}
+
+
+def named(path: str, text: str) -> list[str]:
+    """Each line of a driver's file that names a vendor, a model or a vendor's command."""
+    for phrase in NAMED_ON_PURPOSE.get(path, ()):
+        text = text.replace(phrase, "", 1)
+    lines = enumerate(text.splitlines(), 1)
+    return [f"{path}:{number}: {hit!r}: {line.strip()}" for number, line in lines for hit in VENDORS.findall(line)]
 
 
 @pytest.mark.parametrize("path", driver_files(), ids=module_name)
 def test_the_driver_names_no_vendor(path: Path) -> None:
-    for number, text in enumerate(path.read_text().splitlines(), 1):
-        for hit in VENDORS.findall(text):
-            if "sim:quectel-bg95" in text or "demo" in path.name:  # the demonstration's own model, a fixed name
-                continue
-            pytest.fail(f"{path.relative_to(ROOT)}:{number}: {hit!r}: {text.strip()}")
+    assert named(path.relative_to(ROOT).as_posix(), path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", sorted(NAMED_ON_PURPOSE))
+def test_what_is_named_on_purpose_is_there(path: str) -> None:
+    text = (ROOT / path).read_text()
+    assert [text.count(phrase) for phrase in NAMED_ON_PURPOSE[path]] == [1] * len(NAMED_ON_PURPOSE[path])
+
+
+def test_a_planted_name_is_found_in_every_file() -> None:
+    """All commands that a profile or a dialogue has, as they are and without what stands before them."""
+    sources = [*(ROOT / "profiles").glob("*.yaml"), *(ROOT / "tests" / "transcripts").rglob("*.at")]
+    vendors = sorted({name for path in sources for name in re.findall(r"\+(Q[A-Z]{2,})\b", path.read_text())})
+    assert len(vendors) > 30
+    for name in vendors:
+        for text in (f"send = b'AT+{name}=1'", f"# {name} says so", f"+{name}: 1"):
+            for path in ("modemtls/cli/demo.py", "modemtls/at/codec.py"):
+                assert len(named(path, text)) == 1, text
+    assert named("modemtls/cli/demo.py", 'MODEL = "quectel-bg95"\nOTHER = "quectel-bg95"\n') == [
+        "modemtls/cli/demo.py:2: 'quectel': OTHER = \"quectel-bg95\""
+    ]
+    assert named("modemtls/cli/demo_server.py", "Quectel")
+    assert not named("modemtls/at/resync.py", "QUIET = 1; queue, quoted, Question, UNIQUE, 'Quick+Quiet'")
 
 
 @pytest.mark.parametrize("path", [*driver_files(), *sim_files()], ids=module_name)
@@ -150,7 +185,6 @@ def test_a_planted_breach_is_found(tmp_path: Path) -> None:
     assert found == {"modemtls.api", "modemtls.cli"}
     order = ["modemtls.api", "modemtls.net.offload", "modemtls.modem.attached", "modemtls.at"]
     assert [layer(name) for name in order] == sorted({layer(name) for name in order}, reverse=True)
-    assert VENDORS.search('"AT+QSSLOPEN=1"')
 
 
 def test_importing_the_package_is_cheap() -> None:
