@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from modemtls.at.exchange import Exchange, Expected, Line, Outcome, Reply, Urc
-from modemtls.at.expect import flight_tables
 from modemtls.at.grammar import Grammar
 from modemtls.at.interrupts import shield
 from modemtls.at.job import Job
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from modemtls.at import events as ev
     from modemtls.at.grammar import LinePattern
-    from modemtls.at.interrupts import Interrupts
     from modemtls.at.port import Port
     from modemtls.at.recovery import Recovery
     from modemtls.at.trace import Trace
@@ -87,6 +85,7 @@ class Channel(Reactor):
         line.on_watch = self._watched
         line.on_epoch = self._epoch_ended
         line.on_orphan = self._orphan_done
+        line.on_keep = self._keep
         line.on_step = self._stepped
         line.on_output = self._flush
         self._queue: deque[_Turn]
@@ -173,8 +172,13 @@ class Channel(Reactor):
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
         epoch: int | None = None,
+        payload: bytes | None = None,
+        on_failure: Callable[[Reply], None] | None = None,
     ) -> Reply:
         """Send a command and return its answer, of whatever outcome.
+
+        ``payload`` stands for the exchange's own. ``on_failure`` is called with an answer whose outcome is not OK while
+        nobody else gets the line: some modems know the cause only until the next command.
 
         If ``deadline`` passes (ModemTimeoutError) or the caller is interrupted once something was sent, the exchange
         goes on without him, and ``on_orphan`` is called in the background thread with what came of it (there the
@@ -183,45 +187,52 @@ class Channel(Reactor):
 
         Raises ModemTimeoutError (for the modem's own time-out, too), ModemRestartedError, PortLostError, SyncError.
         """
-        flight_tables(ex)  # a bound name without a value shows here, before anything is sent
-        job = Job(ex, on_orphan, epoch)
-        shielded = shield()
+        job = Job(ex, on_orphan, epoch, payload, None if on_failure is None else threading.get_ident())
         try:
             try:
-                self._run(job, deadline, shielded)
-            finally:
+                shielded = shield()
+                try:
+                    if shielded is not None:
+                        shielded.check()
+                    if not self._wait(job.is_finished, deadline, shielded, job):
+                        self._unfinished(job)
+                finally:
+                    if shielded is not None:
+                        shielded.restore()
                 if shielded is not None:
-                    shielded.restore()
-            if shielded is not None:
-                shielded.deliver()
-            if job.reply is not None:
-                return job.reply
-        except BaseException:
-            self._leave_job(job)
-            raise
-        assert job.error is not None
-        raise _again(job.error)
+                    shielded.deliver()
+            except BaseException:
+                self._leave_job(job)
+                raise
+            reply = job.reply
+            if reply is None:
+                assert job.error is not None
+                raise _again(job.error)
+            if on_failure is not None and (reply.outcome is not Outcome.OK or reply.missing):
+                on_failure(reply)
+            return reply
+        finally:
+            if job.kept:
+                self._give_back(job)
 
-    def _run(self, job: Job, deadline: float | None, shielded: Interrupts | None) -> None:
-        """Queue the exchange and wait until it is done."""
-        if shielded is not None:
-            shielded.deliver()
-        if not self._wait(job.is_finished, deadline, shielded, lambda: self._begin(job)):
-            if self._closed is not None and not job.started:
-                raise _again(self._closed)
-            if self._leave_job(job):
-                raise ModemTimeoutError(f"{job.ex.text}: not answered in the time given")
-            raise LineBusyError(f"{job.ex.text}: not sent, the line was busy for all the time given")
+    def _unfinished(self, job: Job) -> None:
+        """Raise why an exchange is not done."""
+        if self._closed is not None and not job.started:
+            raise _again(self._closed)
+        if self._leave_job(job):
+            raise ModemTimeoutError(f"{job.ex.text}: not answered in the time given")
+        raise LineBusyError(f"{job.ex.text}: not sent, the line was busy for all the time given")
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job, thread: int) -> None:
         """Send the exchange, or queue it."""
-        self._check()
+        if self._closed is not None or self._torn:
+            self._check()
         line = self._line
-        thread = threading.get_ident()
-        if job.epoch is None and self._holder == thread:
+        holder = self._holder
+        if holder == thread and job.epoch is None:
             job.epoch = self._hold_epoch
         self._torn = True
-        if self._queue or not line.free or self._holder not in {None, thread}:
+        if self._queue or not line.free or (holder is not None and holder != thread):
             self._queue.append(_Turn(thread, job))
             self._advance()
         elif job.epoch is not None and job.epoch != line.epoch:
@@ -231,6 +242,21 @@ class Channel(Reactor):
         if line.output:
             self._flush()
         self._torn = False
+
+    def _keep(self, job: Job) -> None:
+        """Let the thread of an exchange that failed keep the line (called under the lock as it ends)."""
+        if self._holder is None:
+            self._holder = job.keeps
+            self._held = 1
+            self._hold_epoch = self._line.epoch
+            job.kept = True
+
+    def _give_back(self, job: Job) -> None:
+        """End what :meth:`_keep` began."""
+        with self._lock:
+            if job.kept:
+                job.kept = False
+                self._release()
 
     def _leave_job(self, job: Job) -> bool:
         """Let an exchange go on without its caller, or take it back; whether any of it was sent."""

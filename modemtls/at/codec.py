@@ -15,12 +15,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from modemtls.at import events as ev
+from modemtls.at.expect import flight_tables
 from modemtls.at.matcher import Frame, Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modemtls.at.exchange import Exchange
+    from modemtls.at.expect import Flight, Tables
     from modemtls.at.grammar import Grammar, LinePattern, PromptRule, UrcRule
 
 __all__ = ["Codec"]
@@ -33,6 +35,8 @@ _BLANK: Final = b"\r\n\0"
 _MAX_HEADER: Final = 512
 # Where raw bytes are kept, a run of blanks becomes an event of its own at this length: buffers stay bounded.
 _MAX_BLANKS: Final = 256
+_SHORT: Final = 24  # bytes; no literal final result is longer, but for a vendor's that then takes the long way
+_PROMPT: Final = ev.Prompt()
 
 
 class Codec:
@@ -40,7 +44,7 @@ class Codec:
 
     def __init__(self, grammar: Grammar, *, keep_raw: bool = False) -> None:
         self._keep_raw = keep_raw
-        self._matcher = Matcher(grammar)
+        self.matcher = Matcher(grammar)  # its ``frame`` is the payload that is being received
         self._max_line = grammar.max_line
         self._buffer = bytearray()
         self._scanned = 0  # bytes of the buffer's start that are known to hold no line end
@@ -53,66 +57,66 @@ class Codec:
 
     def set_grammar(self, grammar: Grammar) -> None:
         """Change what may come at any time. A payload that is being received is finished by the old one."""
-        self._matcher.set_grammar(grammar)
+        self.matcher.set_grammar(grammar)
         self._max_line = grammar.max_line
 
-    def begin(self, ex: Exchange) -> None:
-        """Expect the answer to an exchange, from the next byte on."""
-        self._matcher.begin(ex)
+    def begin(self, ex: Exchange, expects: Tables | None = None) -> None:
+        """Expect the answer to an exchange, from the next byte on. ``expects``: its tables, if they are at hand."""
+        self.matcher.begin(ex, expects or flight_tables(ex))
         self._sent_payload = b""
 
     def payload_sent(self, payload: bytes) -> None:
         """Tell that the payload is being sent: where the command was echoed it may come back as well."""
-        flight = self._matcher.flight
+        flight = self.matcher.flight
         if flight is not None and flight.echoed and payload:
             self._sent_payload = payload
             self._try_payload_echo = True
 
     def end(self) -> None:
         """Expect nothing any more (a final result does so by itself)."""
-        self._matcher.end()
+        self.matcher.end()
         self._sent_payload = b""
 
     @property
     def late_prompt(self) -> PromptRule | None:
         """The prompt of an earlier exchange that may still come; it is recognised whatever is in flight."""
-        return self._matcher.late_prompt
+        return self.matcher.late_prompt
 
     @late_prompt.setter
     def late_prompt(self, prompt: PromptRule | None) -> None:
-        self._matcher.late_prompt = prompt
+        self.matcher.late_prompt = prompt
 
     def watch(self, pattern: LinePattern, bound: Mapping[str, object]) -> ev.WatchKey:
         """Recognise lines of this pattern, beside the grammar's, until :meth:`unwatch`.
 
         Raises KeyError for a bound name without a value.
         """
-        return self._matcher.watch(pattern, bound)
+        return self.matcher.watch(pattern, bound)
 
     def unwatch(self, key: ev.WatchKey) -> None:
         """Forget a watch."""
-        self._matcher.unwatch(key)
+        self.matcher.unwatch(key)
 
     # -- payloads that stop ----------------------------------------------------------------------------------------
 
     @property
     def in_payload(self) -> bool:
         """Whether a payload has begun to arrive and is not complete."""
-        return self._matcher.frame is not None
+        return self.matcher.frame is not None
 
     @property
     def pending(self) -> bytes:
         """What has arrived and has not become an event yet, a payload's part included (for a transcript's end)."""
-        frame = self._matcher.frame
+        frame = self.matcher.frame
         head = b"" if frame is None else frame.raw + bytes(frame.data)
         return head + bytes(self._buffer)
 
     def abandon(self) -> list[ev.Event]:
         """Give up a payload that stopped arriving."""
-        frame = self._matcher.frame
+        frame = self.matcher.frame
         if frame is None:
             return []
-        self._matcher.frame = None
+        self.matcher.frame = None
         data = bytes(frame.data)
         raw = frame.raw + data if self._keep_raw else b""
         return [ev.Broken(data, frame.size, frame.index, frame.text, frame.values, frame.rule, frame.watches, raw)]
@@ -120,14 +124,14 @@ class Codec:
     def restart(self) -> None:
         """Forget what has arrived and what an exchange expected; grammar and watches stay."""
         self.end()
-        self._matcher.frame = None
+        self.matcher.frame = None
         self._buffer = bytearray()
         self._overflowing = False
         self._made()
 
     def boot(self, text: bytes) -> UrcRule | None:
         """Return the rule by which this line, found in a broken payload, tells of a restart."""
-        found = self._matcher.find(text)
+        found = self.matcher.find(text)
         return found if found is not None and found.means == "boot" else None
 
     # -- bytes -----------------------------------------------------------------------------------------------------
@@ -137,51 +141,50 @@ class Codec:
         out: list[ev.Event] = []
         kept = self._buffer
         buffer: bytes | bytearray = data
-        if (
-            not kept
-            and data[:2] == b"\r\n"
-            and data[-2:] == b"\r\n"
-            and not (self._overflowing or self._sent_payload or self._keep_raw)
-            and (final := self._matcher.alone(data[2:-2])) is not None
-        ):
-            # The answer to most commands, in one piece: the same as below, in one step.
-            self._made()
-            out.append(final)
-            return out
         if kept:
             kept += data
             buffer = kept
+        size = len(buffer)
+        matcher = self.matcher
         done = 0  # everything before has become events
-        while (end := self._step(buffer, done, out)) >= 0:
+        while True:
+            if matcher.frame is not None:
+                end = self._payload(matcher.frame, buffer, done, out)
+            elif done < size:
+                end = self._step(buffer, done, size, out)
+            else:
+                break
+            if end < 0:
+                break
             done = end
         if buffer is kept:
             del kept[:done]
-        elif done < len(data):
+        elif done < size:
             kept += data[done:]
         return out
 
-    def _step(self, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> int:
+    def _step(self, buffer: bytes | bytearray, start: int, size: int, out: list[ev.Event]) -> int:
         """Make one event of what begins at ``start``; return where it ends, or -1 if more bytes are needed."""
-        matcher = self._matcher
-        if matcher.frame is not None:
-            return self._payload(matcher.frame, buffer, start, out)
-        size = len(buffer)
-        if start >= size:
-            return -1
         if self._overflowing:
             return self._overflow(buffer, start, out)
         if self._sent_payload and self._try_payload_echo:
             end = self._payload_echo(buffer, start, out)
             if end != 0:
                 return end
+        matcher = self.matcher
         at = start
         if self._swallow and buffer[at] in self._swallow:
             at += 1
             if at == size:
-                return -1
+                if self._keep_raw or self._sent_payload:
+                    return -1
+                self._swallow = b""
+                return size
+        if size - at > 2 and buffer.startswith(b"\r\n", at):  # how nearly everything begins
+            at += 2
         while buffer[at] in _BLANK:
             at += 1
-            if self._keep_raw and at - start == _MAX_BLANKS:
+            if self._keep_raw and at - start >= _MAX_BLANKS:
                 self._made()
                 out.append(ev.Unknown(b"", bytes(buffer[start:at])))
                 return at
@@ -190,8 +193,16 @@ class Codec:
                     return -1
                 self._swallow = b""
                 return size
-        if matcher.flight is not None or matcher.late_prompt is not None:
-            end = self._expected(buffer, start, at, out)
+        flight = matcher.flight
+        if flight is not None:
+            if flight.prompt is not None or (buffer[at] == flight.first and not flight.echoed):
+                end = self._expected(flight, buffer, start, at, out)
+                if end != 0:
+                    return end
+            if size - at <= _SHORT and self._ends(flight, buffer, at, out):
+                return size
+        if matcher.late_prompt is not None:
+            end = self._prompt(matcher.late_prompt, buffer, start, at, out, late=True)
             if end != 0:
                 return end
         if matcher.has_inline:
@@ -206,6 +217,19 @@ class Codec:
                     return end
         return self._line(buffer, start, at, out)
 
+    def _ends(self, flight: Flight, buffer: bytes | bytearray, at: int, out: list[ev.Event]) -> bool:
+        """Make the event of a literal final result behind which nothing follows: how nearly all answers end.
+
+        What :meth:`_line` would do, in one step.
+        """
+        final = flight.tables.closing.get(bytes(buffer[at:]))
+        if final is None or self._keep_raw or flight.missing(final.rule):
+            return False
+        self.end()
+        self._made()
+        out.append(final)
+        return True
+
     def _raw(self, buffer: bytes | bytearray, start: int, end: int) -> bytes:
         return bytes(buffer[start:end]) if self._keep_raw else b""
 
@@ -215,24 +239,13 @@ class Codec:
         self._swallow = b""
         self._try_payload_echo = True
 
-    def _expected(self, buffer: bytes | bytearray, start: int, at: int, out: list[ev.Event]) -> int:
+    def _expected(self, flight: Flight, buffer: bytes | bytearray, start: int, at: int, out: list[ev.Event]) -> int:
         """Try prompt and echo at ``at``. Return the end, -1 if more bytes are needed, 0 if it is neither."""
-        flight = self._matcher.flight
-        for late in (False, True):
-            prompt = self.late_prompt if late else flight.prompt if flight is not None else None
-            if prompt is None or prompt.pattern is not None:
-                continue
-            text = prompt.text
-            end = at + len(text)
-            if buffer.startswith(text, at):
-                self._made()
-                self._swallow = prompt.swallow
-                self._matcher.prompted(late=late)
-                out.append(ev.Prompt(late, self._raw(buffer, start, end)))
+        if flight.prompt is not None:
+            end = self._prompt(flight.prompt, buffer, start, at, out, late=False)
+            if end != 0:
                 return end
-            if end > len(buffer) and text.startswith(bytes(buffer[at:])):
-                return -1
-        if flight is None or flight.echoed or not flight.echo or buffer[at] != flight.echo[0]:
+        if flight.echoed or buffer[at] != flight.first:
             return 0
         echo = flight.echo
         end = at + len(echo)
@@ -247,6 +260,22 @@ class Codec:
         elif end > len(buffer) and echo.startswith(bytes(buffer[at:])):
             return -1
         return 0
+
+    def _prompt(
+        self, prompt: PromptRule, buffer: bytes | bytearray, start: int, at: int, out: list[ev.Event], *, late: bool
+    ) -> int:
+        """Try a prompt that is no whole line. Return as :meth:`_expected` does."""
+        if prompt.pattern is not None:
+            return 0
+        text = prompt.text
+        end = at + len(text)
+        if buffer.startswith(text, at):
+            self._made()
+            self._swallow = prompt.swallow
+            self.matcher.prompted(late=late)
+            out.append(ev.Prompt(late, self._raw(buffer, start, end)) if late or self._keep_raw else _PROMPT)
+            return end
+        return -1 if end > len(buffer) and text.startswith(bytes(buffer[at:])) else 0
 
     def _payload_echo(self, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> int:
         """Try the echo of the payload. Return as :meth:`_expected` does."""
@@ -265,21 +294,23 @@ class Codec:
 
     def _payload(self, frame: Frame, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> int:
         """Take bytes of a payload."""
+        begin = start
         if frame.need:
             taken = buffer[start : start + frame.need]
-            if not taken:
-                return -1
             frame.data += taken
             frame.need -= len(taken)
-            return start + len(taken)
-        end = start + len(frame.tail)
+            start += len(taken)
+            if frame.need:
+                return start if taken else -1
+        end = start
         if frame.tail:
+            end += len(frame.tail)
             behind = bytes(buffer[start:end])
             if len(behind) < len(frame.tail) and frame.tail.startswith(behind):
-                return -1
+                return start if start > begin else -1
             if behind != frame.tail:
                 end = start
-        self._matcher.frame = None
+        self.matcher.frame = None
         self._made()
         raw = frame.raw + bytes(frame.data) + bytes(buffer[start:end]) if self._keep_raw else b""
         out.append(frame.event(raw))
@@ -288,7 +319,7 @@ class Codec:
     def _line(self, buffer: bytes | bytearray, start: int, at: int, out: list[ev.Event]) -> int:
         """Find the end of the line and make an event of it."""
         size = len(buffer)
-        search = max(at, start + self._scanned)
+        search = start + self._scanned if self._scanned > at - start else at
         limit = at + self._max_line + 1
         cr = buffer.find(b"\r", search, limit)
         lf = buffer.find(b"\n", search, cr if cr >= 0 else limit)
@@ -311,14 +342,14 @@ class Codec:
                 end += 1
                 whole = True
         text = bytes(buffer[at:stop])
-        raw = self._raw(buffer, start, end)
+        raw = bytes(buffer[start:end]) if self._keep_raw else b""
         self._made()
-        if not self._matcher.line(text, raw, out, whole=whole):
+        if not self.matcher.line(text, raw, out, whole=whole):
             if b"\0" in text:
                 self._split(text, raw, out, whole=whole)
             else:
                 out.append(ev.Unknown(text, raw))
-        if self._matcher.flight is None:
+        if self.matcher.flight is None:
             self._sent_payload = b""
         return end
 
@@ -328,7 +359,7 @@ class Codec:
         last = len(pieces) - 1
         for number, piece in enumerate(pieces):
             cut = raw.index(piece) + len(piece) if raw and number < last else len(raw)
-            if not self._matcher.line(piece, raw[:cut], out, whole=whole and number == last):
+            if not self.matcher.line(piece, raw[:cut], out, whole=whole and number == last):
                 out.append(ev.Unknown(piece, raw[:cut]))
             raw = raw[cut:]
 

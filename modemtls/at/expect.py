@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modemtls.at.exchange import Exchange, Expected
-    from modemtls.at.grammar import FinalRule, Grammar, LinePattern, PromptRule, UrcRule, Value
+    from modemtls.at.grammar import FinalRule, Grammar, LinePattern, UrcRule, Value
 
-__all__ = ["Flight", "UrcTable", "flight_tables"]
+__all__ = ["Flight", "Tables", "UrcTable", "flight_tables"]
 
 # Values of a line without placeholders. Never written to.
 NO_VALUES: Final[dict[str, Value]] = {}
@@ -26,7 +26,7 @@ FinalEntry = tuple[bytes, "re.Pattern[bytes]", "FinalRule"]
 class Tables:
     """What an exchange's answer may consist of; shared by exchanges that expect the same."""
 
-    __slots__ = ("alone", "finals", "inline", "literal_finals", "plain", "prefixed", "required")
+    __slots__ = ("alone", "closing", "finals", "heads", "inline", "literal_finals", "plain", "prefixed", "required")
 
     def __init__(self, lines: tuple[Expected, ...], finals: tuple[FinalRule, ...]) -> None:
         self.literal_finals: dict[bytes, FinalRule] = {}
@@ -37,8 +37,10 @@ class Tables:
                 self.finals.append((rule.pattern.head, rule.pattern.regex(), rule))
             else:
                 self.literal_finals.setdefault(literal, rule)
+        self.heads = tuple([head for head, _, _ in self.finals])
         # The events of literal results that come without anything else, made once.
         self.alone = {text: ev.Final(rule, text, NO_VALUES) for text, rule in self.literal_finals.items()}
+        self.closing = {text + b"\r\n": event for text, event in self.alone.items()}
         self.prefixed: list[LineEntry] = []
         self.plain: list[LineEntry] = []
         self.inline: list[LineEntry] = []
@@ -57,21 +59,20 @@ class Tables:
 
 
 class Flight:
-    """One exchange in flight, as the codec sees it."""
+    """One exchange in flight, as the codec sees it. ``seen``: which of its lines have come."""
 
-    __slots__ = ("echo", "echoed", "prompt", "prompted", "seen", "tables")
+    echoed = False
+    seen: frozenset[int] = frozenset()
 
-    def __init__(self, tables: Tables, echo: bytes, prompt: PromptRule | None) -> None:
+    def __init__(self, tables: Tables, ex: Exchange) -> None:
         self.tables = tables
-        self.echo = echo
-        self.echoed = False
-        self.prompt = prompt
-        self.prompted = False
-        self.seen: set[int] = set()
+        self.echo = echo = ex.line
+        self.first = echo[0] if echo else -1
+        self.prompt = ex.prompt
 
     def missing(self, rule: FinalRule) -> tuple[int, ...]:
         """Return what a final result comes too early for (see :class:`modemtls.at.events.Final`)."""
-        if rule.outcome is not Outcome.OK:
+        if (not self.tables.required and self.prompt is None) or rule.outcome is not Outcome.OK:
             return ()
         absent = [index for index in self.tables.required if index not in self.seen]
         if self.prompt is not None:

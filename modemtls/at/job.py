@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from modemtls.at.exchange import Line, Reply
+from modemtls.at.exchange import Line, Outcome, Reply
+from modemtls.at.expect import flight_tables
 from modemtls.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from modemtls.at import events as ev
     from modemtls.at.exchange import Exchange
@@ -31,6 +32,8 @@ class Phase(enum.Enum):
     GRACE = "waiting for what a result came without"
     DONE = "done"
 
+
+_PENDING, _DONE = Phase.PENDING, Phase.DONE
 
 _plain: dict[int, tuple[FinalRule, Reply]] = {}
 _PLAIN_LIMIT: Final = 256
@@ -55,45 +58,41 @@ def text_of(data: bytes) -> str:
 class Job:
     """One exchange in progress. Written by the line only, under the channel's lock."""
 
-    __slots__ = (
-        "epoch",
-        "error",
-        "ex",
-        "extra",
-        "final",
-        "finished",
-        "lines",
-        "on_orphan",
-        "orphaned",
-        "phase",
-        "position",
-        "prompted",
-        "reply",
-        "started",
-        "timer",
-    )
+    # What most exchanges never change.
+    orphaned = False
+    prompted = False
+    kept = False
+    started = False  # whether any byte of it may have reached the modem
+    finished = False
+    position = 0  # bytes of the payload that have been handed out
+    timer: float | None = None
+    final: tuple[FinalRule, bytes, Mapping[str, Value], tuple[int, ...]] | None = None
+    lines: Sequence[Line] = ()
+    extra: Sequence[str] = ()
+    reply: Reply | None = None
+    error: BaseException | None = None
 
     def __init__(
         self,
         ex: Exchange,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
         epoch: int | None = None,
+        payload: bytes | None = None,
+        keeps: int | None = None,
     ) -> None:
+        """Raise KeyError for a bound name without a value.
+
+        ``payload`` stands for the exchange's own. ``keeps``: the thread that keeps the line if the outcome is not OK;
+        ``kept`` then tells that it does.
+        """
         self.ex = ex
-        self.epoch = epoch
+        self.expects = flight_tables(ex)
         self.on_orphan = on_orphan
-        self.orphaned = False
-        self.phase = Phase.PENDING
-        self.timer: float | None = None
-        self.position = 0  # bytes of the payload that have been handed out
-        self.prompted = False
-        self.lines: list[Line] = []
-        self.extra: list[str] = []
-        self.final: tuple[FinalRule, bytes, Mapping[str, Value], tuple[int, ...]] | None = None
-        self.started = False  # whether any byte of it may have reached the modem
-        self.finished = False
-        self.reply: Reply | None = None
-        self.error: BaseException | None = None
+        self.epoch = epoch
+        self.keeps = keeps
+        self.phase = _PENDING
+        data = ex.payload if payload is None else payload
+        self.payload = data + ex.payload_end if ex.payload_end else data  # all that follows a prompt
 
     @property
     def secret(self) -> bool:
@@ -103,7 +102,13 @@ class Job:
     @property
     def wants_more(self) -> bool:
         """Whether some of the payload has not been handed out."""
-        return self.position < len(self.ex.payload) + len(self.ex.payload_end)
+        return self.position < len(self.payload)
+
+    @property
+    def fails(self) -> bool:
+        """Whether there is a reply that is not, or not quite, OK."""
+        reply = self.reply
+        return reply is not None and (reply.outcome is not Outcome.OK or bool(reply.missing))
 
     def is_finished(self) -> bool:
         """Whether there is a reply or an error."""
@@ -115,11 +120,19 @@ class Job:
 
     def info(self, event: ev.Info) -> None:
         """Keep an information line."""
-        self.lines.append(Line(event.index, text_of(event.text), event.values, event.payload))
+        line = Line(event.index, text_of(event.text), event.values, event.payload)
+        if isinstance(self.lines, list):
+            self.lines.append(line)
+        else:
+            self.lines = [line]
 
     def note(self, text: bytes) -> None:
         """Keep a line that nothing explains. What may be a torn echo of a secret is not kept."""
-        self.extra.append(_REDACTED if self.hides(text) else text_of(text))
+        shown = _REDACTED if self.hides(text) else text_of(text)
+        if isinstance(self.extra, list):
+            self.extra.append(shown)
+        else:
+            self.extra = [shown]
 
     def hides(self, text: bytes) -> bool:
         """Whether a line that nothing explains may show a secret of this exchange: a piece of its echo."""
@@ -129,12 +142,12 @@ class Job:
         return (
             text[:2].upper() == b"AT"
             or text in ex.line
-            or (ex.payload_secret and (text in ex.payload or ex.payload in text))
+            or (ex.payload_secret and (text in self.payload or self.payload.removesuffix(ex.payload_end) in text))
         )
 
     def settle(self, rule: FinalRule, text: bytes, values: Mapping[str, Value], missing: tuple[int, ...]) -> None:
         """Make the reply."""
-        if rule.pattern.literal is not None and not (missing or self.lines or self.extra):
+        if not (self.lines or missing or self.extra) and rule.pattern.literal is not None:
             self.reply = _plain_reply(rule, text)
             self.finish()
             return
@@ -146,8 +159,8 @@ class Job:
             code if isinstance(code, int) else None,
             detail if isinstance(detail, str) else code if isinstance(code, str) else "",
             rule.namespace,
-            tuple(self.lines) if self.lines else (),
-            tuple(self.extra) if self.extra else (),
+            tuple(self.lines),
+            tuple(self.extra),
             tuple([self.ex.lines[index].pattern.source if index >= 0 else "prompt" for index in missing])
             if missing
             else (),
@@ -161,6 +174,6 @@ class Job:
 
     def finish(self) -> None:
         """Mark it done."""
-        self.phase = Phase.DONE
+        self.phase = _DONE
         self.timer = None
         self.finished = True

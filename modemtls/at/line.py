@@ -43,6 +43,7 @@ GRACE: Final = 0.5
 _STRAY: Final = re.compile(rb"OK|ERROR|\+CM[ES] ERROR:.*")
 # Meanings of unsolicited results that a modem prints when it starts, though at other times as well.
 _STARTING: Final = frozenset({"startup", "sim"})
+_ANSWER, _PROMPT, _PAYLOAD = Phase.ANSWER, Phase.PROMPT, Phase.PAYLOAD  # asked for with every command
 _BREAKS: Final = re.compile(rb"[\r\n\0]+")
 
 
@@ -50,14 +51,16 @@ class LineState:
     """One AT line.
 
     Hooks: ``on_urc`` and ``on_watch`` for what was not asked for, ``on_epoch`` when a boot epoch ended, ``on_orphan``
-    when an exchange did that its caller left, ``on_step`` when recovery did (with the error that it failed with, if it
-    did), ``on_output`` when there is something to send.
+    when an exchange did that its caller left, ``on_keep`` when one did after which its thread keeps the line,
+    ``on_step`` when recovery did (with the error that it failed with, if it did), ``on_output`` when there is something
+    to send.
     """
 
     def __init__(
         self, grammar: Grammar, *, now: float, trace: Trace | None = None, recovery: Recovery | None = None
     ) -> None:
         self.codec = Codec(grammar, keep_raw=trace is not None)
+        self._frames = self.codec.matcher
         self.grammar = grammar
         self.recovery = recovery or STANDARD_RECOVERY
         self.tracer = Tracer(trace) if trace is not None else None
@@ -66,6 +69,7 @@ class LineState:
         self.on_epoch: Callable[[str, ModemRestartedError], None] | None = None
         self.on_step: Callable[[SyncError | None], None] | None = None
         self.on_orphan: Callable[[Job], None] | None = None
+        self.on_keep: Callable[[Job], None] | None = None
         self.on_output: Callable[[], None] | None = None
         self.output = b""  # what waits to be written, in order
         self.byte_time = 0.0  # s that a byte takes on the line
@@ -99,6 +103,8 @@ class LineState:
         """Return when :meth:`tick` has to be called next, if nothing arrives."""
         job = self.job
         first = job.timer if job is not None else None
+        if self.resync is None and self.pending is None and not self.output and self._frames.frame is None:
+            return first
         if self.resync is not None:
             first = _sooner(first, self.resync.timer)
         elif self.pending is not None:
@@ -146,17 +152,26 @@ class LineState:
 
     def wrote(self, count: int, now: float) -> None:
         """Take note that the port took the first ``count`` bytes of the output."""
-        self.output = self.output[count:]
         self.last_write = now
-        if not self.output:
-            self._written(now)
+        if count < len(self.output):
+            self.output = self.output[count:]
+        else:
+            self.output = b""
+            if self.job is not None:
+                self._written(self.job, now)
 
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes from the modem."""
         self.last_read = now
+        traced = self.tracer is not None
         for event in self.codec.feed(data):
-            if type(event) is ev.Final and self.tracer is None:
-                self._final(event, now)
+            kind = type(event)
+            if traced:
+                self._event(event, now)
+            elif kind is ev.Final:
+                self._final(event, now)  # type: ignore[arg-type]
+            elif kind is ev.Prompt:
+                self._prompt(event, now)  # type: ignore[arg-type]
             else:
                 self._event(event, now)
 
@@ -264,11 +279,11 @@ class LineState:
         ex = job.ex
         self.job = job
         job.started = True
-        job.phase = Phase.PROMPT if ex.prompt is not None else Phase.ANSWER
+        job.phase = _ANSWER if ex.prompt is None else _PROMPT
         job.timer = None  # starts when the line is written
         self.put(ex.line + ex.terminator, now)
         # Behind the writing: while the modem is at work already. Nothing is read before this returns.
-        self.codec.begin(ex)
+        self.codec.begin(ex, job.expects)
         if self.tracer is not None:
             self.tracer.command(ex, now)
 
@@ -280,39 +295,38 @@ class LineState:
         if self.on_output is not None:
             self.on_output()
 
-    def _written(self, now: float) -> None:
+    def _written(self, job: Job, now: float) -> None:
         """Start the modem's time: the output is empty."""
-        job = self.job
-        if job is None:
-            return
-        if job.phase in {Phase.ANSWER, Phase.PROMPT}:
-            job.timer = now + job.ex.timeout + self.byte_time * len(job.ex.line)
-        elif job.phase is Phase.PAYLOAD:
-            size = len(job.ex.payload) + len(job.ex.payload_end)
+        phase = job.phase
+        if phase is _ANSWER or phase is _PROMPT:
+            ex = job.ex
+            job.timer = now + ex.timeout + self.byte_time * len(ex.line)
+        elif phase is _PAYLOAD:
+            size = len(job.payload)
             if job.position < size:
                 job.phase = Phase.SETTLE
                 job.timer = now + job.ex.payload_pause
             else:
-                job.phase = Phase.ANSWER
+                job.phase = _ANSWER
                 job.timer = now + job.ex.timeout + self.byte_time * size
 
     def _payload(self, job: Job, now: float) -> None:
         """Hand out the payload, or its next piece."""
         ex = job.ex
-        data = ex.payload + ex.payload_end
+        data = job.payload
         if job.position == 0:
             self.codec.payload_sent(data)
         end = job.position + ex.payload_chunk if ex.payload_chunk else len(data)
-        piece = data[job.position : end]
+        piece = data[job.position : end]  # the same object, if it is all
         job.position += len(piece)
-        job.phase = Phase.PAYLOAD
+        job.phase = _PAYLOAD
         job.timer = None
         if self.tracer is not None:
             self.tracer.payload(ex, piece, now)
         if piece:
             self.put(piece, now)
         else:
-            self._written(now)
+            self._written(job, now)
 
     def _stuck(self, now: float) -> None:
         """Give up: the port takes no bytes any more."""
@@ -365,8 +379,11 @@ class LineState:
         self.doubt = doubt
 
     def _done(self, job: Job) -> None:
-        if job.orphaned and self.on_orphan is not None:
-            self.on_orphan(job)
+        if job.orphaned:
+            if self.on_orphan is not None:
+                self.on_orphan(job)
+        elif job.fails and job.keeps is not None and self.on_keep is not None:
+            self.on_keep(job)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -405,7 +422,7 @@ class LineState:
         if job is None:
             return
         rule = event.rule
-        if self.error_form is not None and self._foreign_form(rule.form):
+        if rule.form and self.error_form is not None and self._foreign_form(rule.form):
             self.end_epoch(f"it reports errors in a form that was not selected ({text_of(event.text)})", now)
             return
         if event.missing:
@@ -424,14 +441,15 @@ class LineState:
         if guard:
             self.not_before = now + guard
         job.settle(rule, event.text, event.values, ())
-        self._done(job)
+        if job.orphaned or job.keeps is not None:
+            self._done(job)
 
     def _foreign_form(self, form: str) -> bool:
         """Whether an error came in a form of 27.007 9.1 that was not selected.
 
         Numbers though text was selected are no sign: some modems mix. A bare ERROR is legal in any form.
         """
-        return (form == "verbose" and self.error_form == 1) or (bool(form) and self.error_form == 0)
+        return (form == "verbose" and self.error_form == 1) or self.error_form == 0
 
     def _prompt(self, event: ev.Prompt, now: float) -> None:
         job = self.job

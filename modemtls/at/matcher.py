@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modemtls.at import events as ev
-from modemtls.at.expect import NO_VALUES, Flight, UrcTable, flight_tables
+from modemtls.at.expect import NO_VALUES, Flight, UrcTable
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Mapping
 
     from modemtls.at.exchange import Exchange
-    from modemtls.at.expect import LineEntry
+    from modemtls.at.expect import LineEntry, Tables
     from modemtls.at.grammar import FinalRule, Grammar, LinePattern, PromptRule, UrcRule, Value
 
 __all__ = ["Frame", "Matcher", "WatchHits"]
@@ -75,10 +75,10 @@ class Matcher:
         self._urcs = UrcTable(grammar)
         self._look_for_inline()
 
-    def begin(self, ex: Exchange) -> None:
+    def begin(self, ex: Exchange, expects: Tables) -> None:
         """Expect the answer to an exchange."""
-        self.flight = Flight(flight_tables(ex), ex.line, ex.prompt)
-        if self.flight.tables.inline:
+        self.flight = Flight(expects, ex)
+        if expects.inline:
             self.has_inline = True
 
     def end(self) -> None:
@@ -138,7 +138,7 @@ class Matcher:
                 if buffer.startswith(head, at) and not (once and index in flight.seen):
                     found = regex.match(buffer, at, limit)
                     if found is not None and self._fits(pattern, values := pattern.values(found)):
-                        flight.seen.add(index)
+                        flight.seen |= {index}
                         return found.end(), Frame(found[0], values, pattern, b"", index=index)
         hits: WatchHits = ()
         first: tuple[re.Match[bytes], LinePattern, Mapping[str, Value]] | None = None
@@ -164,17 +164,6 @@ class Matcher:
 
     # -- whole lines -----------------------------------------------------------------------------------------------
 
-    def alone(self, text: bytes) -> ev.Final | None:
-        """Return the event of a line that has nothing before it and is, whatever it might be else, a literal result."""
-        flight = self.flight
-        if flight is None or self.frame is not None or flight.prompt is not None or self.late_prompt is not None:
-            return None
-        final = flight.tables.alone.get(text)
-        if final is None or (flight.tables.required and flight.missing(final.rule)):
-            return None
-        self.end()
-        return final
-
     def line(self, text: bytes, raw: bytes, out: list[ev.Event], *, whole: bool) -> bool:
         """Make the event of a line, or begin its payload; False if nothing explains it. ``whole``: ends in CR LF."""
         flight = self.flight
@@ -189,14 +178,19 @@ class Matcher:
             tables = flight.tables
             rule = tables.literal_finals.get(text)
             if rule is not None:
+                if not (raw or flight.missing(rule)):
+                    self.end()
+                    out.append(tables.alone[text])
+                    return True
                 self._final(flight, rule, text, NO_VALUES, raw, out)
                 return True
-            for head, regex, one in tables.finals:
-                if text.startswith(head):
-                    found = regex.fullmatch(text)
-                    if found is not None:
-                        self._final(flight, one, text, one.pattern.values(found), raw, out)
-                        return True
+            if text.startswith(tables.heads):
+                for head, regex, one in tables.finals:
+                    if text.startswith(head):
+                        found = regex.fullmatch(text)
+                        if found is not None:
+                            self._final(flight, one, text, one.pattern.values(found), raw, out)
+                            return True
             if tables.prefixed and self._info(flight, tables.prefixed, text, raw, out, whole=whole):
                 return True
         if self._unsolicited(text, raw, out, whole=whole):
@@ -216,7 +210,7 @@ class Matcher:
         raw: bytes,
         out: list[ev.Event],
     ) -> None:
-        missing = flight.missing(rule) if flight.prompt is not None or flight.tables.required else ()
+        missing = flight.missing(rule)
         if not missing:
             self.end()
         out.append(ev.Final(rule, text, values, missing, raw))
@@ -244,7 +238,7 @@ class Matcher:
                 self.frame = Frame(text, values, pattern, raw, index=index)
             else:
                 continue
-            flight.seen.add(index)
+            flight.seen |= {index}
             return True
         return False
 

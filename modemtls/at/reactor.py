@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modemtls.at.interrupts import Interrupts
+    from modemtls.at.job import Job
     from modemtls.at.line import LineState
     from modemtls.at.port import Port
 
@@ -31,7 +32,10 @@ _log = logging.getLogger(__name__)
 _READ: Final = 4096  # a tty's read returns at most 4095 bytes
 _READABLE: Final = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR | select.POLLNVAL
 _LOST: Final = select.EPOLLHUP | select.EPOLLERR
+_FOREVER: Final = math.inf
 _LONGEST: Final = 2**31 - 1  # ms: what poll(2) takes
+_read = os.read
+_write = os.write
 
 
 class _Waiter:
@@ -79,6 +83,7 @@ class Reactor:
         self._poll.register(self._fd, select.POLLIN)
         self._poll.register(self._kick, select.POLLIN)
         self._polls_output = False
+        self._arrived = [(self._fd, select.POLLIN)]  # what the poll finds, most of the time
         self._epoll = select.epoll()
         self._epoll.register(self._fd, select.EPOLLIN)
         self._epoll.register(self._bell, select.EPOLLIN)
@@ -86,6 +91,10 @@ class Reactor:
 
     def _advance(self) -> None:
         """Give the line to whose turn it is."""
+        raise NotImplementedError
+
+    def _begin(self, job: Job, thread: int) -> None:
+        """Send an exchange, or queue it."""
         raise NotImplementedError
 
     def _fail_everybody(self, error: BaseException) -> None:
@@ -120,16 +129,18 @@ class Reactor:
     def _flush(self) -> None:
         """Write what waits to be written, as far as the port takes it."""
         line = self._line
-        while line.output and self._closed is None:
+        output = line.output
+        while output and self._closed is None:
             try:
-                count = os.write(self._fd, line.output)
+                count = _write(self._fd, output)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
                 self._lost(error)
                 return
             line.wrote(count, self.clock())
-        if bool(line.output) != self._polls_output and self._closed is None:
+            output = line.output
+        if (output or self._polls_output) and bool(output) != self._polls_output and self._closed is None:
             self._polls_output = not self._polls_output
             self._poll.modify(self._fd, select.POLLIN | (select.POLLOUT if self._polls_output else 0))
             if self._leader is None:
@@ -139,14 +150,14 @@ class Reactor:
 
     def _read(self) -> None:
         """Read what is there. The bytes go from the kernel into the inbox in one bytecode: nothing breaks in."""
+        inbox = self._inbox
         try:
-            self._inbox.extend(map(os.read, (self._fd,), (_READ,)))
+            inbox.extend(map(_read, (self._fd,), (_READ,)))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._lost(error)
             return
-        inbox = self._inbox
         while inbox:
             data = inbox.popleft()
             if not data:
@@ -169,8 +180,8 @@ class Reactor:
         if readable:
             self._read()
         timer = line.timer()
-        if timer is not None and timer <= (now := self.clock()):
-            line.tick(now)
+        if timer is not None and timer <= self.clock():
+            line.tick(self.clock())
         if self._queue:
             self._advance()
         if line.output or self._polls_output:
@@ -212,18 +223,18 @@ class Reactor:
         ready: Callable[[], bool],
         deadline: float | None,
         shielded: Interrupts | None,
-        begin: Callable[[], None] | None = None,
+        job: Job | None = None,
     ) -> bool:
         """Read the port, or sleep while another thread does, until ``ready()``; False if the deadline passed.
 
-        ``begin`` is called first, once it is settled who reads: the answer to what it sends finds the reader waiting.
+        ``job`` is sent first, once it is settled who reads: its answer finds the reader waiting.
         """
         clock = self.clock
         poll = self._poll.poll
         me = None
         try:
             with self._lock:
-                if begin is None and ready():
+                if job is None and ready():
                     return True
                 if self._closed is not None:
                     return False
@@ -238,19 +249,18 @@ class Reactor:
                 else:
                     gate = me.sleeps()
                     self._followers.append(me)
-                if begin is not None:
-                    begin()
-                if leads and self._closed is None:
-                    # Behind the sending, so that the modem works meanwhile; its answer takes longer than this.
+                if leads:
                     self._epoll.modify(self._fd, 0)
-                if begin is not None:
+                if job is not None:
+                    self._begin(job, me.thread)
+                if job is not None:
                     if not leads:
                         self._rouse()
                     if ready():
                         return True
                 until = self._until(me, deadline)
             while True:
-                timeout = -1.0 if until == math.inf else max(0.0, until - clock())
+                timeout = -1.0 if until == _FOREVER else max(0.0, until - clock())
                 found: list[tuple[int, int]] = []
                 if shielded is not None:
                     shielded.wait()
@@ -264,12 +274,7 @@ class Reactor:
                     shielded.waiting = False
                 with self._lock:
                     if leads:
-                        readable = False
-                        for fd, happened in found:
-                            if fd == self._kick:
-                                _drain(fd)
-                            elif happened & _READABLE:
-                                readable = True
+                        readable = found == self._arrived or self._look(found)
                         self._process(readable=readable)
                     if ready():
                         self._leave(me)
@@ -284,9 +289,19 @@ class Reactor:
                 with self._lock:
                     self._leave(me)
 
+    def _look(self, found: list[tuple[int, int]]) -> bool:
+        """Answer the kick; tell whether the port is to be read."""
+        readable = False
+        for fd, happened in found:
+            if fd == self._kick:
+                _drain(fd)
+            elif happened & _READABLE:
+                readable = True
+        return readable
+
     def _until(self, me: _Waiter, deadline: float | None) -> float:
         """Return how long a thread may sleep."""
-        until = math.inf if deadline is None else deadline
+        until = _FOREVER if deadline is None else deadline
         if self._leader is me:
             timer = self._line.timer()
             if timer is not None and timer < until:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modemtls.errors import NotSupportedError
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.runner_quick import CACHE_LIMIT, quick
-from modemtls.modem.runner_render import check_bindings, render, with_payload
+from modemtls.modem.runner_render import check_bindings, payload_bytes, render
 from modemtls.modem.runner_result import Result, wanted
 from modemtls.modem.runner_steps import Run
 from modemtls.profile.operations import CHOICES, OPERATIONS
@@ -141,28 +141,32 @@ class Runner:
     ) -> Result:
         """Run a program that is one exchange: what the data path consists of."""
         epoch = self._epoch
-        channel = self.channel
-        if not quick.holds:
-            reply = channel.exchange(exchange, deadline=deadline, on_orphan=on_orphan, epoch=epoch)
+        payload = None if quick.data is None else payload_bytes(quick.data, bindings.get)
+        results: list[Result] = []
+
+        def settle(reply: Reply) -> None:
             result = quick.settle(reply)
             if result is None:
-                run = Run(self, quick.program, bindings, deadline, on_orphan, epoch)
-                result = run.single(exchange, reply)
-        else:
+                result = Run(self, quick.program, bindings, deadline, on_orphan, epoch).single(exchange, reply)
+            results.append(result)
+
+        reply = self.channel.exchange(
+            exchange,
+            deadline=deadline,
+            on_orphan=on_orphan,
+            epoch=epoch,
+            payload=payload,
             # The cause of a failure is only known until the next command: nobody may come between.
-            with channel.hold(deadline):
-                reply = channel.exchange(exchange, deadline=deadline, on_orphan=on_orphan, epoch=epoch)
-                result = quick.settle(reply)
-                if result is None:
-                    run = Run(self, quick.program, bindings, deadline, on_orphan, epoch)
-                    result = run.single(exchange, reply)
+            on_failure=settle if quick.explains else None,
+        )
+        if not results:
+            settle(reply)
         if quick.ends:
             self._forget_ended(quick.program.name, bindings)
-        return result
+        return results[0]
 
     def _ready(self, quick: Quick, bindings: Mapping[str, Any]) -> Exchange | None:
-        """Return the exchange of a one-exchange program, kept from the last time or new."""
-        step = quick.step
+        """Return the exchange of a one-exchange program without its payload, kept from the last time or new."""
         key = (len(bindings), *map(bindings.get, quick.names))
         try:
             found = quick.kept.get(key)
@@ -170,13 +174,13 @@ class Runner:
             return None
         if found is None:
             check_bindings(self.profile, quick.program, bindings, self.flag)
-            found = render(step, bindings.get, quick.program.name)
+            found = render(quick.step, bindings.get, quick.program.name)
+            if quick.data is not None:  # may be large, and only the command is the same the next time
+                found = replace(found, payload=b"")
             if len(quick.kept) >= CACHE_LIMIT:
                 quick.kept.clear()
-            # The payload is not kept: data may be large, and only the command is the same the next time.
-            quick.kept[key] = found if step.payload is None else replace(found, payload=b"")
-            return found
-        return found if step.payload is None else with_payload(found, step, bindings.get)
+            quick.kept[key] = found
+        return found
 
     def _absent(self, op: str) -> NotSupportedError:
         about = f" ({OPERATIONS[op].about})" if op in OPERATIONS else ""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CACHE_LIMIT", "Quick", "quick"]
 
 CACHE_LIMIT: Final = 128  # rendered exchanges kept for each program: all sockets, a few sizes
+_FAIL: Final = Outcome.FAIL
 _OUTCOMES: Final = {one.value: one for one in Outcome}
 
 # (name, values as text, outcome): the outcome if the captured name has one of the values
@@ -27,7 +28,7 @@ _Rule = tuple[str, frozenset[str], Outcome]
 class Quick:
     """A one-exchange program, with the exchanges that were rendered for it lately."""
 
-    __slots__ = ("_data", "_rules", "ends", "holds", "kept", "names", "program", "step")
+    __slots__ = ("_data", "_rules", "data", "ends", "explains", "kept", "names", "program", "step")
 
     def __init__(
         self, program: Program, step: SendStep, names: tuple[str, ...], rules: tuple[_Rule, ...] | None
@@ -36,7 +37,8 @@ class Quick:
         self.step = step
         self.names = names
         self.kept: dict[tuple[object, ...], Exchange] = {}
-        self.holds = step.cause is not None
+        self.data = step.payload  # what follows the prompt, made anew each time
+        self.explains = step.cause is not None  # whether a failure has a cause to ask for
         self.ends = program.name in {"tls_close", "tcp_close"}
         self._rules = rules
         self._data = tuple(rule.data for rule in step.lines)
@@ -45,11 +47,14 @@ class Quick:
         """Return the result of an answer, None if it is not for here."""
         rules = self._rules
         outcome = reply.outcome
-        if rules is None or reply.missing or outcome is Outcome.FAIL:
+        if rules is None or outcome is _FAIL or reply.missing:
             return None
         values: dict[str, Any] = {}
         payload = b""
-        for line in reply.lines:
+        lines = reply.lines
+        if not lines:  # a rule is about what a line says
+            return Result(outcome, values, [], payload, reply.final)
+        for line in lines:
             values.update(line.values)
             if line.payload is not None:
                 payload += line.payload
@@ -97,5 +102,8 @@ def quick(program: Program) -> Quick | None:
         return None
     if step.payload is not None and step.payload.name not in program.inputs:
         return None
+    rules = _rules(step)
+    if rules is None and step.cause is not None:
+        return None  # even a good answer may turn out a failure with a cause, and nobody may come in between
     names = tuple(name for name, one in program.inputs.items() if one.type != "bytes")
-    return Quick(program, step, names, _rules(step))
+    return Quick(program, step, names, rules)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modemtls.profile.model import Payload, Program, SendStep, ValueSpec
     from modemtls.profile.profile import Profile
 
-__all__ = ["check_bindings", "payload_bytes", "render", "value_of", "with_payload"]
+__all__ = ["check_bindings", "payload_bytes", "render", "value_of"]
 
 # Limits of the profile on inputs: (operation or "" for any, input, limit).
 _LENGTHS = (("", "host", "host"), ("pdp_configure", "apn", "apn"))
@@ -99,30 +99,6 @@ def render(step: SendStep, lookup: Callable[[str], object], operation: str = "")
         input_timeout=step.input_timeout,
         guard=guard,
     )  # fmt: skip
-
-
-def with_payload(ready: Exchange, step: SendStep, lookup: Callable[[str], object]) -> Exchange:
-    """Return a rendered exchange with another payload. Raises ConfigurationError."""
-    payload = step.payload
-    assert payload is not None
-    return Exchange(
-        line=ready.line,
-        shown=ready.shown,
-        terminator=ready.terminator,
-        lines=ready.lines,
-        finals=ready.finals,
-        prompt=ready.prompt,
-        payload=payload_bytes(payload, lookup),
-        payload_end=ready.payload_end,
-        payload_secret=ready.payload_secret,
-        payload_chunk=ready.payload_chunk,
-        payload_pause=ready.payload_pause,
-        expendable=ready.expendable,
-        timeout=ready.timeout,
-        blocking=ready.blocking,
-        input_timeout=ready.input_timeout,
-        guard=ready.guard,
-    )
 
 
 def _plain(value: object) -> str:

@@ -25,8 +25,9 @@ from modemtls.errors import (
     SocketClosedError,
     SyncError,
 )
+from modemtls.at.interrupts import unbroken
+from modemtls.errors import CommandError, ModemError, ModemTimeoutError, SocketClosedError
 from modemtls.modem.interfaces import remaining
-from modemtls.net.unbroken import unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ import modemtls
 #: The driver, and what of the library runs in between and is written in Python.
 EVERYWHERE = (str(Path(modemtls.__file__).parent), "/threading.py", "/contextlib.py", "/weakref.py")
 #: Where interrupts are put off by design, and what stands for the modem.
-_EXEMPT = ("/sim/", "/at/interrupts.py", "/net/unbroken.py")
+_EXEMPT = ("/sim/", "/at/interrupts.py")
 _SITES = frozenset(
     number
     for name, number in opcode.opmap.items()

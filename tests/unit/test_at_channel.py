@@ -12,7 +12,7 @@ import pytest
 
 from modemtls.at.channel import Channel, Exchange, Expected, LineBusyError
 from modemtls.at.grammar import Grammar, Outcome, PromptRule, UrcRule, compile_pattern
-from modemtls.at.interrupts import Interrupts, shield
+from modemtls.at.interrupts import Interrupts, shield, unbroken
 from modemtls.at.port import FdPort
 from modemtls.errors import ModemRestartedError, ModemTimeoutError, PortLostError, SyncError
 
@@ -214,6 +214,58 @@ def test_a_hold_that_is_not_granted(modem, channel):
     modem.say(OK)
     assert slow.result(SOON).ok
     assert not channel._queue
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_is_asked_about_a_failure_comes_next(modem, channel, raises):
+    def ask(reply):
+        assert reply.outcome is Outcome.FAIL
+        channel.exchange(Exchange(line=b"AT+WHY"))
+        if raises:
+            raise ZeroDivisionError
+
+    done = start(channel.exchange, AT, on_failure=ask)
+    modem.expect(b"AT\r")
+    others = [start(channel.exchange, AT) for _ in range(2)]
+    until(lambda: len(channel._queue) == 2)
+    modem.say(b"\r\nERROR\r\n")
+    modem.expect(b"AT+WHY\r")
+    modem.silent()
+    modem.say(OK)
+    for _ in others:
+        modem.expect(b"AT\r")
+        modem.say(OK)
+    assert all(other.result(SOON).ok for other in others)
+    if raises:
+        with pytest.raises(ZeroDivisionError):
+            done.result(SOON)
+    else:
+        assert done.result(SOON).outcome is Outcome.FAIL
+
+
+def test_nothing_is_asked_about_success_or_by_one_who_has_left(modem, channel):
+    asked = []
+    done = start(channel.exchange, AT, on_failure=asked.append)
+    modem.expect(b"AT\r")
+    modem.say(OK)
+    assert done.result(SOON).ok
+    left = start(channel.exchange, AT, deadline=now_plus(channel, 0.02), on_failure=asked.append)
+    modem.expect(b"AT\r")
+    with pytest.raises(ModemTimeoutError):
+        left.result(SOON)
+    modem.say(b"\r\nERROR\r\n")
+    until(lambda: channel._line.free)
+    assert channel._holder is None
+    assert asked == []
+
+
+def test_the_same_command_with_another_payload(modem, channel):
+    done = start(channel.exchange, SEND, payload=b"other")
+    modem.expect(b"AT+SEND=5\r")
+    modem.say(b"\r\n> ")
+    modem.expect(b"other")
+    modem.say(OK)
+    assert done.result(SOON).ok
 
 
 def test_within_a_hold_nothing_is_sent_after_a_restart(modem, channel):
@@ -643,6 +695,48 @@ def test_the_handler_is_put_back():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assert shield() is None
+    finally:
+        signal.signal(signal.SIGINT, found)
+
+
+def test_what_is_within_a_shield_leaves_the_signal_to_the_end_of_all():
+    reached = []
+
+    def behind():
+        with unbroken():
+            shielded = shield()
+            os.kill(os.getpid(), signal.SIGINT)
+            shielded.restore()
+            shielded.deliver()
+            reached.append("behind the inner one")
+
+    def waiting():
+        with unbroken(), shield() as shielded:
+            os.kill(os.getpid(), signal.SIGINT)
+            shielded.wait()
+            reached.append("it waited, and nothing came")
+
+    for one in (behind, waiting):
+        with pytest.raises(KeyboardInterrupt):
+            one()
+        assert reached == ["behind the inner one"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_set_within_a_shield_is_shielded_as_well():
+    def other(number, frame):
+        raise ZeroDivisionError
+
+    found = signal.getsignal(signal.SIGINT)
+    try:
+        with unbroken():
+            signal.signal(signal.SIGINT, other)
+            shielded = shield()
+            os.kill(os.getpid(), signal.SIGINT)
+            shielded.restore()
+            with pytest.raises(ZeroDivisionError):
+                shielded.deliver()
+        assert signal.getsignal(signal.SIGINT) is other
     finally:
         signal.signal(signal.SIGINT, found)
 
