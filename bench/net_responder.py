@@ -52,13 +52,12 @@ def write(answer):
 
 while True:
     name, _, arguments = read(0)[:-1].partition(b"=")
-    count = int(arguments.rpartition(b",")[2] or 0)
     if name == b"AT+QSSLSEND":
         write(b"\r\n> ")
-        read(count)
+        read(int(arguments.rpartition(b",")[2]))
         write(b"\r\nSEND OK\r\n")
     elif name == b"AT+QSSLRECV":
-        count = min(count, 1460)
+        count = min(int(arguments.rpartition(b",")[2]), 1460)
         write(b"\r\n+QSSLRECV: %d\r\n" % count + data[:count] + b"\r\n\r\nOK\r\n")
     else:
         write(probes.get(name, b"") + b"\r\nOK\r\n")

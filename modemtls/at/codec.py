@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modemtls.at.exchange import Exchange
-    from modemtls.at.expect import Flight, Tables
+    from modemtls.at.expect import Flight, LineEntry, Tables
     from modemtls.at.grammar import Grammar, LinePattern, PromptRule, UrcRule
 
 __all__ = ["Codec"]
@@ -215,7 +215,32 @@ class Codec:
                     matcher.frame = frame
                     self._made()
                     return end
+        if flight is not None and flight.tables.framed is not None and not self._keep_raw:
+            end = self._framed(flight, flight.tables.framed, buffer, at, out)
+            if end != 0:
+                return end
         return self._line(buffer, start, at, out)
+
+    def _framed(
+        self, flight: Flight, entry: LineEntry, buffer: bytes | bytearray, at: int, out: list[ev.Event]
+    ) -> int:
+        """Make the event of a header and its payload, if all of it is here; return the end, or 0.
+
+        What :meth:`_line` and :meth:`_payload` would do, in one step.
+        """
+        index, _, regex, pattern, once = entry
+        found = regex.match(buffer, at)
+        if found is None or flight.prompt is not None or (once and index in flight.seen):
+            return 0
+        values = pattern.values(found)
+        begin = found.end()
+        end = begin + self.matcher.length(pattern, values)
+        if not begin <= end <= len(buffer):
+            return 0
+        flight.seen |= {index}
+        self._made()
+        out.append(ev.Info(index, found[0][:-2], values, bytes(buffer[begin:end])))
+        return end
 
     def _ends(self, flight: Flight, buffer: bytes | bytearray, at: int, out: list[ev.Event]) -> bool:
         """Make the event of a literal final result behind which nothing follows: how nearly all answers end.

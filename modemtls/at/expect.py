@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from modemtls.at import events as ev
 from modemtls.at.grammar import Outcome
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Mapping
 
     from modemtls.at.exchange import Exchange, Expected
@@ -19,14 +19,14 @@ __all__ = ["Flight", "Tables", "UrcTable", "flight_tables"]
 # Values of a line without placeholders. Never written to.
 NO_VALUES: Final[dict[str, Value]] = {}
 
-LineEntry = tuple[int, bytes, "re.Pattern[bytes]", "LinePattern", bool]  # index, head, regex, pattern, once
-FinalEntry = tuple[bytes, "re.Pattern[bytes]", "FinalRule"]
+LineEntry = tuple[int, bytes, re.Pattern[bytes], "LinePattern", bool]  # index, head, regex, pattern, once
+FinalEntry = tuple[bytes, re.Pattern[bytes], "FinalRule"]
 
 
 class Tables:
     """What an exchange's answer may consist of; shared by exchanges that expect the same."""
 
-    __slots__ = ("alone", "closing", "finals", "heads", "inline", "literal_finals", "plain", "prefixed", "required")
+    __slots__ = ("alone", "closing", "finals", "framed", "heads", "inline", "literal_finals", "plain", "prefixed", "required")
 
     def __init__(self, lines: tuple[Expected, ...], finals: tuple[FinalRule, ...]) -> None:
         self.literal_finals: dict[bytes, FinalRule] = {}
@@ -56,6 +56,21 @@ class Tables:
                 self.plain.append(entry)
             if expected.repeat == "one":
                 self.required.append(index)
+        self.framed = self._framed()
+
+    def _framed(self) -> LineEntry | None:
+        """Return the one line that may come beside the final results, if it is a header of numbers with a payload.
+
+        Its expression then includes the line end. Nothing else can be meant by what it matches.
+        """
+        if len(self.prefixed) != 1:
+            return None
+        index, head, regex, pattern, once = self.prefixed[0]
+        if pattern.payload is None or any(one.type not in {"int", "digits", "raw", "bound"} for one in pattern.fields):
+            return None
+        if any(head.startswith(one) or one.startswith(head) for one in self.heads):
+            return None
+        return index, head, re.compile(regex.pattern + b"\\r\\n"), pattern, once
 
 
 class Flight:

@@ -123,9 +123,13 @@ class Matcher:
         )
 
     def _fits(self, pattern: LinePattern, values: Mapping[str, Value]) -> bool:
+        return self.length(pattern, values) >= 0
+
+    def length(self, pattern: LinePattern, values: Mapping[str, Value]) -> int:
+        """Return how long the payload behind a header is, -1 if it cannot be one."""
         assert pattern.payload is not None
         size = values[pattern.payload.length]
-        return isinstance(size, int) and 0 <= size <= self.grammar.max_payload
+        return size if isinstance(size, int) and 0 <= size <= self.grammar.max_payload else -1
 
     # -- payloads on their header's line ---------------------------------------------------------------------------
 
