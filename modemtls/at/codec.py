@@ -221,9 +221,7 @@ class Codec:
                 return end
         return self._line(buffer, start, at, out)
 
-    def _framed(
-        self, flight: Flight, entry: LineEntry, buffer: bytes | bytearray, at: int, out: list[ev.Event]
-    ) -> int:
+    def _framed(self, flight: Flight, entry: LineEntry, buffer: bytes | bytearray, at: int, out: list[ev.Event]) -> int:
         """Make the event of a header and its payload, if all of it is here; return the end, or 0.
 
         What :meth:`_line` and :meth:`_payload` would do, in one step.

@@ -26,7 +26,18 @@ FinalEntry = tuple[bytes, re.Pattern[bytes], "FinalRule"]
 class Tables:
     """What an exchange's answer may consist of; shared by exchanges that expect the same."""
 
-    __slots__ = ("alone", "closing", "finals", "framed", "heads", "inline", "literal_finals", "plain", "prefixed", "required")
+    __slots__ = (
+        "alone",
+        "closing",
+        "finals",
+        "framed",
+        "heads",
+        "inline",
+        "literal_finals",
+        "plain",
+        "prefixed",
+        "required",
+    )
 
     def __init__(self, lines: tuple[Expected, ...], finals: tuple[FinalRule, ...]) -> None:
         self.literal_finals: dict[bytes, FinalRule] = {}
