@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from modemtls.at.channel import LineBusyError
 from modemtls.at.exchange import NoAnswerError
 from modemtls.at.grammar import Outcome
+from modemtls.at.interrupts import unbroken
 from modemtls.errors import (
     BearerLostError,
     CommandError,
@@ -25,8 +26,6 @@ from modemtls.errors import (
     SocketClosedError,
     SyncError,
 )
-from modemtls.at.interrupts import unbroken
-from modemtls.errors import CommandError, ModemError, ModemTimeoutError, SocketClosedError
 from modemtls.modem.interfaces import remaining
 
 if TYPE_CHECKING:
