@@ -39,8 +39,8 @@ def _seconds(word: str) -> list[Command]:
 
 
 def _bash_values(item: Argument) -> str:
-    if item.choices:
-        return f'COMPREPLY=($(compgen -W "{" ".join(item.choices)}" -- "$cur"))'
+    if item.choices or item.offers:
+        return f'COMPREPLY=($(compgen -W "{" ".join(item.choices or item.offers)}" -- "$cur"))'
     return {
         "file": 'COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null',
         "port": 'COMPREPLY=($(compgen -W "$(compgen -G "/dev/serial/by-id/*"; compgen -G "/dev/ttyUSB*"; '
@@ -110,8 +110,8 @@ def _zsh_quoted(text: str) -> str:
 
 
 def _zsh_values(item: Argument) -> str:
-    if item.choices:
-        return "(" + " ".join(item.choices) + ")"
+    if item.choices or item.offers:
+        return "(" + " ".join(item.choices or item.offers) + ")"
     if item.complete == "file":
         return "_files"
     return f"_modemtls_{item.complete}s" if item.complete else " "
@@ -144,7 +144,7 @@ def zsh() -> str:
     out = [
         "#compdef modemtls",
         "# zsh completion for modemtls; made by `modemtls completion zsh`",
-        f'_modemtls_ports() {{ local -a found; found=({PORTS.replace("*", "*(N)")}); compadd -a found }}',
+        f"_modemtls_ports() {{ local -a found; found=({PORTS.replace('*', '*(N)')}); compadd -a found }}",
         f'_modemtls_models() {{ compadd -- ${{(f)"$({NAMES})"}} }}',
         "_modemtls_profiles() { _modemtls_models; _files }",
         "_modemtls() {",
@@ -196,8 +196,8 @@ def _fish_quoted(text: str) -> str:
 def _fish_values(item: Argument) -> str:
     if item.kind == "flag":
         return ""
-    if item.choices:
-        return f" -x -a {_fish_quoted(' '.join(item.choices))}"
+    if item.choices or item.offers:
+        return f" -x -a {_fish_quoted(' '.join(item.choices or item.offers))}"
     names = _fish_quoted(f"({NAMES})")
     return {
         "file": " -r -F",
@@ -233,6 +233,6 @@ def fish() -> str:
         for item in command.arguments:
             if not item.positional:
                 out.append(f"complete -c modemtls -n '{seen}'{_fish_option(item)}")
-            elif item.choices or item.complete:
+            elif item.choices or item.offers or item.complete:
                 out.append(f"complete -c modemtls -n '{seen}'{_fish_values(item)}")
     return "\n".join([*out, ""])

@@ -14,7 +14,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, NoReturn
 
-from modemtls.cli.table import COMMANDS, FAMILIES, GLOBALS, Argument, Command
+from modemtls.cli.table import COMMANDS, FAMILIES, GLOBALS, TLS, Argument, Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,6 +70,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _version(text: str) -> str:
+    if not re.fullmatch(r"1\.[0-3]", text):  # those that exist; what a modem can do of them it is asked
+        offers = next(item.offers for item in TLS if item.kind == "version")
+        raise argparse.ArgumentTypeError(f"{text!r} is no TLS version (choose from {', '.join(offers)})")
+    return text
+
+
 def _text(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
@@ -83,6 +90,7 @@ KINDS: dict[str, Callable[[str], object]] = {
     "port": _port,
     "seconds": _seconds,
     "wait": _wait,
+    "version": _version,
 }
 
 
@@ -228,8 +236,8 @@ def _spelled(item: Argument) -> str:
 
 def _told(item: Argument) -> str:
     extra = []
-    if item.choices and not item.positional:
-        extra.append("one of " + ", ".join(item.choices))
+    if (item.choices or item.offers) and not item.positional:
+        extra.append("one of " + ", ".join(item.choices or item.offers))
     if item.default:
         extra.append(f"default {item.default}")
     if item.env:

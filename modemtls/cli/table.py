@@ -25,6 +25,9 @@ class Argument:
     kind: str = "text"
     metavar: str = ""
     choices: tuple[str, ...] = ()
+    """All that is taken."""
+    offers: tuple[str, ...] = ()
+    """What help and completion offer where more is taken."""
     count: str = ""
     """``""`` exactly one, ``?`` optional, ``+`` one or more, ``*`` an option that may be repeated."""
     env: str = ""
@@ -139,14 +142,13 @@ TLS: tuple[Argument, ...] = (
     Argument(("--cert",), "PEM file with a client certificate", metavar="FILE", env="MODEMTLS_CERT", complete="file"),
     Argument(("--key",), "PEM file with the client's private key", metavar="FILE", env="MODEMTLS_KEY", complete="file"),
     Argument(("--sni",), "server name to ask for and to check, if it is not HOST", metavar="NAME"),
-    Argument(
-        ("--alpn",), "application protocol to offer; may be repeated, best first", metavar="PROTOCOL", count="*"
-    ),
+    Argument(("--alpn",), "application protocol to offer; may be repeated, best first", metavar="PROTOCOL", count="*"),
     Argument(
         ("--min-version",),
         "lowest TLS version to accept",
+        kind="version",
         metavar="VERSION",
-        choices=("1.0", "1.1", "1.2", "1.3"),
+        offers=("1.0", "1.1", "1.2"),  # what a bundled profile has; somebody's own may have more
         default="1.2",
     ),
     Argument(("--no-check-hostname",), "accept another name in the certificate, if the chain is good", kind="flag"),

@@ -15,8 +15,10 @@ import pytest
 from modemtls.cli import parser
 from modemtls.cli.completion import bash, fish, zsh
 from modemtls.cli.main import main
+from modemtls.cli.parser import help_text, parse
 from modemtls.cli.settings import Settings
-from modemtls.cli.table import COMMANDS, GLOBALS
+from modemtls.cli.table import COMMANDS, GLOBALS, TLS
+from modemtls.profile import bundled, load
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +123,9 @@ def test_what_is_no_port_is_refused_by_its_name(port: str, capsys: pytest.Captur
         (("info", "--jsno"), "--jsno"),
         (("info", "--js"), "--js"),
         (("get", "--json", "http://x/"), "modemtls get: "),
-        (("connect", "h", "1", "--min-version", "9"), "1.2"),
+        (("connect", "h", "1", "--min-version", "9"), "(choose from 1.0, 1.1, 1.2)"),
+        (("connect", "h", "1", "--min-version", "1.4"), "(choose from 1.0, 1.1, 1.2)"),
+        (("get", "http://h", "--min-version", ""), "(choose from 1.0, 1.1, 1.2)"),
         (("-p",), "--port"),
         (("--baudrate", "0", "info"), "'0'"),
         (("info", "--timeout", "nan"), "'nan'"),
@@ -283,12 +287,25 @@ def completed(*words: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def test_offered_are_the_tls_versions_that_bundled_profiles_have() -> None:
+    able = {version for name in bundled() for version in load(name).able("tls")} - {"ssl3"}
+    (item,) = (item for item in TLS if item.dest == "min_version")
+    assert list(item.offers) == sorted(able)
+    for words in (("connect",), ("get",)):
+        assert f"[one of {', '.join(sorted(able))}; default 1.2]" in " ".join(help_text(words).split())
+
+
+def test_somebodys_own_profile_may_have_a_later_version() -> None:
+    _, options = parse(["connect", "h", "1", "--min-version", "1.3"])
+    assert options.min_version == "1.3"
+
+
 def test_bash_offers_what_the_table_has() -> None:
     assert completed("modemtls", "c") == {"connect", "credentials", "completion"}
     assert completed("modemtls", "-p", "connect", "profi") == {"profile", "profiles"}
     assert completed("modemtls", "profile", "s") == {"show", "schema"}
     assert completed("modemtls", "--apn", "x", "connect", "h", "443", "--no") == {"--no-check-hostname", "--no-verify"}
-    assert completed("modemtls", "connect", "--min-version", "") == {"1.0", "1.1", "1.2", "1.3"}
+    assert completed("modemtls", "connect", "--min-version", "") == {"1.0", "1.1", "1.2"}
     assert completed("modemtls", "completion", "") == {"bash", "zsh", "fish"}
 
 
