@@ -73,7 +73,6 @@ class _Whole:
         self.problems = problems
         self.lost_sections = frozenset(root.lost)
         self.urcs_lost = "urcs" in root.lost
-        self.misspelt: set[str] = set()  # operations that a program with an unknown name was probably meant to be
         self.abstract = "abstract" in root.entries and root.entries["abstract"].scalar is True
         self.tables: dict[str, Mapping[str, int | str]] = {}
         self.read_tables: dict[str, Mapping[str, str | bool]] = {}
@@ -318,7 +317,7 @@ class _Whole:
 
         def lacks(kind: str, name: str) -> bool:
             known = _entry(self.root, kind).names()
-            return kind not in self.lost_sections and name not in known and name not in self.misspelt
+            return kind not in self.lost_sections and name not in known
 
         def has(name: str) -> bool:
             return name in capabilities and capabilities[name].value is not False
@@ -394,6 +393,18 @@ class _Whole:
                 if settable and version not in settable and versions is not None and not versions.lost:
                     complain("tls", f"a token for {version} in table tls_versions")
 
+    def right_operations(self) -> None:
+        """Tell of programs whose names are misspelt operations, and go on with what was meant."""
+        section = _entry(self.root, "programs")
+        used = {str(one.entries["use"].scalar) for one in section.walk() if "use" in one.entries}
+        for name in () if self.abstract else list(section.entries):
+            meant = None if name in OPERATIONS or name in used else nearest(name, OPERATIONS)
+            if meant is not None and meant not in section.names():
+                hint = did_you_mean(name, OPERATIONS)
+                self.problems.add(section.key(name), f"{name} is no operation and nothing uses it", hint)
+                section.entries[meant] = section.entries.pop(name)
+                section.keys[meant] = section.key(name)
+
     # -- everything -------------------------------------------------------------------------------------------
 
     def compile(self, variants: tuple[tuple[m.Condition, Node], ...], source: Node) -> Profile:
@@ -416,6 +427,7 @@ class _Whole:
         urcs = self.urcs(parts)
         urc_node = root.entries.get("urcs")
         self.urcs_lost |= urc_node is not None and bool(urc_node.lost)
+        self.right_operations()
         program_nodes = _entry(root, "programs").entries
         saved = saved_names(root.entries.get("programs"), urc_node)
         compiler = Compiler(parts, program_nodes, saved, line, limits)
@@ -437,7 +449,6 @@ class _Whole:
                     self.problems.add(root, f"missing {name} in a profile that is not abstract")
             for name in program_nodes:
                 if name not in OPERATIONS and name not in compiler.used and name not in self.problems.lost:
-                    self.misspelt.add(nearest(name, OPERATIONS) or name)
                     key = _entry(root, "programs").key(name)
                     self.problems.add(
                         key, f"{name} is no operation and nothing uses it", did_you_mean(name, OPERATIONS)

@@ -100,7 +100,7 @@ class Problems:
     def lose(self, node: Node) -> None:
         """Note that a part is left out because something is wrong with it."""
         for one in node.walk():
-            self.lost.update(one.entries)
+            self.lost.update(name.partition(":")[0] for name in one.entries)
             if isinstance(one.scalar, str):
                 self.lost.update(found[1] or found[2] for found in _NAMES.finditer(one.scalar))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from modemtls.profile.operations import CAPABILITIES
+from modemtls.profile.problems import nearest
 from modemtls.profile.shapes import (
     BOOL,
     CONSTANT,
@@ -169,7 +170,24 @@ _fail: Final = Rec(
 _cause: Final = Rec(
     {"use": NAME, "code": NAME, "from": NAME, "except": ListOf(CONSTANT, 1)}, frozenset({"use", "code"}), "in cause"
 )
-_line: Final = Either(
+
+
+class _Pattern(Either):
+    """A pattern, or a map around one. YAML makes a map of a pattern with a colon that stands without quotes."""
+
+    def take(self, node: Any, problems: Any) -> Any:
+        known = dict(self.options)[("map",)].fields  # type: ignore[attr-defined]
+        if (
+            node.kind == "map"
+            and node.entries
+            and not any(name in known or nearest(name, known) for name in node.entries)
+        ):
+            problems.add(node, "a pattern with a colon needs quotes", "quote it: '+X: {name:type}'", final=True)
+            return None
+        return super().take(node, problems)
+
+
+_line: Final = _Pattern(
     (
         (("text",), TEXT),
         (
@@ -246,7 +264,7 @@ _answer: Final[dict[str, Shape]] = {
     "outcome": _outcome, "fail": _fail, "cause": _cause, "save": _save, "secret": _names
 }  # fmt: skip
 _group: Final[dict[str, Shape]] = {"on_fail": STEPS, "finally": STEPS}
-_await_one: Final = Either(
+_await_one: Final = _Pattern(
     (
         (("text",), TEXT),
         (
@@ -326,6 +344,14 @@ class _Step(OneOf):
     """`do: …` with `atomic: true` is a group; `atomic: […]` alone is one as well."""
 
     def take(self, node: Any, problems: Any) -> Any:
+        kind = next((name for name in self.options if name in node.entries), "")
+        others = [name for name in self.options if name in node.entries and name not in STEP_KINDS[kind].fields]
+        if others:
+            for name in others:
+                problems.add(node.key(name), f"a step is of one kind, and {kind} and {name} are two", "two steps")
+                problems.lose(node.entries[name])
+            keys = {name: one for name, one in node.entries.items() if name not in others}
+            node = Node("map", node.file, node.line, node.column, entries=keys, keys=node.keys)
         if node.kind == "map" and "do" in node.entries and "each" not in node.entries:
             return STEP_KINDS["do"].take(node, problems)
         return super().take(node, problems)

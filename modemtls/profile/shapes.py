@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -348,7 +347,7 @@ class OneOf(Shape):
             if name in node.entries:
                 return shape.take(node, problems)
         first = next(iter(node.entries), "")
-        near = difflib.get_close_matches(first, self.options, n=len(self.options), cutoff=0.6)
+        near = [name for name in self.options if nearest(first, [name])]
         meant = max(near, key=lambda one: len(_keys(self.options[one]).intersection(node.entries)), default=None)
         problems.add(
             node.key(first),

@@ -105,6 +105,10 @@ MISTAKES = [
     ("- {if: {length: 0}, is: empty}\n\n  tls_close", "- {if: {length: none}, is: empty}\n\n  tls_close", "length: |none", "length is a number and never 'none'"),
     ("- when: {verify: true}", "- when: {verify: 1}", "verify: |1", "verify is bool and never 1"),
     ("- {if: {length: 0}, is: empty}\n\n  tls_close", "- {if: {}, is: empty}\n\n  tls_close", "if: |{}", "an empty condition"),
+    ("\n  tls_close:", "\n  tls_closee:", "|tls_closee:", "tls_closee is no operation and nothing uses it (did you mean tls_close?)"),
+    ("    - send: 'AT+CSQ'\n", "    - send: 'AT+CSQ'\n      pause: 1\n", "|pause: 1\n", "a step is of one kind, and send and pause are two (two steps)"),
+    ("lines: ['+CSQ: {rssi:int},{ber:int}']", "lines: [+CSQ: '{rssi:int},{ber:int}']", "[|+CSQ", "a pattern with a colon needs quotes (quote it: '+X: {name:type}')"),
+    ("await: '+XSSLOPEN: {socket},{error:int}'", "await: [+XSSLOPEN: ok]", "[|+XSSLOPEN", "a pattern with a colon needs quotes"),
     # errors
     ("      cme: file\n      lines: ['+XFUPL", "      cme: fil\n      lines: ['+XFUPL", "cme: |fil\n", "no error namespace fil (did you mean file?)"),
     ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {unless: {error: 0}, code: opn}", "code: |opn", "no error namespace opn (did you mean open?)"),
