@@ -563,8 +563,7 @@ class AttachedModem:
         try:
             if self.channel.closed_reason is None:
                 end = self.now() + _LAST_WORDS
-                for slot in self.slots.slots():
-                    self._sockets.close(slot, deadline=end)
+                self._sockets.close_all(PortLostError(f"{self.name} was closed"), end)
                 with contextlib.suppress(PortLostError):
                     self.channel.wait(lambda: not self._sockets.busy, end)
         finally:

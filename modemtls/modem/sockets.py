@@ -194,6 +194,16 @@ class Sockets:
                 slot.state = "open"  # interrupted before anything was settled: closing it again may do it
             raise
 
+    def close_all(self, why: ModemError, deadline: float) -> None:
+        """Close every socket; whoever waits for one is told ``why`` before the modem is."""
+        slots = self._table.slots()
+        for slot in slots:
+            slot.note_lost(why)
+            slot.tell()
+        self._changed()
+        for slot in slots:
+            self.close(slot, deadline=deadline)
+
     def abandon(self, slot: Slot) -> None:
         """Close in the background what nobody waits for any more; its number stays taken until then."""
         if slot.state == "gone" or slot in self._burying:

@@ -152,6 +152,8 @@ class Endpoint:
             self._queue += data[:count]
         if count:
             self._pump.wake()
+            if self._pump.stopped:
+                self.give_up(self._pump.stopped)
         self._show(near)
         if count == 0 or (whole and count < len(data)):
             raise BlockingIOError(errno.EAGAIN, "no room to send more now")
@@ -306,7 +308,9 @@ class Endpoint:
     def end(self) -> None:
         """Have the pump send what is left, and close."""
         self.ending = True
-        if not self.finished:
+        if self._pump.stopped:
+            self._finish()  # the modem is closed: there is nothing to wait for
+        elif not self.finished:
             self._pump.add(self)
             self._pump.wake()
 
@@ -321,10 +325,18 @@ class Endpoint:
             self._moved.notify_all()
         self._pump.note_closed()
 
-    def await_end(self, timeout: float) -> bool:
-        """Wait until the connection is closed; whether it is."""
+    def settle(self, timeout: float) -> bool:
+        """Wait until nothing is left to do in the background: all sent, and closed if it is being closed."""
         with self._lock:
-            return self._moved.wait_for(lambda: self.finished, timeout)
+            return self._moved.wait_for(lambda: self.finished if self.ending else not self._queue, timeout)
+
+    def give_up(self, why: str) -> None:
+        """Take note that nobody works for this connection in the background any more."""
+        lost = len(self._queue)
+        if lost:
+            text = f"{why}: {lost} bytes that had been accepted were not sent"
+            logger.warning("%r: %s", self.connection, text)
+            self._fail(SocketClosedError(text))
 
     def release(self) -> None:
         """Close this side of the pair; the near end's owner closes his."""

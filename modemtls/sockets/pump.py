@@ -42,6 +42,7 @@ class Pump:
         self._bell = threading.Condition(self._lock)
         self._rung = False
         self._stopping = False
+        self.stopped = ""  # why nothing is done any more
         self._served: list[Endpoint] = []
         self._thread: threading.Thread | None = None
 
@@ -86,20 +87,22 @@ class Pump:
             self._bell.notify()
 
     def drain(self, timeout: float) -> None:
-        """Wait until every socket that is being closed in the background is closed, ``timeout`` seconds at most."""
+        """Wait until all that was accepted is sent, and what is being closed is closed; ``timeout`` seconds at most."""
         deadline = self.now() + timeout
         for endpoint in self._served:
-            if endpoint.ending:
-                endpoint.await_end(max(0.0, deadline - self.now()))
+            endpoint.settle(max(0.0, deadline - self.now()))
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the thread. What it leaves unsent is an error of the socket's, and logged."""
         with self._lock:
             self._stopping = True
             self._bell.notify()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=1.0)
+        self.stopped = f"{self._name} was closed"
+        for endpoint in self._served:
+            endpoint.give_up(self.stopped)
 
     def _run(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import re
@@ -49,6 +50,13 @@ def service(leaf, serve):
     context.load_cert_chain(leaf.cert, leaf.key)
     with servers.tls_service(context, serve) as port:
         yield port
+
+
+def until_its_end(stream):
+    got = b""
+    while piece := stream.recv(65536):
+        got += piece
+    return got
 
 
 def until_true(condition):
@@ -350,6 +358,77 @@ class TestLosses:
             with modem.connect((NAME, port), tls=tls, timeout=20) as again:
                 again.sendall(b"after")
                 assert again.recv(10) == b"after"
+
+
+class TestModemClosed:
+    def test_whoever_waits_hears_of_it_at_once(self, leaf, tls):
+        with modem_and_sim() as (modem, _), service(leaf, servers.echo) as port:
+            selected = modem.connect((NAME, port), tls=tls, timeout=20)
+            blocked = modem.connect((NAME, port), tls=tls, timeout=20)
+            idle = modem.connect((NAME, port), tls=tls, timeout=20)
+            selected.setblocking(False)
+            assert select.select([selected], [selected], [], 0) == ([], [selected], [])
+            failures = []
+
+            def receive():
+                with pytest.raises(ConnectionError) as caught:
+                    blocked.recv(1)
+                failures.append(caught.value)
+
+            receiver = threading.Thread(target=receive)
+            receiver.start()
+            threading.Timer(0.05, modem.close).start()
+            began = time.monotonic()
+            assert select.select([selected], [], [], 10)[0] == [selected]
+            assert time.monotonic() - began < 1
+            receiver.join(1)
+            assert "closed" in str(failures[0])
+            for sock in (selected, idle, blocked):
+                for call in (lambda s=sock: s.recv(1), lambda s=sock: s.send(b"x"), lambda s=sock: s.recv(1)):
+                    with pytest.raises(ConnectionError, match="closed"):
+                        call()
+                assert select.select([sock], [sock], [], 0) == ([sock], [sock], [])
+                sock.close()
+
+    def test_what_had_arrived_can_still_be_read(self, leaf, tls):
+        with modem_and_sim() as (modem, _), service(leaf, servers.echo) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            sock.sendall(b"abc")
+            assert select.select([sock], [], [], 10)[0]
+            modem.close()
+            assert sock.recv(10) == b"abc"
+            with pytest.raises(ConnectionError, match="closed"):
+                sock.recv(10)
+            sock.close()
+
+    def test_asyncio(self, leaf, tls):
+        async def main(modem, port):
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            sock.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=sock)
+            asyncio.get_running_loop().call_later(0.05, modem.close)
+            with pytest.raises(ConnectionError, match="closed"):
+                await asyncio.wait_for(reader.read(10), 5)
+            writer.write(b"lost")
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(writer.drain(), 5)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+        with modem_and_sim() as (modem, _), service(leaf, servers.echo) as port:
+            asyncio.run(main(modem, port))
+
+    def test_what_had_been_accepted_is_sent_first(self, leaf, tls):
+        got = []
+        with modem_and_sim() as (modem, _), service(leaf, lambda stream: got.append(until_its_end(stream))) as port:
+            sock = modem.connect((NAME, port), tls=tls, timeout=20)
+            sock.setblocking(False)
+            assert sock.send(DATA[:7000]) == 7000
+            modem.close()
+            until_true(lambda: got)
+            assert got == [DATA[:7000]]
+            sock.close()
 
 
 class TestSending:

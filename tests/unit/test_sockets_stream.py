@@ -589,6 +589,21 @@ class TestShutdownAndClose:
         sock.shutdown(socket.SHUT_RDWR)
         assert result() == b""
 
+    def test_what_the_pump_leaves_unsent_is_told(self, bench, caplog):
+        sock = bench.socket(timeout=0)
+        bench.modem.script = lambda op, slot, b: Answer(Outcome.BUSY)
+        sock.send(b"abc")
+        flushed = in_thread(lambda: sock.shutdown(socket.SHUT_WR))
+        bench.pump.drain(0.01)
+        bench.pump.close()
+        assert "3 bytes" in caplog.text
+        assert readable(sock)
+        flushed()
+        with pytest.raises(ConnectionError, match="3 bytes"):
+            sock.recv(1)
+        with pytest.raises(OSError):
+            sock.send(b"d")
+
     def test_close(self, bench):
         sock = bench.socket()
         sock.close()
