@@ -12,15 +12,17 @@ from bench.table import Figure, table
 
 def main() -> int:
     """Run every module of this package that has figures; names given on the command line choose among them."""
-    wanted = sys.argv[1:]
+    modules = sorted(one.name for one in pkgutil.iter_modules(bench.__path__) if not one.name.startswith("_"))
+    found = {name: getattr(importlib.import_module(f"bench.{name}"), "figures", None) for name in modules}
+    measures = {name: measure for name, measure in found.items() if measure is not None}
+    wanted = sys.argv[1:] or list(measures)
+    if unknown := [name for name in wanted if name not in measures]:
+        print(f"bench: no {', '.join(unknown)}; there are {', '.join(measures)}", file=sys.stderr)
+        return 2
     figures: list[Figure] = []
-    for module in sorted(one.name for one in pkgutil.iter_modules(bench.__path__)):
-        if module.startswith("_") or (wanted and module not in wanted):
-            continue
-        measure = getattr(importlib.import_module(f"bench.{module}"), "figures", None)
-        if measure is not None:
-            print(f"measuring {module} …", file=sys.stderr)
-            figures += measure()
+    for name in wanted:
+        print(f"measuring {name} …", file=sys.stderr)
+        figures += measures[name]()
     print(table(figures))
     return 0
 

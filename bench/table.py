@@ -9,24 +9,35 @@ __all__ = ["Figure", "table"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure beside the bare loop's. ``ratio`` is ours over the bare loop's, ``aim`` what the ratio has to hold."""
+    """One figure beside the bare loop's, or an empty interpreter's.
+
+    ``aim`` is what the ratio of the two has to hold; without a ratio, what the figure itself has to be.
+    """
 
     name: str
     where: str
     ours: str
     bare: str
-    ratio: float
+    ratio: float | None
     aim: str
     met: bool
 
 
 def table(figures: list[Figure]) -> str:
     """Return the figures as a table."""
-    head = ("figure", "measured at", "modemtls", "bare loop", "ratio", "aim", "")
+    head = ("figure", "measured at", "modemtls", "bare", "ratio", "aim", "")
     rows = [
         head,
         *(
-            (one.name, one.where, one.ours, one.bare, f"{one.ratio:.2f}", one.aim, "" if one.met else "missed")
+            (
+                one.name,
+                one.where,
+                one.ours,
+                one.bare,
+                "–" if one.ratio is None else f"{one.ratio:.2f}",
+                one.aim,
+                "" if one.met else "missed",
+            )
             for one in figures
         ),
     ]
