@@ -187,6 +187,8 @@ def without_effect(
             continue  # it fails rather than open anything
         for name in PROTECTING:
             value = bindings.get(name)
+            if name == "ca" and not bindings.get("verify"):
+                continue  # it protects nobody then
             if value and with_it == _outcome(programs, {**bindings, **_off(name, value)}, flags, choice):
                 yield name
 

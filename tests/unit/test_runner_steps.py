@@ -724,7 +724,7 @@ def test_what_a_flag_allows_once_it_is_probed():
         runner.run("probe")
         assert runner.capabilities["sni"] is True
         modem.script.update(dict.fromkeys([b"AT+V=0,3,1", b"AT+S=0XFFFF", b"AT+SNI=1", b'AT+CA="ca.pem","",""'], OK))
-        runner.run("tls_configure", {**SETTINGS, "verify": False, "check_dates": False, "sni": True})
+        runner.run("tls_configure", {**SETTINGS, "verify": False, "sni": True})
         assert modem.sent[1:] == [b"AT+V=0,3,1", b"AT+S=0XFFFF", b"AT+SNI=1", b'AT+CA="ca.pem","",""']
 
 
