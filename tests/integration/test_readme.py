@@ -18,7 +18,8 @@ import pytest
 from modemtls.cli.parser import parse
 from modemtls.cli.table import COMMANDS
 from modemtls.sim.process import ModemProcess
-from tests.support import servers
+from tests.support import installing, servers
+from tests.support.installing import needs_pip
 from tests.support.pki import Pki
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +110,39 @@ def test_shell_examples_run(block: str, port: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "quectel-bg95" in done.stdout
+
+
+def test_installing_works_as_printed(tmp_path: Path) -> None:
+    """Without a network, which is all that differs: what pip would fetch is there already."""
+    needs_pip()
+    (block,) = blocks("bash")
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python3"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    offline = installing.environment(
+        HOME=str(tmp_path),
+        PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        PYTHONPATH=str(installing.dependencies(tmp_path / "dependencies")),
+        PIP_NO_DEPS="1",
+        PIP_NO_BUILD_ISOLATION="0",  # as pip has it: "no" to isolation is a false value
+    )
+    done = subprocess.run(
+        ["bash", "-e", "-c", block + "command -v modemtls\nmodemtls -p sim:quectel-bg95 info --json\n"],
+        cwd=installing.checkout(tmp_path / "checkout"),
+        env=offline, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^modemtls \d", done.stdout, re.MULTILINE)
+    assert f"\n{tmp_path}/.venvs/modemtls/bin/modemtls\n" in done.stdout
+    assert '"profile": "quectel-bg95"' in done.stdout
+
+
+def test_the_program_is_where_the_readme_says_after_make() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert "`.venv/bin/modemtls`" in README
+    assert "VENV   := .venv\n" in makefile
+    assert "$(BIN)/modemtls demo" in makefile
 
 
 def test_there_is_something_to_run() -> None:
