@@ -234,11 +234,9 @@ class LineState:
         self.codec.end()
         doubted = job.ex if job is not None else None
         self.doubt = Doubt(reason, doubted)
-        if job is not None and job.prompted and (unsent or job.wants_more or job.ex.expendable):
+        if job is not None and job.prompted and (unsent or job.wants_more):
             # Should the notice be a false one, the modem still waits for payload.
             self.doubt.data_phase(job.ex.input_timeout or self.recovery.input_timeout, now)
-        if job is not None and job.ex.expendable:
-            self.doubt.fill = len(job.ex.payload) + len(job.ex.payload_end)
         failed = [one for one in (job, self.pending) if one is not None]
         self.pending = None
         if self.resync is not None:

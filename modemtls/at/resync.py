@@ -1,11 +1,9 @@
 """Bringing commands and answers back into step.
 
 First silence, and where the modem may be waiting for payload its whole input time-out, for what is sent then would be
-taken as payload. After a boot notice, a payload that may be spoiled (an upload) is filled up with empty command lines
-instead: they end it if the modem wants it, and mean nothing if it does not. Then probes whose answers are told apart
-by their information lines. A probe that goes unanswered is followed by a different one, so that a late answer is not
-taken for the next; after one that went unanswered, success has to be followed by silence. Then the escape sequence, if
-the modem has one, and all again.
+taken as payload. Then probes whose answers are told apart by their information lines. A probe that goes unanswered is
+followed by a different one, so that a late answer is not taken for the next; after one that went unanswered, success
+has to be followed by silence. Then the escape sequence, if the modem has one, and all again.
 """
 
 from __future__ import annotations
@@ -34,17 +32,15 @@ class Doubt:
     """Why the line may be out of step, and since when the modem may be waiting for payload.
 
     ``unknown``: nobody knows what was on the line before; a probe that vanishes may have been taken as payload.
-    ``fill``: bytes that a payload which may be spoiled is filled up with.
     """
 
-    __slots__ = ("exchange", "fill", "hold_until", "payload_awaited", "reason", "unknown")
+    __slots__ = ("exchange", "hold_until", "payload_awaited", "reason", "unknown")
 
     def __init__(self, reason: str, exchange: Exchange | None = None, *, unknown: bool = False) -> None:
         self.reason = reason
         self.exchange = exchange
         self.unknown = unknown
         self.payload_awaited = False
-        self.fill = 0
         self.hold_until: float | None = None  # None with payload_awaited: nobody knows
 
     def data_phase(self, input_timeout: float | None, since: float) -> None:
@@ -63,7 +59,6 @@ class Doubt:
 class _Phase(enum.Enum):
     HOLD = enum.auto()
     QUIET = enum.auto()
-    FILLED = enum.auto()
     ESCAPED = enum.auto()
     PROBE = enum.auto()
     TRAIL = enum.auto()
@@ -75,7 +70,6 @@ class Resync:
     __slots__ = (
         "_doubt",
         "_escape",
-        "_fill",
         "_left",
         "_line",
         "_phase",
@@ -92,7 +86,6 @@ class Resync:
         self._unanswered = 0
         self._left = self._probes()
         self._escape = False
-        self._fill = 0
         self._phase = _Phase.HOLD
         self._quiet_from = now
         self.timer: float | None = now
@@ -114,10 +107,7 @@ class Resync:
         doubt = self._doubt
         recovery = self._line.recovery
         until = now
-        self._fill = doubt.fill if doubt.payload_awaited else 0
-        if self._fill:
-            pass  # not waited out
-        elif doubt.hold_until is not None:
+        if doubt.hold_until is not None:
             until = max(now, doubt.hold_until)
         elif doubt.payload_awaited:
             if recovery.escape:
@@ -143,12 +133,6 @@ class Resync:
                     silent = self._line.last_read + self._silence()
                     if now < silent and now < self._quiet_from + _QUIET_LIMIT:
                         self.timer = silent
-                    elif self._fill:  # V.250, 5.2.1: a line that does not begin with AT is ignored
-                        size, self._fill = self._fill, 0
-                        self._doubt.result(self._line.recovery.quiet, now)
-                        self._line.put(b"\r" * size, now)
-                        self._phase = _Phase.FILLED
-                        self.timer = now + self._line.recovery.quiet + self._line.byte_time * size
                     elif self._escape:
                         self._escape = False
                         self._line.put(self._line.recovery.escape, now)
@@ -156,7 +140,7 @@ class Resync:
                         self.timer = now + max(self._line.recovery.escape_guard, self._line.recovery.quiet)
                     else:
                         self._probe(now)
-                case _Phase.FILLED | _Phase.ESCAPED:
+                case _Phase.ESCAPED:
                     self._probe(now)
                 case _Phase.PROBE:
                     self._unanswered += 1

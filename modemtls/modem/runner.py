@@ -174,7 +174,7 @@ class Runner:
             return None
         if found is None:
             check_bindings(self.profile, quick.program, bindings, self.flag)
-            found = render(quick.step, bindings.get, quick.program.name)
+            found = render(quick.step, bindings.get)
             if quick.data is not None:  # may be large, and only the command is the same the next time
                 found = replace(found, payload=b"")
             if len(quick.kept) >= CACHE_LIMIT:

@@ -28,8 +28,6 @@ _SIZES = (
     ("tcp_send", "size", "tcp_send"),
     ("tcp_receive", "size", "tcp_receive"),
 )
-# Their payload is a file that is removed unless the modem has confirmed it whole, and sent anew.
-_EXPENDABLE = frozenset({"credential_write", "psk_write"})
 
 
 def value_of(spec: ValueSpec, lookup: Callable[[str], object]) -> object:
@@ -64,8 +62,8 @@ def payload_bytes(payload: Payload, lookup: Callable[[str], object]) -> bytes:
     return data
 
 
-def render(step: SendStep, lookup: Callable[[str], object], operation: str = "") -> Exchange:
-    """Return the exchange of a step of ``operation``. Raises ConfigurationError for a value that cannot be sent."""
+def render(step: SendStep, lookup: Callable[[str], object]) -> Exchange:
+    """Return the exchange of a step. Raises ConfigurationError for a value that cannot be sent."""
     data = b""
     payload = step.payload
     chunk, pause, guard, end = 0, 0.0, step.guard, b""
@@ -93,7 +91,6 @@ def render(step: SendStep, lookup: Callable[[str], object], operation: str = "")
         payload_secret=payload is not None and payload.secret,
         payload_chunk=chunk,
         payload_pause=pause,
-        expendable=operation in _EXPENDABLE,
         timeout=step.timeout.seconds(lookup),
         blocking=step.blocking,
         input_timeout=step.input_timeout,

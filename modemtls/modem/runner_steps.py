@@ -195,7 +195,7 @@ class Run(Answers):
 
     def _send(self, step: m.SendStep) -> None:
         try:
-            exchange = render(step, self.lookup, self._program.name)
+            exchange = render(step, self.lookup)
         except ConfigurationError as error:
             if not self.shown:
                 raise
