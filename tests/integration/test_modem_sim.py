@@ -398,19 +398,3 @@ def test_ctrl_c_at_any_moment_leaves_it_usable_and_leaks_nothing(server, pki, se
         assert user.modem.channel.wait(lambda: not user.modem.slots.slots(), user.modem.now() + 5)
         assert user.modem.contexts.names_in_use() == frozenset()
         assert len({user.connect().number for _ in range(12)}) == 12
-
-
-def test_a_boot_notice_without_a_boot_in_the_middle_of_an_upload_costs_moments(server, pki):
-    def upload(fault=()):
-        with simulated(server, start="running", fault=fault) as sim, User(sim, pki) as user:
-            began = time.monotonic()
-            user.connect()
-            return sim.commands, sim.files, time.monotonic() - began
-
-    commands, files, _ = upload()
-    number = 1 + next(i for i, line in enumerate(commands) if line.startswith("AT+QFUPL"))
-    commands, again, seconds = upload(f"urc@command {number}:RDY")
-    assert sum(line.startswith("AT+QFUPL") for line in commands) == 2
-    assert sum(line.startswith("AT+QFDEL") for line in commands) == 1
-    assert again == files == {name: pki.ca.read_bytes() for name in files}
-    assert seconds < 10  # the modem itself would wait for a minute
