@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,17 +10,17 @@ from modemtls.at.grammar import Grammar, UrcRule
 from modemtls.at.recovery import Recovery, probe
 from modemtls.profile import model as m
 from modemtls.profile.names import MODEM_NAMES, Names, Var, saved_names
-from modemtls.profile.operations import CAPABILITIES, OPERATIONS
+from modemtls.profile.needs import Needs, protection, removed
+from modemtls.profile.operations import OPERATIONS
 from modemtls.profile.parts import Parts, evidence
 from modemtls.profile.problems import did_you_mean, nearest
 from modemtls.profile.profile import Profile
 from modemtls.profile.programs import Compiler
-from modemtls.profile.reach import unsent
 from modemtls.profile.results import check_results
 from modemtls.profile.schema import LIMIT_LISTS, MEANINGS
 from modemtls.profile.shadows import shadowed
 from modemtls.profile.shapes import seconds
-from modemtls.profile.source import Node
+from modemtls.profile.source import Node, section
 from modemtls.profile.standard import STANDARD_ERRORS
 from modemtls.profile.template import TemplateError, unescape
 
@@ -44,10 +45,6 @@ _BEHAVIOUR: Final[dict[str, Any]] = {
     "credentials_radio_off": False,
     "settings_survive": "none",
 }
-
-
-def _entry(root: Node, name: str) -> Node:
-    return root.entries.get(name) or Node("map", root.file, root.line, root.column)
 
 
 def _texts(node: Node | None) -> tuple[str, ...]:
@@ -78,19 +75,14 @@ class _Whole:
         self.read_tables: dict[str, Mapping[str, str | bool]] = {}
         self.one_way: dict[str, str] = {}  # tables that cannot be read backwards, with the word that stands for two
 
-    def removed(self, section: str, name: str) -> Node | None:
-        """Return where a child took something away, None if none did."""
-        node = self.root.entries.get(section)
-        return self.root.removed.get(section) if node is None else node.removed.get(name)
-
     # -- sections ---------------------------------------------------------------------------------------------
 
     def read_tables_section(self) -> None:
-        for name in _entry(self.root, "tables").names():
+        for name in section(self.root, "tables").names():
             if name not in _SPECIAL:
                 self.tables[name] = {}
                 self.read_tables[name] = {}
-        for name, node in _entry(self.root, "tables").entries.items():
+        for name, node in section(self.root, "tables").entries.items():
             if name in _SPECIAL:
                 continue
             out: dict[str, int | str] = {}
@@ -106,8 +98,8 @@ class _Whole:
             self.read_tables[name] = MappingProxyType(back)
 
     def line(self) -> m.LineSettings:
-        node = _entry(self.root, "line").entries
-        recovery = _entry(self.root, "recovery").entries
+        node = section(self.root, "line").entries
+        recovery = section(self.root, "recovery").entries
         values: dict[str, Any] = {}
         for key in ("timeout", "after_result", "after_urc"):
             if key in node:
@@ -123,7 +115,7 @@ class _Whole:
 
     def limits(self) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        for name, node in _entry(self.root, "limits").entries.items():
+        for name, node in section(self.root, "limits").entries.items():
             if name in LIMIT_LISTS:
                 out[name] = _ints(node)
                 if not out[name]:
@@ -138,27 +130,27 @@ class _Whole:
 
     def behaviour(self) -> dict[str, Any]:
         out = dict(_BEHAVIOUR)
-        for name, node in _entry(self.root, "behaviour").entries.items():
+        for name, node in section(self.root, "behaviour").entries.items():
             out[name] = seconds(node) if name == "poll" else node.scalar
         return out
 
     def errors(self) -> dict[str, Mapping[str, m.ErrorCode]]:
         out: dict[str, dict[str, m.ErrorCode]] = {name: dict(codes) for name, codes in STANDARD_ERRORS.items()}
-        for name, node in _entry(self.root, "errors").entries.items():
+        for name, node in section(self.root, "errors").entries.items():
             codes = out.setdefault(name, {})
-            for code, one in _entry(node, "codes").entries.items():
+            for code, one in section(node, "codes").entries.items():
                 codes[code] = m.ErrorCode(str(one.entries["kind"].scalar), str(one.entries["text"].scalar))
         return {name: MappingProxyType(codes) for name, codes in out.items()}
 
     def versions(self) -> tuple[m.VersionChoice, ...]:
-        node = _entry(self.root, "tables").entries.get("tls_versions")
+        node = section(self.root, "tables").entries.get("tls_versions")
         return tuple(
             m.VersionChoice(item.entries["token"].scalar, _texts(item.entries["versions"]))  # type: ignore[arg-type]
             for item in (node.items if node is not None else ())
         )
 
     def suites(self) -> m.SuiteTable | None:
-        node = _entry(self.root, "tables").entries.get("suites")
+        node = section(self.root, "tables").entries.get("suites")
         if node is None:
             return None
         every = node.entries.get("all")
@@ -228,7 +220,7 @@ class _Whole:
         )
 
     def urcs(self, parts: Parts) -> tuple[m.UrcSpec, ...]:
-        node = _entry(self.root, "urcs")
+        node = section(self.root, "urcs")
         rules = node.entries.items() if node.kind == "map" else ((str(i), n) for i, n in enumerate(node.items, 1))
         out: list[m.UrcSpec] = []
         places: list[Node] = []
@@ -281,7 +273,7 @@ class _Whole:
 
     def capabilities(self, parts: Parts, flags: Mapping[str, Var]) -> dict[str, m.CapabilityRule]:
         out = {}
-        for name, node in _entry(self.root, "capabilities").entries.items():
+        for name, node in section(self.root, "capabilities").entries.items():
             value, condition = node, None
             if node.kind == "map":
                 value = node.entries["value"]
@@ -290,127 +282,24 @@ class _Whole:
             out[name] = m.CapabilityRule(name, plain, condition)
         return out
 
-    # -- what capabilities need -------------------------------------------------------------------------------
-
-    def needs(
-        self,
-        capabilities: Mapping[str, m.CapabilityRule],
-        programs: Mapping[str, m.Program],
-        urcs: tuple[m.UrcSpec, ...],
-        behaviour: Mapping[str, Any],
-    ) -> None:
-        section = _entry(self.root, "capabilities")
-        known_limits = _entry(self.root, "limits").names()
-
-        def complain(name: str, message: str, kind: str = "", what: str = "") -> None:
-            place = self.removed(kind, what) if kind else None
-            if place is not None:
-                self.problems.add(
-                    place, f"{what} is removed here, and capability {name} needs it", f"capabilities: {{{name}: null}}"
-                )
-                return
-            place = section.key(name)
-            own = _entry(self.root, kind).keys.get(what, place) if kind else place
-            if own.file == self.root.file != place.file:  # what it is about is the child's, the capability inherited
-                place = own
-            self.problems.add(place, f"capability {name} needs {message}")
-
-        def lacks(kind: str, name: str) -> bool:
-            known = _entry(self.root, kind).names()
-            return kind not in self.lost_sections and name not in known
-
-        def has(name: str) -> bool:
-            return name in capabilities and capabilities[name].value is not False
-
-        def uses(op: str, *names: str) -> bool:
-            # A program that could not be compiled is complained about elsewhere.
-            return op in programs and all(name in programs[op].names or self.problems.excused(name) for name in names)
-
-        for name in capabilities:
-            if not has(name):
-                continue
-            what = CAPABILITIES[name]
-            for op in what.operations:
-                if lacks("programs", op):
-                    complain(name, f"program {op}", "programs", op)
-            for op, names in what.uses:
-                if lacks("programs", op):
-                    complain(name, f"program {op}", "programs", op)
-                for one in names:
-                    if op in programs and not uses(op, one):
-                        complain(name, f"{{{one}}} in program {op}", "programs", op)
-            for table in what.tables:
-                if lacks("tables", table):
-                    complain(name, f"table {table}", "tables", table)
-            for limit in what.limits:
-                if lacks("limits", limit) and not (limit == "credential_name" and "credential_names" in known_limits):
-                    complain(name, f"limit {limit}", "limits", limit)
-
-        def urc(means: str, family: str, *, payload: bool = False) -> bool:
-            return self.urcs_lost or any(
-                one.rule.means == means and one.rule.family in {None, family} and (one.data is not None or not payload)
-                for one in urcs
-            )
-
-        if has("tls"):
-            if not (has("pull") or has("push")):
-                complain("tls", "pull or push")
-            if not urc("closed", "tls") and behaviour["poll"] is None:
-                complain("tls", "a URC that means closed, or behaviour.poll")
-            if has("pull"):
-                if lacks("programs", "tls_receive"):
-                    complain("pull", "program tls_receive", "programs", "tls_receive")
-                if not urc("data", "tls") and behaviour["poll"] is None:
-                    complain("pull", "a URC that means data, or behaviour.poll")
-            if has("push") and not urc("data", "tls", payload=True):
-                complain("push", "a URC that means data and carries a payload")
-        if has("tcp") and has("pull") and lacks("programs", "tcp_receive"):
-            complain("tcp", "program tcp_receive", "programs", "tcp_receive")
-        if (
-            has("sni")
-            and "tls_configure" in programs
-            and not (uses("tls_configure", "sni") or uses("tls_configure", "sni_name"))
-        ):
-            complain("sni", "{sni} or {sni_name} in program tls_configure")
-        if has("psk") and lacks("programs", "psk_write") and not uses("tls_configure", "psk_identity", "psk_key"):
-            complain("psk", "program psk_write, or {psk_identity} and {psk_key} in program tls_configure")
-        for op, family in (("tls_open", "tls"), ("tcp_open", "tcp")):
-            if not has(family) or op not in programs:
-                continue
-            for use in programs[op].uses:
-                for word in ("pull", "push"):
-                    if use.name == "receive" and use.table and has(word) and word not in use.table:
-                        where = _entry(self.root, "tables").key(str(use.table_name))
-                        self.problems.add(where, f"capability {word} needs {word} in table {use.table_name}")
-        suites = self.suites()
-        if has("suites") and suites is not None and capabilities["suites"].value != suites.mode:
-            complain("suites", f"the table suites to have mode: {capabilities['suites'].value}")
-        if has("tls"):
-            declared = capabilities["tls"].value
-            versions = _entry(self.root, "tables").entries.get("tls_versions")
-            settable = {one for choice in self.versions() for one in choice.versions}
-            for version in declared if isinstance(declared, tuple) else ():
-                if settable and version not in settable and versions is not None and not versions.lost:
-                    complain("tls", f"a token for {version} in table tls_versions")
+    # -- everything -------------------------------------------------------------------------------------------
 
     def right_operations(self) -> None:
         """Tell of programs whose names are misspelt operations, and go on with what was meant."""
-        section = _entry(self.root, "programs")
-        used = {str(one.entries["use"].scalar) for one in section.walk() if "use" in one.entries}
-        for name in () if self.abstract else list(section.entries):
+        programs = section(self.root, "programs")
+        used = {str(one.entries["use"].scalar) for one in programs.walk() if "use" in one.entries}
+        for name in () if self.abstract else list(programs.entries):
             meant = None if name in OPERATIONS or name in used else nearest(name, OPERATIONS)
-            if meant is not None and meant not in section.names():
+            if meant is not None and meant not in programs.names():
                 hint = did_you_mean(name, OPERATIONS)
-                self.problems.add(section.key(name), f"{name} is no operation and nothing uses it", hint)
-                section.entries[meant] = section.entries.pop(name)
-                section.keys[meant] = section.key(name)
-
-    # -- everything -------------------------------------------------------------------------------------------
+                self.problems.add(programs.key(name), f"{name} is no operation and nothing uses it", hint)
+                programs.entries[meant] = programs.entries.pop(name)
+                programs.keys[meant] = programs.key(name)
 
     def compile(self, variants: tuple[tuple[m.Condition, Node], ...], source: Node) -> Profile:
         root = self.root
         self.read_tables_section()
-        namespaces = set(STANDARD_ERRORS) | set(_entry(self.root, "errors").names())
+        namespaces = set(STANDARD_ERRORS) | set(section(self.root, "errors").names())
         parts = Parts(
             self.problems,
             self.tables,
@@ -419,7 +308,7 @@ class _Whole:
             one_way=self.one_way,
             lenient=self.abstract,
             unknown_sections=self.lost_sections,
-            removed=self.removed,
+            removed=partial(removed, root),
         )
         line = self.line()
         limits = self.limits()
@@ -428,13 +317,13 @@ class _Whole:
         urc_node = root.entries.get("urcs")
         self.urcs_lost |= urc_node is not None and bool(urc_node.lost)
         self.right_operations()
-        program_nodes = _entry(root, "programs").entries
+        program_nodes = section(root, "programs").entries
         saved = saved_names(root.entries.get("programs"), urc_node)
         compiler = Compiler(parts, program_nodes, saved, line, limits)
         programs = {name: compiler.operation(name) for name in program_nodes if name in OPERATIONS}
         for each in programs.values():
             modem_ids = behaviour["socket_ids"] == "modem"
-            check_results(each, _entry(root, "programs"), self.problems, modem_ids=modem_ids)
+            check_results(each, section(root, "programs"), self.problems, modem_ids=modem_ids)
         capabilities = self.capabilities(parts, saved)
         identify = self.identify(parts)
         recovery = self.recovery(parts)
@@ -449,11 +338,19 @@ class _Whole:
                     self.problems.add(root, f"missing {name} in a profile that is not abstract")
             for name in program_nodes:
                 if name not in OPERATIONS and name not in compiler.used and name not in self.problems.lost:
-                    key = _entry(root, "programs").key(name)
+                    key = section(root, "programs").key(name)
                     self.problems.add(
                         key, f"{name} is no operation and nothing uses it", did_you_mean(name, OPERATIONS)
                     )
-            self.needs(capabilities, programs, urcs, behaviour)
+            Needs(
+                root,
+                self.problems,
+                capabilities=capabilities,
+                programs=programs,
+                urcs=urcs,
+                urcs_lost=self.urcs_lost,
+                poll=behaviour["poll"] is not None,
+            ).check()
         profile = Profile(
             name=str(root.entries["name"].scalar) if "name" in root.entries else "",
             abstract=self.abstract,
@@ -483,21 +380,8 @@ class _Whole:
             source=source,
         )
         if not (self.abstract or len(self.problems)):
-            self.protection(profile)
+            protection(root, profile, self.problems)
         return profile
-
-    def protection(self, profile: Profile) -> None:
-        """Complain about what is declared to protect and decides nothing that is sent."""
-        for capability, name in unsent(profile):
-            section = _entry(self.root, "capabilities" if capability else "programs")
-            self.problems.add(
-                section.key(capability or "tls_configure"),
-                f"{f'capability {capability}: ' if capability else ''}nothing that tls_configure and tls_open send, "
-                f"and the modem may not refuse, depends on {{{name}}}",
-                f"if only some firmware has it: {capability}: {{value: true, when: {{FLAG: true}}}}"
-                if capability
-                else "",
-            )
 
 
 def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
@@ -512,7 +396,7 @@ def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
         if name not in PROFILE.fields and meant is not None:
             base.entries.setdefault(meant, raw.entries[name])
     plain = Parts(problems, {}, {}, (), one_way={}, lenient=True)
-    for one in _entry(root, "variants").entries.values():
+    for one in section(root, "variants").entries.values():
         when = one.entries["when"]
         for name in when.entries:
             if name not in MODEM_NAMES:

@@ -16,7 +16,7 @@ from modemtls.profile.problems import Problem, Problems
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "Node", "Scalar", "is_ambiguous", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "Node", "Scalar", "is_ambiguous", "parse", "section"]
 
 MAX_SIZE: Final = 256 * 1024  # bytes
 MAX_DEPTH: Final = 24
@@ -86,6 +86,11 @@ class Node:
         if self.kind == "list":
             return [one.plain() for one in self.items]
         return self.scalar
+
+
+def section(root: Node, name: str) -> Node:
+    """Return an entry of a map, an empty map if there is none."""
+    return root.entries.get(name) or Node("map", root.file, root.line, root.column)
 
 
 class _Abandon(Exception):  # noqa: N818 - control flow, never seen outside
