@@ -14,7 +14,7 @@ from modemtls.cli.output import status, write_bytes
 from modemtls.cli.session import connected, opened, tls_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from modemtls.cli.settings import Settings
 
@@ -36,6 +36,7 @@ class Stream(Protocol):
     def recv(self, size: int, /) -> bytes: ...  # noqa: D102
     def send(self, data: bytes, /) -> int: ...  # noqa: D102
     def shutdown(self, how: int, /) -> None: ...  # noqa: D102
+    def getsockopt(self, level: int, option: int, /) -> int | bytes: ...  # noqa: D102
 
 
 def run(settings: Settings) -> int:
@@ -67,39 +68,94 @@ def stream(sock: Stream, source: int, write: Callable[[bytes], object], linger: 
     """Pass bytes both ways until one side ends; return why it ended.
 
     ``source`` is a descriptor to read from, ``linger`` the time in seconds to go on receiving without data after its
-    end. Errors of the connection are raised; whatever arrived before them has been written.
+    end. Errors of the connection are raised; whatever can still be received then has been written.
     """
     sock.setblocking(False)
     waiting = b""
     reading, flushed = True, False
+    failed: OSError | None = None
     quiet_since = time.monotonic()
     while True:
         left = None
-        if flushed:
-            left = min(quiet_since + linger - time.monotonic(), A_DAY)
-            if left <= 0:
-                return f"closed: nothing came for {linger:g} s"
+        if flushed or failed is not None:
+            left = min(max(quiet_since + linger - time.monotonic(), 0.0), A_DAY)
         readers = [sock.fileno(), source] if reading and not waiting else [sock.fileno()]
         # select() and not epoll: stdin may be a plain file, which epoll refuses.
         can_read, can_write, _ = select.select(readers, [sock.fileno()] if waiting else [], [], left)
-        if sock.fileno() in can_read:
-            with contextlib.suppress(BlockingIOError):
-                data = sock.recv(PIECE)
-                if not data and waiting:
-                    raise ConnectionResetError(f"the peer closed before {len(waiting)} bytes were sent")
+        if left == 0 and not can_read:
+            if failed is not None:
+                raise failed
+            return f"closed: nothing came for {linger:g} s"
+        try:
+            if sock.fileno() in can_read and (data := _received(sock)) is not None:
                 if not data:
+                    if failed is not None:
+                        raise failed
+                    _end(sock, len(waiting))
                     return CLOSED
                 write(data)
                 quiet_since = time.monotonic()
-        if can_write:
-            with contextlib.suppress(BlockingIOError):
-                waiting = waiting[sock.send(waiting) :]
-        if source in can_read:
-            waiting = os.read(source, PIECE)
-            reading = bool(waiting)
-        if not reading and not waiting and not flushed:
-            sock.setblocking(True)
-            sock.shutdown(socket.SHUT_WR)
-            sock.setblocking(False)
-            flushed = True
+            if can_write:
+                with contextlib.suppress(BlockingIOError):
+                    waiting = waiting[_sent(sock, waiting) :]
+            if source in can_read:
+                waiting = os.read(source, PIECE)
+                reading = bool(waiting)
+            if not reading and not waiting and not flushed:
+                _flush(sock)
+                flushed = True
+                quiet_since = time.monotonic()
+        except _FailedError as failure:
+            # What is left may hold the reason, as an HTTP server's refusal of too large a body.
+            if failed is not None:
+                raise failed from None
+            failed, waiting, reading, flushed = failure.error, b"", False, True
             quiet_since = time.monotonic()
+
+
+class _FailedError(Exception):
+    """The connection failed, and not stdin or stdout."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+
+@contextlib.contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise _FailedError(error) from error
+
+
+def _received(sock: Stream) -> bytes | None:
+    """Return what is there; None if that is nothing."""
+    with contextlib.suppress(BlockingIOError), _failing():
+        return sock.recv(PIECE)
+    return None
+
+
+def _sent(sock: Stream, data: bytes) -> int:
+    with _failing():
+        return sock.send(data)
+
+
+def _flush(sock: Stream) -> None:
+    """Wait until everything that was accepted is sent, or failed; nothing can be sent after that."""
+    with _failing():
+        sock.setblocking(True)
+        sock.shutdown(socket.SHUT_WR)
+        sock.setblocking(False)
+
+
+def _end(sock: Stream, unsent: int) -> None:
+    """Raise if the peer, which has closed, did not get everything."""
+    if unsent:
+        raise ConnectionResetError(f"the peer closed before {unsent} bytes were sent")
+    sock.setblocking(True)
+    sock.shutdown(socket.SHUT_WR)
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise ConnectionResetError("the peer closed before everything was sent")

@@ -60,12 +60,18 @@ def site(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         stream.recv(4096)
         stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
 
+    def leaving(stream: ssl.SSLSocket) -> None:
+        stream.recv(4096)
+        stream.sendall(b"bye\n")
+
     with contextlib.ExitStack() as stack:
         web = stack.enter_context(servers.https(leaf, folder))
         echo = stack.enter_context(servers.tls_service(context, servers.echo))
         cut = stack.enter_context(servers.tls_service(context, short))  # type: ignore[arg-type]
         plain = stack.enter_context(servers.tls_service(None, servers.echo))
+        left = stack.enter_context(servers.tls_service(context, leaving))  # type: ignore[arg-type]
         maps = {f"{NAME}:443": web, f"{NAME}:7": echo, f"{NAME}:9": cut, f"{NAME}:70": plain, "other.example": web}
+        maps[f"{NAME}:10"] = left
         options = [o for name, port in maps.items() for o in ("--map", f"{name}=127.0.0.1:{port}")]
         modem = stack.enter_context(ModemProcess("quectel-bg95", "--variant", "start=running", *options))
         yield Site(pki, leaf, folder, modem, options)
@@ -240,6 +246,14 @@ def test_what_the_peer_said_last_arrives_although_stdin_stays_open(site: Site) -
     process.stdin.close()
     process.stdout.close()
     process.stderr.close()
+
+
+def test_what_the_peer_said_before_it_closed_arrives_although_it_did_not_take_everything(site: Site) -> None:
+    done = site.run("connect", NAME, 10, *site.tls(), data=bytes(300_000))
+    assert done.stdout == b"bye\n", done.stderr
+    assert done.returncode == 1
+    assert b"clos" in done.stderr.splitlines()[-1]
+    assert done.stderr.count(b"\n") == 2  # connected, and the failure
 
 
 def test_a_modem_that_vanishes_ends_the_connection_at_once(site: Site) -> None:

@@ -92,10 +92,20 @@ def test_a_linger_longer_than_anybody_can_wait(pair) -> None:
 
 
 class Scripted:
-    """A socket that answers recv() from a list; `full` never takes anything."""
+    """A socket that answers recv() from a list, whose last answer stays.
 
-    def __init__(self, readable: int, *answers: bytes | OSError, full: bool = False) -> None:
-        self.readable, self.answers, self.full = readable, list(answers), full
+    `full` never takes anything, `refused` raises that, and `late` is the failure of what it had taken.
+    """
+
+    def __init__(
+        self,
+        readable: int,
+        *answers: bytes | OSError,
+        full: bool = False,
+        refused: OSError | None = None,
+        late: int = 0,
+    ) -> None:
+        self.readable, self.answers, self.full, self.refused, self.late = readable, list(answers), full, refused, late
 
     def fileno(self) -> int:
         return self.readable
@@ -104,13 +114,19 @@ class Scripted:
 
     def shutdown(self, _how: int) -> None: ...
 
+    def getsockopt(self, level: int, name: int) -> int:
+        assert (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR)
+        return self.late
+
     def send(self, data: bytes) -> int:
+        if self.refused is not None:
+            raise self.refused
         if self.full:
             raise BlockingIOError
         return len(data)
 
     def recv(self, _size: int) -> bytes:
-        answer = self.answers.pop(0)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, OSError):
             raise answer
         return answer
@@ -133,6 +149,48 @@ def test_a_close_before_all_was_sent_is_an_error(pair, tmp_path: Path) -> None:
     sock = Scripted(ours.fileno(), BlockingIOError(), b"", full=True)
     with source.open("rb") as file, pytest.raises(ConnectionResetError, match="before 5 bytes"):
         stream(sock, file.fileno(), lambda _: None, 1)
+
+
+@pytest.mark.parametrize(
+    "last", [[b""], [ConnectionResetError("cut")], [BlockingIOError()]], ids=["closed", "reset", "open"]
+)
+@pytest.mark.parametrize("linger", [0, 0.05])
+def test_what_can_still_be_received_after_a_failed_send_is_written(pair, tmp_path: Path, last, linger) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"!")
+
+    def fed(data: bytes) -> None:
+        got.append(data)
+        if data == b"bye" and isinstance(last[0], BlockingIOError):
+            ours.recv(1)  # nothing can be read any more, and nothing ends
+
+    source = tmp_path / "in"
+    source.write_bytes(b"12345")
+    got: list[bytes] = []
+    sock = Scripted(ours.fileno(), BlockingIOError(), b"good", b"bye", *last, refused=ConnectionAbortedError("no more"))
+    with source.open("rb") as file, pytest.raises(ConnectionAbortedError, match="no more"):
+        stream(sock, file.fileno(), fed, linger)
+    assert got == [b"good", b"bye"]
+
+
+def test_a_failed_send_that_is_told_when_receiving_costs_nothing_either(pair) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"!")
+    got: list[bytes] = []
+    sock = Scripted(ours.fileno(), ConnectionAbortedError("an earlier send failed"), b"bye", b"")
+    with Path(os.devnull).open("rb") as nothing, pytest.raises(ConnectionAbortedError, match="earlier send"):
+        stream(sock, nothing.fileno(), got.append, 1)
+    assert got == [b"bye"]
+
+
+def test_a_close_before_what_was_accepted_was_sent_is_an_error(pair) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"!")
+    got: list[bytes] = []
+    sock = Scripted(ours.fileno(), b"bye", b"", late=errno.ECONNRESET)
+    with Path(os.devnull).open("rb") as nothing, pytest.raises(ConnectionResetError, match="before everything"):
+        stream(sock, nothing.fileno(), got.append, 1)
+    assert got == [b"bye"]
 
 
 # -- get -----------------------------------------------------------------------------------------------------------
