@@ -460,6 +460,29 @@ def test_a_port_that_takes_nothing_is_given_up():
     assert rig.line.output == b""
 
 
+SURE = Exchange(line=b"AT+RECV", lines=(Expected(P(r"+RECV: {n:int}\r\n{d:raw(n)}\r\n\r\n")),), timeout=10.0)
+
+
+@pytest.mark.parametrize("lost", range(1, 12))
+def test_bytes_lost_in_a_payload_are_noticed_however_many(lost):
+    answer = bytearray(b"\r\n+RECV: 40\r\n" + bytes(range(65, 105)) + b"\r\n\r\nOK\r\n")
+    del answer[20 : 20 + lost]
+    rig = Rig()
+    job = rig.submit(SURE)
+    rig.rx(bytes(answer))
+    rig.go(2.5)
+    assert isinstance(job.error, SyncError), job.reply
+    assert rig.line.doubt is not None
+
+
+def test_what_is_no_answer_behind_a_payload_of_unknown_end_is_a_sign_of_loss():
+    rig = Rig()
+    job = rig.submit(RECV)
+    rig.rx(b"\r\n+RECV: 3\r\nabcd\r\n\r\nOK\r\n")
+    assert isinstance(job.error, SyncError)
+    assert "data may be missing" in str(job.error)
+
+
 def test_slow_writes_are_no_stall():
     rig = Rig(takes=0)
     job = rig.submit(CSQ)
@@ -629,8 +652,7 @@ def test_nothing_is_sent_into_an_upload_that_a_false_boot_notice_interrupted():
     """Padding would leave a file of the right name and size with wrong content."""
     rig = believed()
     rig.submit(UPLOAD)
-    rig.takes = 3
-    rig.line.on_output = None
+    rig.takes = 0
     rig.rx(b"\r\nCONNECT\r\n")
     rig.rx(b"\r\nRDY\r\n")
     rig.takes = None
