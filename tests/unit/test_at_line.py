@@ -660,7 +660,7 @@ def test_nothing_is_sent_into_an_upload_that_a_false_boot_notice_interrupted():
     rig.take_sent()
     rig.go(59)
     assert rig.take_sent() == []
-    rig.go(2)
+    rig.go(1.2)
     assert rig.take_sent() == [b"AT+P1?\r"]
 
 
