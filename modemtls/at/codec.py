@@ -8,6 +8,7 @@ of a line these are tried in order: payload echo, prompt, echo, payloads on thei
 complete: final results of the exchange in flight, its lines that begin with literal text, what somebody watches for,
 unsolicited results, its lines that do not begin with literal text. A line of an exchange that has come as often as it
 may does not compete any more. What a payload contains is never looked at.
+What follows it is: if that is not what its pattern says, or no line begins behind an unsolicited one, bytes were lost.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Codec:
         self._overflowing = False
         self._sent_payload = b""  # the payload whose echo may come
         self._try_payload_echo = False
+        self._ended: Frame | None = None  # an unsolicited payload, until what follows shows that it was whole
 
     # -- what is expected ------------------------------------------------------------------------------------------
 
@@ -127,6 +129,7 @@ class Codec:
         self.matcher.frame = None
         self._buffer = bytearray()
         self._overflowing = False
+        self._ended = None
         self._made()
 
     def boot(self, text: bytes) -> UrcRule | None:
@@ -165,6 +168,10 @@ class Codec:
 
     def _step(self, buffer: bytes | bytearray, start: int, size: int, out: list[ev.Event]) -> int:
         """Make one event of what begins at ``start``; return where it ends, or -1 if more bytes are needed."""
+        if self._ended is not None:
+            ended, self._ended = self._ended, None
+            if not self._may_begin(buffer[start]):
+                out.append(ev.Broken(b"", ended.size, -1, ended.text, ended.values, ended.rule, ended.watches))
         if self._overflowing:
             return self._overflow(buffer, start, out)
         if self._sent_payload and self._try_payload_echo:
@@ -235,9 +242,16 @@ class Codec:
         end = begin + self.matcher.length(pattern, values)
         if not begin <= end <= len(buffer):
             return 0
+        payload = bytes(buffer[begin:end])
+        assert pattern.payload is not None
+        tail = pattern.payload.tail
+        if tail and payload:
+            if not buffer.startswith(tail, end):
+                return 0
+            end += len(tail)
         flight.seen |= {index}
         self._made()
-        out.append(ev.Info(index, found[0][:-2], values, bytes(buffer[begin:end])))
+        out.append(ev.Info(index, found[0][:-2], values, payload))
         return end
 
     def _ends(self, flight: Flight, buffer: bytes | bytearray, at: int, out: list[ev.Event]) -> bool:
@@ -252,6 +266,17 @@ class Codec:
         self._made()
         out.append(final)
         return True
+
+    def _may_begin(self, byte: int) -> bool:
+        """Whether a line, or a prompt or echo that is due, may begin so. Lines begin with CR LF (V.250 5.7.1)."""
+        if byte in (_CR, 0):
+            return True
+        flight = self.matcher.flight
+        if flight is None:
+            return False
+        if byte == flight.first and not flight.echoed:
+            return True
+        return flight.prompt is not None and flight.prompt.text[:1] == bytes((byte,))
 
     def _raw(self, buffer: bytes | bytearray, start: int, end: int) -> bytes:
         return bytes(buffer[start:end]) if self._keep_raw else b""
@@ -331,10 +356,14 @@ class Codec:
             behind = bytes(buffer[start:end])
             if len(behind) < len(frame.tail) and frame.tail.startswith(behind):
                 return start if start > begin else -1
-            if behind != frame.tail:
-                end = start
+            if behind != frame.tail:  # bytes were lost on the line: these are not the right ones
+                self._made()
+                out.extend(self.abandon())
+                return start
         self.matcher.frame = None
         self._made()
+        if frame.open and frame.index < 0 and frame.size:
+            self._ended = frame
         raw = frame.raw + bytes(frame.data) + bytes(buffer[start:end]) if self._keep_raw else b""
         out.append(frame.event(raw))
         return end

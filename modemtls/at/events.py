@@ -123,6 +123,7 @@ class Overflow:
 class Broken:
     """A payload that did not arrive in full: ``data`` is what came of ``size`` bytes.
 
+    All of them if what followed was wrong, none if the payload had been reported already, as unsolicited, by then.
     ``index`` is the position in the exchange that it belongs to, or -1; the rest is as in :class:`Unsolicited`.
     """
 

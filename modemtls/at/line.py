@@ -503,6 +503,9 @@ class LineState:
             self.resync.stray(now, result=_STRAY.fullmatch(text) is not None)
         elif self.job is not None:
             self.job.note(text)
+            if text and self._behind_open_payload(self.job):
+                reason = "what follows the payload is no answer: data may be missing"
+                self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: {reason}"))
         elif _STRAY.fullmatch(text) is not None:
             self._note(now, f"stray result {text_of(text)}")
             if self.doubt is None:
@@ -510,12 +513,23 @@ class LineState:
             else:
                 self.doubt.result(self.recovery.quiet, now)
 
+    def _behind_open_payload(self, job: Job) -> bool:
+        """Whether the last line had a payload of which nothing but the length was known."""
+        if not job.lines or job.lines[-1].payload is None:
+            return False
+        payload = job.ex.lines[job.lines[-1].index].pattern.payload
+        return payload is not None and not payload.tail.endswith(b"\n")
+
     def _broken(self, event: ev.Broken, now: float) -> None:
-        """Take a payload that stopped: what came of it may hold the notice of the restart that stopped it."""
+        """Take a payload that stopped, or lost bytes: it may hold the notice of the restart that stopped it."""
         reason = f"a payload stopped after {len(event.data)} of {event.size} bytes"
+        data = event.data
+        if len(data) in {0, event.size}:
+            reason = f"what follows a payload of {event.size} bytes is not what must: data may be missing"
+            data = data[-_NOTICE:]  # of a notice only what the payload swallowed; the peer wrote the rest
         self._note(now, reason)
         self.raise_doubt(reason)
-        for piece in _BREAKS.split(event.data)[1:]:
+        for piece in _BREAKS.split(data)[1:]:
             rule = self.codec.boot(piece)
             if rule is not None:
                 if not self._virgin:
@@ -533,6 +547,10 @@ class LineState:
     def _note(self, now: float, text: str) -> None:
         if self.tracer is not None:
             self.tracer.note(text, now)
+
+
+# Bytes at the end of a payload of the wrong length among which a restart may have been announced.
+_NOTICE: Final = 64
 
 
 def _sooner(first: float | None, second: float | None) -> float | None:

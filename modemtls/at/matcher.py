@@ -23,7 +23,7 @@ WatchHits = tuple[tuple[ev.WatchKey, "Mapping[str, Value]"], ...]
 class Frame:
     """A counted payload that is being received, and the line it belongs to."""
 
-    __slots__ = ("data", "index", "need", "raw", "rule", "size", "tail", "text", "values", "watches")
+    __slots__ = ("data", "index", "need", "open", "raw", "rule", "size", "tail", "text", "values", "watches")
 
     def __init__(
         self,
@@ -43,7 +43,9 @@ class Frame:
         self.values = values
         self.size = size
         self.need = size
-        self.tail = pattern.payload.tail
+        tail = pattern.payload.tail
+        self.tail = tail if size else tail.rstrip(b"\r\n")
+        self.open = not tail.endswith(b"\n")  # whether a line that begins is all that can be asked of what follows
         self.raw = raw
         self.index = index
         self.rule = rule

@@ -5,7 +5,10 @@ A pattern is written as the line appears, without its line ends::
     +XSSL: "recv",{socket:int}
     +CEREG: {n:int},{stat:int}{rest:more}
     +XRECV: {length:int}\r\n{data:raw(length)}
+    +XRECV: {length:int}\r\n{data:raw(length)}\r\n\r\n
     +XRECV: {length:int},"{data:raw(length)}"
+
+What is written behind a payload must follow it, or bytes of it were lost on the line: see :class:`PayloadFrame`.
 
 ``{name:type}`` captures, ``{name}`` must equal a value bound when the exchange is made, ``{_:type}`` matches and is
 dropped, ``{{`` and ``}}`` are braces, ``\r \n \t \\ \xHH`` are bytes. The types:
@@ -111,7 +114,9 @@ class PayloadFrame:
     """How a counted payload sits behind its header.
 
     ``inline`` false: the header is a line of its own that ends in exactly CR LF, and the payload starts behind it.
-    ``inline`` true: the payload follows on the header's line, and ``tail`` is the literal text behind it.
+    ``inline`` true: the payload follows on the header's line. ``tail`` is what must stand directly behind the payload:
+    literal text (inline only), then line ends. Behind an empty payload only the text must, since blank lines come and
+    go. A payload with anything else behind it is one that has lost bytes, or has some too many.
     """
 
     name: str
@@ -290,10 +295,13 @@ class _Builder:
         """Close the pattern."""
         if self.payload is not None:
             tail = bytes(self.literal)
-            if tail and not self.payload.inline:
-                raise PatternError("nothing may follow a payload that stands behind its header line", len(self.source))
-            if b"\r" in tail or b"\n" in tail:
-                raise PatternError("a line end stands only between a header and its payload", len(self.source))
+            text = tail.replace(b"\r\n", b"")
+            if text and not self.payload.inline:
+                raise PatternError(
+                    "nothing but line ends may follow a payload that stands behind its header line", len(self.source)
+                )
+            if b"\r" in text or b"\n" in text or not tail.startswith(text):
+                raise PatternError(r"behind a payload a line end is \r\n, and ends the pattern", len(self.source))
             self.payload = PayloadFrame(self.payload.name, self.payload.length, self.payload.inline, tail)
         else:
             if self.literal and self.fields and self.fields[-1].type in _LAST_ONLY:

@@ -594,6 +594,9 @@ class AttachedModem:
             act(self, rule.family, urc)  # type: ignore[arg-type]
 
     def _on_data(self, family: Family | None, urc: Urc) -> None:
+        if not urc.complete:
+            self.slots.on_torn(family, _number(urc, "socket"), reported=not urc.payload)
+            return
         data = urc.payload if urc.payload is not None else urc.values.get("data")
         self.slots.on_data(family, _number(urc, "socket"), data if isinstance(data, bytes) else None)
 

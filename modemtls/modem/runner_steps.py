@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError
+from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError, SyncError
 from modemtls.modem.runner_answers import Answers, Ended
 from modemtls.modem.runner_render import render, value_of
 from modemtls.modem.runner_result import Result
@@ -280,6 +280,8 @@ class Run(Answers):
             urc = watch.poll()
             if urc is None:
                 break
+            if not urc.complete:
+                raise SyncError(f"{self.shown}: bytes of its answer's payload were lost: data is missing")
             if urc.payload is not None:
                 parts.append(urc.payload)
             self.values.update({name: value for name, value in urc.values.items() if name != "data"})

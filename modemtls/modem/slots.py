@@ -7,6 +7,7 @@ the use that it can belong to.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import threading
@@ -149,6 +150,13 @@ class Slot:
             )
         elif self.lost is None:
             self._pushed.append(payload)
+
+    def note_torn(self, *, reported: bool) -> None:
+        """Note that bytes are missing in what was pushed; what came before can still be taken."""
+        if reported and self.lost is None:
+            with contextlib.suppress(IndexError):  # taken already
+                self._pushed.pop()
+        self.note_lost(SocketClosedError("bytes of what the modem pushed were lost on the line: data is missing"))
 
     def note_closed(self, why: str) -> None:
         """Note that the far side has closed; a last read tells whether anything came with it."""
@@ -353,6 +361,12 @@ class SlotTable:
         """Take note of a data URC; with ``payload`` in push mode."""
         for slot in self._find(family, number):
             slot.note_data(payload)
+            slot.tell()
+
+    def on_torn(self, family: Family | None, number: int | None, *, reported: bool) -> None:
+        """Take note that pushed data did not arrive whole; ``reported``: it was the last that was told of."""
+        for slot in self._find(family, number):
+            slot.note_torn(reported=reported)
             slot.tell()
 
     def on_closed(self, family: Family | None, number: int | None, why: str = "the far side closed it") -> None:

@@ -37,6 +37,8 @@ CFUN = Exchange(line=b"AT+CFUN?", lines=(Expected(P("+CFUN: {level:int}")),))
 GSN = Exchange(line=b"AT+GSN", lines=(Expected(P("{imei:digits}")),))
 LIST = Exchange(line=b"AT+L", lines=(Expected(P("+L: {n:int}"), repeat="many"),))
 RECV = Exchange(line=b"AT+R=1", lines=(Expected(P(r"+R: {length:int}\r\n{data:raw(length)}")),))
+RECVT = Exchange(line=b"AT+R=1", lines=(Expected(P(r"+R: {length:int}\r\n{data:raw(length)}\r\n\r\n")),))
+PUSH = ("urc", "data", {"socket": 3, "length": 2}, b"he")
 RECVI = Exchange(line=b"AT+R=1", lines=(Expected(P('+R: {s},{length:int},"{data:raw(length)}"'), {"s": "1"}),))
 SEND = Exchange(line=b"AT+S=1,5", finals=SEND_FINALS, prompt=PromptRule(), payload=b"hello")
 CONNECT = Exchange(line=b"AT+UP=5", prompt=PromptRule(pattern=P("CONNECT")), payload=b"hello")
@@ -213,18 +215,32 @@ ECHO = ("echo",)
         (RECVI, b'\r\n+R: 1,0,""\r\n\r\nOK\r\n', [("info", {"length": 0}, b""), OK]),
         (RECVI, b'\r\n+R: 1,8,""\r\nOK\r\n""\r\n\r\nOK\r\n', [("info", {"length": 8}, b'"\r\nOK\r\n"'), OK]),
         (RECVI, b'\r\n+R: 2,5,"hello"\r\n\r\nOK\r\n', [("unknown", b'+R: 2,5,"hello"'), ("final", b"OK", (0,))]),
-        # Without the closing quote: what stands there instead is the next thing, and all of it.
-        (RECVI, b'\r\n+R: 1,5,"helloOK\r\n', [("info", {"length": 5}, b"hello"), OK]),
+        # Without the closing quote bytes were lost: what stands there instead is the next thing, and all of it.
+        (RECVI, b'\r\n+R: 1,5,"helloOK\r\n', [("broken", b"hello", 5), OK]),
         (
             RECVI,
             b'\r\n+R: 1,5,"hello+XURC: "recv",1\r\n\r\nOK\r\n',
-            [("info", {"length": 5}, b"hello"), ("urc", "data", {"socket": 1}), OK],
+            [("broken", b"hello", 5), ("urc", "data", {"socket": 1}), OK],
         ),
         (
             None,
             b'\r\n+XD: 3,5,"helloRDY\r\n',
-            [("urc", "data", {"socket": 3, "length": 5}, b"hello"), ("urc", "boot", {})],
+            [("broken", b"hello", 5), ("urc", "boot", {})],
         ),
+        # What must stand behind a payload: the data's line end and the next line's.
+        (RECVT, b"\r\n+R: 5\r\nhello\r\n\r\nOK\r\n", [("info", {"length": 5}, b"hello"), OK]),
+        (RECVT, b"\r\n+R: 0\r\n\r\nOK\r\n", [("info", {"length": 0}, b""), OK]),
+        (RECVT, b"\r\n+R: 5\r\nhell\r\n\r\nOK\r\n", [("broken", b"hell\r", 5), OK]),
+        (RECVT, b"\r\n+R: 5\r\nhel\r\n\r\nOK\r\n", [("broken", b"hel\r\n", 5), OK]),
+        (RECVT, b"\r\n+R: 5\r\nhelloo\r\n\r\nOK\r\n", [("broken", b"hello", 5), ("unknown", b"o"), OK]),
+        # Behind what is pushed any line may begin.
+        (None, b'\r\n+XURC: "push",3,2\r\nhe\r\nRDY\r\n', [PUSH, ("urc", "boot", {})]),
+        (None, b'\r\n+XURC: "push",3,2\r\nhe\r\n\r\nRDY\r\n', [PUSH, ("urc", "boot", {})]),
+        (None, b'\r\n+XURC: "push",3,2\r\nhe\0\0RDY\r\n', [PUSH, ("urc", "boot", {})]),
+        (None, b'\r\n+XURC: "push",3,2\r\nhe\nRDY\r\n', [PUSH, ("broken", b"", 2), ("urc", "boot", {})]),
+        (None, b'\r\n+XURC: "push",3,2\r\nhellRDY\r\n', [PUSH, ("broken", b"", 2), ("unknown", b"llRDY")]),
+        (AT, b'\r\n+XURC: "push",3,2\r\nheAT\r\r\nOK\r\n', [PUSH, ECHO, OK]),
+        (SEND, b'\r\n+XURC: "push",3,2\r\nhe> ', [PUSH, ("prompt",)]),
         # A URC that carries payload, in the middle of another command.
         (
             CEREG,

@@ -110,7 +110,7 @@ def test_payload_frames():
         ("{n:word},{d:raw(n)}", 9, "no int field n"),
         ("{n:int}{d:raw(n)}", 7, "literal text in front"),
         ("{n:int},{d:raw(n)}{x:int}", 18, "nothing but literal"),
-        (r"{n:int}\r\n{d:raw(n)}x", 22, "nothing may follow"),
+        (r"{n:int}\r\n{d:raw(n)}x", 22, "nothing but line ends may follow"),
         ("{a:int},{a:int}", 8, "twice"),
         (r"a\q", 1, "escape"),
     ],

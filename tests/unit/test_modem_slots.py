@@ -255,3 +255,19 @@ def test_a_number_found_taken_is_left_to_others(table):
     table.give_to_others(slot)
     assert table.foreign("tls") == {0}
     assert {opened(table).number for _ in range(2)} == {1, 2}
+
+
+def test_bytes_lost_in_pushed_data_end_the_stream_before_them(table):
+    slot = opened(table, receive="push")
+    table.on_data("tls", 0, b"whole")
+    table.on_data("tls", 0, b"torn")  # told of, and then what followed showed it
+    table.on_torn("tls", 0, reported=True)
+    assert poured(slot) == b"whole"
+    with pytest.raises(SocketClosedError, match="data is missing"):
+        slot.check()
+    table.on_torn("tls", 0, reported=True)
+    other = opened(table, receive="push")
+    table.on_data("tls", other.number, b"whole")
+    table.on_torn("tls", other.number, reported=False)  # stopped on the way, so not told of
+    assert poured(other) == b"whole"
+    assert isinstance(other.lost, SocketClosedError)

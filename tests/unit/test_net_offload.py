@@ -442,9 +442,10 @@ class TestSend:
             raise doubt
 
         modem.script = script
-        with pytest.raises(shown, match=str(doubt)) as caught:
+        with pytest.raises(shown) as caught:
             sock.send(b"one", timeout=5)
         assert not isinstance(caught.value, TimeoutError)
+        assert str(doubt) in str(caught.value)
         assert isinstance(caught.value, ConnectionError) == (shown in {SocketClosedError, BearerLostError})
         modem.script = lambda op, slot, b: None
         with pytest.raises(SocketClosedError):
