@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
+from modemtls.at.forks import Inheritance
 from modemtls.errors import ConfigurationError, ModemError, NotSupportedError, quoted
 from modemtls.modem.attached import attach
 from modemtls.modem.settings import Settings
@@ -168,7 +169,8 @@ class Modem:
         self.attached = attached
         self._pump = Pump(attached.now, attached.name, ended=attached.channel.notify)
         self._closed = False
-        self._finalizer = weakref.finalize(self, _shut, attached, self._pump, 0.0)
+        self._owned = Inheritance()
+        self._finalizer = weakref.finalize(self, _shut, attached, self._pump, self._owned, 0.0)
 
     def __repr__(self) -> str:
         return (
@@ -204,6 +206,7 @@ class Modem:
             raise ConfigurationError("timeout: more than 0 seconds; make the socket non-blocking when it is connected")
         if self._closed:
             raise ModemError("the modem is closed", number=errno.EBADF)
+        self._check_owned()
         deadline = None if timeout is None else self.attached.now() + timeout
         self.attached.ensure_ready(deadline=deadline)
         if tls is None:
@@ -218,6 +221,9 @@ class Modem:
             raise
         sock.owner = self
         return sock
+
+    def _check_owned(self) -> None:
+        self._owned.check(self.attached.name)
 
     def _connect(self, connection: Socket, host: str, port: int, deadline: float | None) -> None:
         """Connect; when everything is taken, as soon as something that is being closed makes room."""
@@ -271,14 +277,17 @@ class Modem:
 
         Nothing is sent if that has been done since the modem started.
         """
+        self._check_owned()
         self.attached.ensure_up(deadline=self._pump.deadline(timeout))
 
     def info(self, *, timeout: float | None = None) -> Mapping[str, str]:
         """Return what modem this is: manufacturer, model, revision, and what its profile asks for (IMEI, ICCID, …)."""
+        self._check_owned()
         return self.attached.info(deadline=self._pump.deadline(timeout))
 
     def status(self, *, timeout: float | None = None) -> Status:
         """Return how it stands with SIM, registration, signal and address, without changing anything."""
+        self._check_owned()
         return self.attached.status(deadline=self._pump.deadline(timeout))
 
     @property
@@ -293,6 +302,7 @@ class Modem:
         Where that depends on the firmware the modem is asked, if it has not been since it started; that needs neither
         SIM nor network, and raises :class:`ModemError` if the modem does not answer.
         """
+        self._check_owned()
         return self.attached.capabilities
 
     @property
@@ -303,6 +313,7 @@ class Modem:
     @property
     def credentials(self) -> CredentialStore:
         """What the driver has put into the modem: ``list()``, ``remove(name)``, ``purge()``."""
+        self._check_owned()
         return self.attached.credentials
 
     def close(self) -> None:
@@ -310,7 +321,7 @@ class Modem:
         if not self._closed:
             self._closed = True
             self._finalizer.detach()
-            _shut(self.attached, self._pump, LINGER)
+            _shut(self.attached, self._pump, self._owned, LINGER)
 
     def __enter__(self) -> Self:
         return self
@@ -321,7 +332,9 @@ class Modem:
         self.close()
 
 
-def _shut(attached: AttachedModem, pump: Pump, linger: float) -> None:
+def _shut(attached: AttachedModem, pump: Pump, owned: Inheritance, linger: float) -> None:
+    if owned.foreign:  # forked from the process that opened it
+        return
     try:
         pump.drain(linger)
     finally:

@@ -45,6 +45,9 @@ class Port(Protocol):
     def close(self) -> None:
         """Close it. Harmless if repeated."""
 
+    def disown(self) -> None:
+        """Close this process's descriptor and nothing else, in a process that was forked from the owner."""
+
 
 class FdPort:
     """A port made of a descriptor, which it owns, and of what else has to be closed with it."""
@@ -71,6 +74,13 @@ class FdPort:
                 os.close(fd)
         if on_close is not None:
             on_close()
+
+    def disown(self) -> None:
+        """Close this process's descriptor and nothing else, in a process that was forked from the owner."""
+        fd, self._fd = self._fd, -1
+        self._on_close = None
+        if fd >= 0:
+            os.close(fd)
 
 
 class _Device(FdPort):

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from modemtls.at.forks import bequeath, opened_elsewhere
 from modemtls.errors import ModemError, PortLostError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Reactor:
         self._epoll.register(self._fd, select.EPOLLIN)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._thread = threading.Thread(target=self._background, name=f"modemtls {port.name}", daemon=True)
+        bequeath(self)
 
     def _advance(self) -> None:
         """Give the line to whose turn it is."""
@@ -365,6 +367,23 @@ class Reactor:
             self._epoll.close()
             bell, self._bell = self._bell, -1
             os.close(bell)
+
+    def disown(self) -> None:
+        """Let go of what a forked child has inherited: whoever uses it there is told so.
+
+        The epoll set is shared with the parent, so it is left as it is, and only the child's descriptor of it closed.
+        """
+        self._lock = threading.RLock()  # a thread that is not there may have held the other
+        self._leader = None
+        self._followers.clear()
+        if self._closed is not None:
+            return
+        self._closed = opened_elsewhere(self._port.name)
+        self._port.disown()
+        self._epoll.close()
+        kick, self._kick, bell, self._bell = self._kick, -1, self._bell, -1
+        for fd in (kick, bell):
+            os.close(fd)
 
     def __del__(self) -> None:
         # The leader may have been polling it until now.

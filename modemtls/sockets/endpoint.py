@@ -14,6 +14,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
+from modemtls.at.forks import Inheritance
 from modemtls.errors import ModemError, ModemTimeoutError, SocketClosedError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Endpoint:
         self.connection = connection
         self.watched = False
         self.finished = False  # closed, or given up
+        self.owned = Inheritance()
         self.retry_at: float | None = None  # when to offer again what there was no room for
         self.ask_at: float | None = None  # when to ask a modem that gives no notice
         self.ending = False
@@ -337,6 +339,11 @@ class Endpoint:
             text = f"{why}: {lost} bytes that had been accepted were not sent"
             logger.warning("%r: %s", self.connection, text)
             self._fail(SocketClosedError(text))
+
+    def disown(self) -> None:
+        """Let go of it in a process that was forked from the owner."""
+        self.ending = True
+        self._far.close()
 
     def release(self) -> None:
         """Close this side of the pair; the near end's owner closes his."""

@@ -111,6 +111,7 @@ class ModemSocket(socket.socket):
         """Return the descriptor to wait on, -1 when closed. From the first call on, data is read ahead."""
         number = super().fileno()
         if number >= 0:
+            self._endpoint.owned.check("the modem's socket")
             self._endpoint.watch()
         return number
 
@@ -360,6 +361,11 @@ class ModemSocket(socket.socket):
         self._over = True
         if not self._leftover.alive:
             return
+        if self._endpoint.owned.foreign:
+            self._leftover.detach()
+            super()._real_close()  # type: ignore[misc]
+            self._endpoint.disown()
+            return
         try:
             self._endpoint.close(self._wait)
         finally:
@@ -370,6 +376,7 @@ class ModemSocket(socket.socket):
     def _check_open(self) -> None:
         if self._over:
             raise OSError(errno.EBADF, "Bad file descriptor")
+        self._endpoint.owned.check("the modem's socket")
 
 
 def _seconds(value: float | SupportsIndex) -> float:
@@ -395,5 +402,8 @@ def _writable(buffer: Buffer) -> memoryview:
 
 def _abandon(endpoint: Endpoint) -> None:
     """Close what nobody refers to any more, without waiting for it."""
+    if endpoint.owned.foreign:
+        endpoint.disown()
+        return
     endpoint.end()
     endpoint.release()
