@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoError", "run"]
 
-MODEL = "quectel-bg95"
 NAME, WRONG_NAME = "demo.example", "wrong.example"
 START_WAIT = 20.0
 """Seconds for the simulated modem to say where it is, and for a connection of the demonstration."""
@@ -37,16 +36,17 @@ def run(settings: Settings) -> int:
     _need_extra()
     from modemtls.cli.demo_server import served
 
+    model, title = _modem()
     _say("modemtls demo: a web page over HTTPS, through the TLS stack inside a cellular modem.")
     _step("1. A server", f"HTTPS on this machine. Its certificate is for {NAME}, signed by a CA made a moment ago.")
     with served(NAME) as server:
         print(f"   listening on 127.0.0.1:{server.port}")
         _step(
             "2. A modem",
-            "There is none here, so a simulated Quectel BG95 takes its place: a process of its own behind a pseudo "
+            f"There is none here, so a simulated {title} takes its place: a process of its own behind a pseudo "
             "terminal, with echo, prompts, files and a clock, and real TLS towards the server.",
         )
-        with _simulator(server.port) as path:
+        with _simulator(model, server.port) as path:
             print(f"   modem at {path}")
             _dialogue(path, server)
     _say(
@@ -131,9 +131,9 @@ def _refusal(modem: Modem, server: object) -> None:
 
 
 @contextlib.contextmanager
-def _simulator(port: int) -> Iterator[str]:
+def _simulator(model: str, port: int) -> Iterator[str]:
     """Run the simulated modem and give the path of its pseudo terminal; it is ended with the block."""
-    arguments = [sys.executable, "-m", "modemtls", "sim", MODEL]
+    arguments = [sys.executable, "-m", "modemtls", "sim", model]
     for name in (NAME, WRONG_NAME):
         arguments += ["--map", f"{name}=127.0.0.1:{port}"]
     # A session of its own: Ctrl-C is for the demonstration, which ends the modem itself.
@@ -163,6 +163,13 @@ def _simulator(port: int) -> Iterator[str]:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _modem() -> tuple[str, str]:
+    """Return name and title of the modem that is simulated."""
+    from modemtls.sim.personalities import DEFAULT_MODEL, title
+
+    return DEFAULT_MODEL, title(DEFAULT_MODEL)
 
 
 def _need_extra() -> None:

@@ -217,7 +217,7 @@ COMMANDS: tuple[Command, ...] = (
         examples=(
             "modemtls sim MODEL --link /tmp/modem &",
             "modemtls -p /tmp/modem info",
-            "modemtls -p sim:quectel-bg95 info        # the same without a process of its own",
+            "modemtls -p sim:MODEL info               # the same without a process of its own",
         ),
     ),
     Command(

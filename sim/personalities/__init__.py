@@ -9,7 +9,10 @@ from modemtls.sim.faults import UsageError
 if TYPE_CHECKING:
     from modemtls.sim.personalities.base import Personality
 
-__all__ = ["find", "models"]
+__all__ = ["DEFAULT_MODEL", "find", "models", "title"]
+
+DEFAULT_MODEL = "quectel-bg95"
+"""What is shown to whoever did not ask for a particular one."""
 
 
 def _all() -> dict[str, type[Personality]]:
@@ -21,6 +24,11 @@ def _all() -> dict[str, type[Personality]]:
 def models() -> list[str]:
     """Return the names of all models, sorted."""
     return sorted(_all())
+
+
+def title(model: str) -> str:
+    """Return what people call ``model``; raises :class:`UsageError`."""
+    return find(model).title(model)
 
 
 def find(model: str) -> type[Personality]:

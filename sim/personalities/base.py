@@ -63,6 +63,11 @@ class Personality(ABC):
 
     @classmethod
     @abstractmethod
+    def title(cls, model: str) -> str:
+        """Return what people call ``model``."""
+
+    @classmethod
+    @abstractmethod
     def variants(cls, model: str) -> tuple[Variant, ...]:
         """Return the variants of ``model``."""
 

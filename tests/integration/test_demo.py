@@ -77,7 +77,7 @@ def test_a_refusal_for_another_reason_is_a_failure(
 def test_a_simulator_that_does_not_start_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "MODEL", "absent")
+    monkeypatch.setattr(demo, "_modem", lambda: ("absent", "modem"))
     assert main(["demo"]) == 1
     err = capsys.readouterr().err
     assert "did not start" in err

@@ -126,16 +126,10 @@ VENDORS = re.compile(
     r"\bCCH[A-Z]+|\bUSO[A-Z]+|#X[A-Z]+|%CMNG",
     re.IGNORECASE,
 )
-NAMED_ON_PURPOSE = {  # what may be said, once, where a user is shown a modem to try
-    "modemtls/cli/demo.py": ('MODEL = "quectel-bg95"', "a simulated Quectel BG95 takes its place"),
-    "modemtls/cli/table.py": ("modemtls -p sim:quectel-bg95 info",),
-}
 
 
 def named(path: str, text: str) -> list[str]:
     """Each line of a driver's file that names a vendor, a model or a vendor's command."""
-    for phrase in NAMED_ON_PURPOSE.get(path, ()):
-        text = text.replace(phrase, "", 1)
     lines = enumerate(text.splitlines(), 1)
     return [f"{path}:{number}: {hit!r}: {line.strip()}" for number, line in lines for hit in VENDORS.findall(line)]
 
@@ -143,12 +137,6 @@ def named(path: str, text: str) -> list[str]:
 @pytest.mark.parametrize("path", driver_files(), ids=module_name)
 def test_the_driver_names_no_vendor(path: Path) -> None:
     assert named(path.relative_to(ROOT).as_posix(), path.read_text()) == []
-
-
-@pytest.mark.parametrize("path", sorted(NAMED_ON_PURPOSE))
-def test_what_is_named_on_purpose_is_there(path: str) -> None:
-    text = (ROOT / path).read_text()
-    assert [text.count(phrase) for phrase in NAMED_ON_PURPOSE[path]] == [1] * len(NAMED_ON_PURPOSE[path])
 
 
 def test_a_planted_name_is_found_in_every_file() -> None:
@@ -160,8 +148,8 @@ def test_a_planted_name_is_found_in_every_file() -> None:
         for text in (f"send = b'AT+{name}=1'", f"# {name} says so", f"+{name}: 1"):
             for path in ("modemtls/cli/demo.py", "modemtls/at/codec.py"):
                 assert len(named(path, text)) == 1, text
-    again = named("modemtls/cli/demo.py", 'MODEL = "quectel-bg95"\nOTHER = "quectel-bg95"\n')
-    assert again[0] == "modemtls/cli/demo.py:2: 'quectel': OTHER = \"quectel-bg95\""
+    planted = named("modemtls/cli/demo.py", '\nMODEL = "quectel-bg95"\n')
+    assert planted[0] == "modemtls/cli/demo.py:2: 'quectel': MODEL = \"quectel-bg95\""
     assert named("modemtls/cli/demo_server.py", "Quectel")
     assert not named("modemtls/at/resync.py", "QUIET = 1; queue, quoted, Question, UNIQUE, 'Quick+Quiet'")
 

@@ -50,6 +50,11 @@ class Quectel(Personality):
         self.table = {name: handler for area in self._areas for name, handler in commands_of(area).items()}
 
     @classmethod
+    def title(cls, model: str) -> str:
+        """Return vendor and name of ``model``."""
+        return facts.MODELS[model].title
+
+    @classmethod
     def variants(cls, model: str) -> tuple[Variant, ...]:
         """Return the variants of ``model``."""
         return facts.variants(model)

@@ -115,6 +115,7 @@ _TLS_BG95 = (
 class Model:
     """One model; ``firmwares`` maps the ``firmware`` variant to (CGMR, QGMR, the QSSLCFG list as ``=?`` orders it)."""
 
+    title: str
     name: str
     port: str
     firmwares: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]]
@@ -136,6 +137,7 @@ _BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
 MODELS = {
     "quectel-bg95": Model(
+        title="Quectel BG95",
         name="BG95-M3",
         port="uart1",
         firmwares={
@@ -153,6 +155,7 @@ MODELS = {
         dtr=1,
     ),
     "quectel-bg96": Model(
+        title="Quectel BG96",
         name="BG96",
         port="usbmodem",
         firmwares={
