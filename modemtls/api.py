@@ -40,6 +40,9 @@ Material: TypeAlias = "str | bytes | os.PathLike[str] | Stored"
 #: Seconds that :meth:`Modem.close` gives to what non-blocking sockets had accepted before they were closed.
 LINGER: Final = 10.0
 
+#: The same at the end of a program, or of the last reference to a modem, that was not closed.
+EXIT_LINGER: Final = 2.0
+
 #: Seconds that :meth:`Modem.connect` without a time-out waits for a socket that is being closed, when all are taken.
 ROOM: Final = 30.0
 
@@ -162,7 +165,8 @@ def _check_readable(name: str, path: Path) -> None:
 class Modem:
     """An open modem; a context manager. Made by :func:`open`.
 
-    All methods may be called from any thread. Closing it closes its connections.
+    All methods may be called from any thread. Closing it closes its connections. A program that ends without closing
+    it waits two seconds at most for what its sockets had accepted without blocking; what is not sent by then is logged.
     """
 
     def __init__(self, attached: AttachedModem) -> None:
@@ -170,7 +174,7 @@ class Modem:
         self._pump = Pump(attached.now, attached.name, ended=attached.channel.notify)
         self._closed = False
         self._owned = Inheritance()
-        self._finalizer = weakref.finalize(self, _shut, attached, self._pump, self._owned, 0.0)
+        self._finalizer = weakref.finalize(self, _shut, attached, self._pump, self._owned)
 
     def __repr__(self) -> str:
         return (
@@ -317,7 +321,11 @@ class Modem:
         return self.attached.credentials
 
     def close(self) -> None:
-        """Send what closed sockets had still accepted, close all connections and the port; may be called twice."""
+        """Close all connections and the port; may be called twice.
+
+        What sockets had accepted without blocking is sent first, for ten seconds at most; what is not sent by then is
+        logged.
+        """
         if not self._closed:
             self._closed = True
             self._finalizer.detach()
@@ -332,11 +340,11 @@ class Modem:
         self.close()
 
 
-def _shut(attached: AttachedModem, pump: Pump, owned: Inheritance, linger: float) -> None:
+def _shut(attached: AttachedModem, pump: Pump, owned: Inheritance, linger: float | None = None) -> None:
     if owned.foreign:  # forked from the process that opened it
         return
     try:
-        pump.drain(linger)
+        pump.drain(EXIT_LINGER if linger is None else linger)
     finally:
         pump.close()
         attached.close()

@@ -88,6 +88,8 @@ class Pump:
 
     def drain(self, timeout: float) -> None:
         """Wait until all that was accepted is sent, and what is being closed is closed; ``timeout`` seconds at most."""
+        if threading.current_thread() is self._thread:  # it dropped the last reference to the modem
+            return
         deadline = self.now() + timeout
         for endpoint in self._served:
             endpoint.settle(max(0.0, deadline - self.now()))

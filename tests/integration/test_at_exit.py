@@ -1,0 +1,64 @@
+"""What a program leaves behind that ends without closing its modem."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import servers
+
+SCRIPT = """
+import sys, warnings
+import modemtls
+
+warnings.simplefilter("ignore")
+modem = modemtls.open("sim:quectel-bg95?start=running&" + sys.argv[2], apn="iot.example")
+sock = modem.connect(("127.0.0.1", int(sys.argv[1])), tls=None, timeout=10)
+sock.setblocking(False)
+assert sock.send(b"y" * 7000) == 7000
+exec(sys.argv[3])
+"""
+
+
+def ended(serve, then, variant="latency=0"):
+    with servers.tls_service(None, serve) as port:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(port), variant, then],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stderr
+
+
+@pytest.mark.parametrize("then", ["", "sock.close()", "del sock", "sock.close(); del sock, modem"])
+def test_what_was_accepted_is_sent(then):
+    got = []
+
+    def serve(stream):
+        count = 0
+        while piece := stream.recv(65536):
+            count += len(piece)
+        got.append(count)
+
+    assert ended(serve, then) == ""
+    end = time.monotonic() + 5
+    while not got and time.monotonic() < end:
+        time.sleep(0.01)
+    assert got == [7000]
+
+
+def test_what_cannot_be_sent_in_time_is_told():
+    began = time.monotonic()
+    told = ended(lambda stream: stream.recv(1), "import modemtls.api; modemtls.api.EXIT_LINGER = 0.05", "latency=0.05")
+    assert time.monotonic() - began < 10
+    assert "bytes that had been accepted were not sent" in told
+    assert "Traceback" not in told
