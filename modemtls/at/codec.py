@@ -183,10 +183,7 @@ class Codec:
         if self._swallow and buffer[at] in self._swallow:
             at += 1
             if at == size:
-                if self._keep_raw or self._sent_payload:
-                    return -1
-                self._swallow = b""
-                return size
+                return -1
         if size - at > 2 and buffer.startswith(b"\r\n", at):  # how nearly everything begins
             at += 2
         while buffer[at] in _BLANK:
@@ -319,7 +316,10 @@ class Codec:
         end = at + len(text)
         if buffer.startswith(text, at):
             self._made()
-            self._swallow = prompt.swallow
+            if not self._keep_raw and end < len(buffer) and buffer[end] in prompt.swallow:
+                end += 1
+            else:
+                self._swallow = prompt.swallow
             self.matcher.prompted(late=late)
             out.append(ev.Prompt(late, self._raw(buffer, start, end)) if late or self._keep_raw else _PROMPT)
             return end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from modemtls.at.grammar import STANDARD_FINALS, FinalRule, LinePattern, Outcome, PromptRule, UrcRule, Value
 from modemtls.errors import ModemTimeoutError
@@ -89,8 +89,8 @@ class Line:
     payload: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+# A tuple, for every command has one: a frozen dataclass of eight fields takes several times as long to make.
+class Reply(NamedTuple):
     """The answer to an exchange, whatever its outcome.
 
     ``final`` is the final result as it came. ``code``, ``code_text`` and ``namespace`` are its error number or text

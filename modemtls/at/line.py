@@ -153,12 +153,9 @@ class LineState:
     def wrote(self, count: int, now: float) -> None:
         """Take note that the port took the first ``count`` bytes of the output."""
         self.last_write = now
-        if count < len(self.output):
-            self.output = self.output[count:]
-        else:
-            self.output = b""
-            if self.job is not None:
-                self._written(self.job, now)
+        self.output = self.output[count:]
+        if not self.output and self.job is not None:
+            self._written(self.job, now)
 
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes from the modem."""

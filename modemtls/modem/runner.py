@@ -141,7 +141,11 @@ class Runner:
     ) -> Result:
         """Run a program that is one exchange: what the data path consists of."""
         epoch = self._epoch
-        payload = None if quick.data is None else payload_bytes(quick.data, bindings.get)
+        payload: bytes | None = None
+        if quick.data is not None:
+            payload = bindings.get(quick.plain)
+            if type(payload) is not bytes:
+                payload = payload_bytes(quick.data, bindings.get)
         results: list[Result] = []
 
         def settle(reply: Reply) -> None:

@@ -28,7 +28,7 @@ _Rule = tuple[str, frozenset[str], Outcome]
 class Quick:
     """A one-exchange program, with the exchanges that were rendered for it lately."""
 
-    __slots__ = ("_data", "_rules", "data", "ends", "explains", "kept", "names", "program", "step")
+    __slots__ = ("_data", "_rules", "data", "ends", "explains", "kept", "names", "plain", "program", "step")
 
     def __init__(
         self, program: Program, step: SendStep, names: tuple[str, ...], rules: tuple[_Rule, ...] | None
@@ -37,7 +37,11 @@ class Quick:
         self.step = step
         self.names = names
         self.kept: dict[tuple[object, ...], Exchange] = {}
-        self.data = step.payload  # what follows the prompt, made anew each time
+        self.data = data = step.payload  # what follows the prompt, made anew each time
+        # The input that is sent as it is, if it is bytes.
+        self.plain = (
+            "" if data is None or data.codec or data.hexadecimal or data.end or data.forbid else data.name or ""
+        )
         self.explains = step.cause is not None  # whether a failure has a cause to ask for
         self.ends = program.name in {"tls_close", "tcp_close"}
         self._rules = rules

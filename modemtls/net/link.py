@@ -352,8 +352,9 @@ class Link:
             self._append(result.payload)
         self._poll_due = False
         count = len(result.payload)
-        empty = result.outcome is Outcome.EMPTY or (result.outcome is Outcome.OK and count == 0)
-        if result.outcome in {Outcome.EOF, Outcome.CLOSED}:
+        outcome = result.outcome
+        empty = outcome is Outcome.EMPTY or (outcome is Outcome.OK and count == 0)
+        if outcome is Outcome.EOF or outcome is Outcome.CLOSED:
             self._ended = True
             self._drained(mark)
         elif empty or (self.manners.short_is_empty and count < self.manners.receive):
