@@ -77,6 +77,13 @@ def _version(text: str) -> str:
     return text
 
 
+def _flag(text: str) -> bool:
+    value = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower())
+    if value is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return value
+
+
 def _text(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
@@ -91,6 +98,7 @@ KINDS: dict[str, Callable[[str], object]] = {
     "seconds": _seconds,
     "wait": _wait,
     "version": _version,
+    "flag": _flag,  # in the environment and in the file; as an option it stands alone
 }
 
 
@@ -277,10 +285,10 @@ def help_text(words: tuple[str, ...] = ()) -> str:
     out += [
         "",
         _flow(
-            "An option that is not given is taken from its environment variable, then from the file "
-            "~/.config/modemtls/config.toml (or $MODEMTLS_CONFIG), whose keys are the long names: "
-            'port = "/dev/ttyUSB2". Passwords, PINs and keys are read from files or the environment, never from '
-            "the command line."
+            "An option that is shown with an environment variable and not given is taken from that, then from the "
+            "file ~/.config/modemtls/config.toml (or $MODEMTLS_CONFIG), whose keys are the long names of these: "
+            'port = "/dev/ttyUSB2", rtscts = true. All others, such as --no-verify, are for the command line alone. '
+            "Passwords, PINs and keys are read from files or the environment, never from the command line."
         ),
         "",
         "Exit codes: 0 success, 1 the operation failed (one line on stderr says why), 2 wrong usage,",

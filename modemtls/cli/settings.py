@@ -59,6 +59,10 @@ class Settings:
         key = item.dest
         if key in self.file:
             raw = self.file[key]
+            if item.kind == "flag":
+                if not isinstance(raw, bool):
+                    refuse(f"{self.file_path}: {key}: true or false is wanted", self.command.words)
+                return raw
             if isinstance(raw, bool) or not isinstance(raw, str | int | float):
                 refuse(f"{self.file_path}: {key}: text or a number is wanted", self.command.words)
             return self._converted(item, str(raw), f"{self.file_path}: {key}")

@@ -107,7 +107,7 @@ GLOBALS: tuple[Argument, ...] = (
         env="MODEMTLS_BAUDRATE",
         default="115200, and on a silent port a few others",
     ),
-    Argument(("--rtscts",), "hardware flow control on the serial port", kind="flag"),
+    Argument(("--rtscts",), "hardware flow control on the serial port", kind="flag", env="MODEMTLS_RTSCTS"),
     Argument(
         ("--profile",),
         "profile by name or file, instead of asking the modem what it is",
@@ -122,8 +122,20 @@ GLOBALS: tuple[Argument, ...] = (
         env="MODEMTLS_TIMEOUT",
         default="the modem's own limits",
     ),
-    Argument(("--pdp",), "PDP context to use", kind="positive", metavar="N", default="the modem's usual one"),
-    Argument(("--take-over",), "allow closing and changing what others have set up in the modem", kind="flag"),
+    Argument(
+        ("--pdp",),
+        "PDP context to use",
+        kind="positive",
+        metavar="N",
+        env="MODEMTLS_PDP",
+        default="the modem's usual one",
+    ),
+    Argument(
+        ("--take-over",),
+        "allow closing and changing what others have set up in the modem",
+        kind="flag",
+        env="MODEMTLS_TAKE_OVER",
+    ),
     Argument(("-v", "--verbose"), "show the AT dialogue on stderr as it happens, secrets blacked out", kind="flag"),
 )
 
@@ -149,6 +161,7 @@ TLS: tuple[Argument, ...] = (
         kind="version",
         metavar="VERSION",
         offers=("1.0", "1.1", "1.2"),  # what a bundled profile has; somebody's own may have more
+        env="MODEMTLS_MIN_VERSION",
         default="1.2",
     ),
     Argument(("--no-check-hostname",), "accept another name in the certificate, if the chain is good", kind="flag"),
@@ -225,7 +238,10 @@ COMMANDS: tuple[Command, ...] = (
         "what modem it is, and how it stands with SIM and network",
         "info:run",
         USE,
-        about="Asks the modem and changes nothing in it. Without a port it lists the serial ports that may be modems.",
+        about="Asks the modem, and leaves PIN, registration, PDP contexts, clock and files as they are. What it sets, "
+        "until the next restart, is how the modem answers: no echo, results as words, numbered errors (ATE0Q0V1, "
+        "AT+CMEE=1), and what the profile has under `setup`. Without a port it lists the serial ports that may be "
+        "modems.",
         arguments=(JSON,),
         uses=SPOKEN,
         examples=("modemtls info", "modemtls -p /dev/ttyUSB2 info --json"),

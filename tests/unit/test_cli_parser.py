@@ -218,6 +218,10 @@ def test_the_usual_place_of_the_file(tmp_path: Path) -> None:
         ("password = 'x'", "unknown key"),
         ("port = [", "config.toml"),
         ("port = true", "text or a number"),
+        ("rtscts = 'perhaps'", "true or false"),
+        ("rtscts = 2", "true or false"),
+        ("pdp = true", "text or a number"),
+        ("no-verify = true", "unknown key"),
         ("baudrate = 'fast'", "baudrate: 'fast'"),
     ],
 )
@@ -227,9 +231,27 @@ def test_a_wrong_file_is_wrong_usage(
     config = tmp_path / "config.toml"
     config.write_text(text + "\n")
     monkeypatch.setenv("MODEMTLS_CONFIG", str(config))
-    line = refused(capsys, "terminal")
+    line = refused(capsys, "info")
     assert said in line
     assert "config.toml" in line
+
+
+def test_every_option_that_the_help_gives_a_variable_can_stand_in_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('rtscts = true\n"take-over" = false\npdp = 2\nmin-version = "1.1"\ncafile = "/ca"\n')
+    found = settings("connect", "h", "1", MODEMTLS_CONFIG=str(config))
+    assert (found.flag("rtscts"), found.flag("take_over"), found.whole("pdp")) == (True, False, 2)
+    assert found.text("min_version") == "1.1"
+    config.write_text("min-version = 1.1\n")
+    assert settings("connect", "h", "1", MODEMTLS_CONFIG=str(config)).text("min_version") == "1.1"
+
+
+@pytest.mark.parametrize(("text", "on"), [("1", True), ("yes", True), ("0", False), ("No", False), ("true", True)])
+def test_switches_in_the_environment(text: str, on: bool, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f"rtscts = {str(not on).lower()}\n")
+    assert settings("info", MODEMTLS_CONFIG=str(config), MODEMTLS_RTSCTS=text).flag("rtscts") is on
+    assert settings("info", "--rtscts", MODEMTLS_CONFIG=str(config), MODEMTLS_RTSCTS=text).flag("rtscts")
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
