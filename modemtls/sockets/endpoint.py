@@ -8,7 +8,9 @@ full of ours.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
+import os
 import select
 import socket
 import threading
@@ -58,6 +60,9 @@ class Endpoint:
         near.setblocking(False)
         self._far.setblocking(False)
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least, so that a few bytes fill it
+        # To a socket it means nothing, but sendfile(2) refuses such a descriptor (EINVAL there): asyncio, which tries
+        # that first, falls back to send().
+        fcntl.fcntl(near, fcntl.F_SETFL, fcntl.fcntl(near, fcntl.F_GETFL) | os.O_APPEND)
         self._near: socket.socket | None = near
         self._kept = b""  # what an interrupted call had in hand
         self._signals = threading.Lock()

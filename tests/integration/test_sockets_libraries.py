@@ -228,6 +228,31 @@ class TestAsyncio:
         with servers.tls_service(context, lambda stream: stream.sendall(b"x" * 5000)) as port:
             assert asyncio.run(asyncio.wait_for(talk(port), 30), debug=True) == b"x" * 5000
 
+    @pytest.mark.parametrize("transport", [True, False])
+    def test_sendfile(self, modem, tls, echo, tmp_path, transport):
+        (tmp_path / "file").write_bytes(LARGE)
+
+        async def talk():
+            loop = asyncio.get_running_loop()
+            sock = await asyncio.to_thread(modem.connect, (NAME, echo), tls=tls, timeout=20)
+            sock.setblocking(False)
+            with sock, (tmp_path / "file").open("rb") as file:
+                if not transport:
+                    sending = asyncio.create_task(loop.sock_sendfile(sock, file))
+                    got = b""
+                    while len(got) < len(LARGE):
+                        got += await loop.sock_recv(sock, 4096)
+                    assert await sending == len(LARGE)
+                    return got
+                reader, writer = await asyncio.open_connection(sock=sock)
+                got, count = await asyncio.gather(reader.readexactly(len(LARGE)), loop.sendfile(writer.transport, file))
+                assert count == len(LARGE)
+                writer.close()
+                await writer.wait_closed()
+                return got
+
+        assert asyncio.run(asyncio.wait_for(talk(), 10)) == LARGE
+
     def test_loop_socket_calls(self, modem, tls, echo):
         async def talk():
             loop = asyncio.get_running_loop()

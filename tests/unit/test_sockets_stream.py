@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import pickle
 import select
 import selectors
@@ -134,6 +135,16 @@ class TestBlocking:
             with pytest.raises(OSError) as caught:
                 refused()
             assert caught.value.errno == errno.EISCONN
+
+    def test_the_system_call_sendfile_is_refused_by_the_descriptor(self, bench, tmp_path):
+        sock = bench.socket()
+        path = tmp_path / "file"
+        path.write_bytes(b"x" * 20)
+        with path.open("rb") as file, pytest.raises(OSError) as caught:
+            os.sendfile(sock.fileno(), file.fileno(), 0, 20)
+        assert caught.value.errno == errno.EINVAL
+        assert writable(sock)
+        assert bench.peer.received == b""
 
     def test_flags(self, bench):
         sock = bench.socket()
