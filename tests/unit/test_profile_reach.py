@@ -116,7 +116,7 @@ def test_what_this_firmware_makes_of_it_is_looked_at_before_anything_is_sent():
         runner.run("tls_configure", SETTINGS)
         runner.run("probe")
         sent = len(modem.sent)
-        with pytest.raises(NotSupportedError, match="^verify: nothing that .* depends on it"):
+        with pytest.raises(NotSupportedError, match=r"^verify: nothing that .* depends on it"):
             runner.run("tls_configure", SETTINGS)
         assert len(modem.sent) == sent
         runner.run("tls_configure", SETTINGS | {"verify": False})
