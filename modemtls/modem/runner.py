@@ -125,8 +125,8 @@ class Runner:
         for name in without_effect(self._programs, bindings, self.flag):
             capability = PROTECTING[name] or "tls"
             raise NotSupportedError(
-                f"{name}: nothing that profile {self.profile.name} sends to this modem depends on it, so it would not be "
-                "in force",
+                f"{name}: nothing that profile {self.profile.name} sends to this modem depends on it, so it would not "
+                "be in force",
                 capability=capability,
                 choices=CHOICES.get(capability, ()),
             )
