@@ -86,7 +86,9 @@ def test_what_is_sent_is_what_is_seen(data):
     pieces = data.draw(st.lists(st.tuples(blank, piece()), max_size=8))
     # Behind pushed data no line may begin but with CR LF: anything else would be a sign of lost bytes.
     before = [b"", *(text for _, (text, _) in pieces)]
-    pieces = [(gap or b"\r\n" * (b"push" in last[:12]), made) for last, (gap, made) in zip(before, pieces, strict=False)]
+    pieces = [
+        (gap or b"\r\n" * (b"push" in last[:12]), made) for last, (gap, made) in zip(before, pieces, strict=False)
+    ]
     stream = b"".join(gap + text for gap, (text, _) in pieces) + b"\r\nERROR\r\n"
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12))
     events, codec = run(stream, cuts, keep_raw=True)
