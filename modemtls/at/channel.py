@@ -221,7 +221,7 @@ class Channel(Reactor):
             raise _again(self._closed)
         if self._leave_job(job):
             raise ModemTimeoutError(f"{job.ex.text}: not answered in the time given")
-        raise LineBusyError(f"{job.ex.text}: not sent, the line was busy for all the time given")
+        raise LineBusyError(f"{job.ex.text}: not sent, {self._busy()} for all the time given")
 
     def _begin(self, job: Job, thread: int) -> None:
         """Send the exchange, or queue it."""
@@ -281,6 +281,16 @@ class Channel(Reactor):
             self._rouse()
             return job.started
 
+    def _busy(self) -> str:
+        """Say what keeps the line from those who wait for it."""
+        with self._lock:
+            job = self._line.job
+            if job is not None and job.orphaned:
+                return f"the line was waiting for the answer to {job.ex.text}, which its caller had given up,"
+            if self._line.resync is not None:
+                return "the line was being brought back into step"
+        return "the line was busy"
+
     @contextmanager
     def hold(self, deadline: float | None = None) -> Iterator[None]:
         """Keep the line for several exchanges of this thread: nobody comes between. May be nested.
@@ -329,7 +339,7 @@ class Channel(Reactor):
         if turn.error is not None:
             raise _again(turn.error)
         if not turn.granted and not self._leave_turn(turn, keep=True):
-            raise LineBusyError("the line was busy for all the time given")
+            raise LineBusyError(f"{self._busy()} for all the time given")
 
     def _leave_turn(self, turn: _Turn, *, keep: bool = False) -> bool:
         """Leave the queue for a hold, or give it back unless ``keep``; whether it was granted."""

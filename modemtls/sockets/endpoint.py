@@ -301,12 +301,14 @@ class Endpoint:
             self._show()
 
     def close(self, timeout: float | None) -> None:
-        """Close the connection. What had been accepted is still sent, in the background."""
+        """Close the connection. What had been accepted is still sent, and what takes longer done, in the background."""
         if timeout == 0 or self._queue or self.ending:
             self.end()
             return
         self.ending = True
         try:
+            if timeout is not None:
+                self.connection.close(timeout=timeout)
             self._finish()
         except BaseException:  # interrupted: the rest is done in the background
             self.end()

@@ -322,6 +322,10 @@ def test_a_callers_time_out_returns_at_once_and_the_line_stays_in_step(modem, ch
     with pytest.raises(ModemTimeoutError) as caught:
         done.result(SOON)
     assert not isinstance(caught.value, LineBusyError)
+    with pytest.raises(LineBusyError, match=r"AT: not sent, .* answer to AT\+SLOW, which its caller had given up"):
+        channel.exchange(AT, deadline=now_plus(channel, 0.01))
+    with pytest.raises(LineBusyError, match=r"answer to AT\+SLOW"), channel.hold(now_plus(channel, 0.01)):
+        raise AssertionError("unreachable")
     assert time.monotonic() - began < 1
     later = start(channel.exchange, AT)
     modem.silent()

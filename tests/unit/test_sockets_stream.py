@@ -817,3 +817,19 @@ class TestThreads:
         sent()
         assert received() == data
         assert bench.peer.received == data
+
+
+def test_closing_waits_no_longer_than_the_time_out(bench):
+    for timeout in (2.5, None):
+        sock = bench.socket(timeout=timeout)
+        deadlines = []
+        close = bench.modem.close_socket
+
+        def closing(slot, *, deadline=None, close=close, deadlines=deadlines):
+            deadlines.append(deadline and deadline - bench.modem.now())
+            close(slot, deadline=deadline)
+
+        bench.modem.close_socket = closing
+        sock.close()
+        bench.modem.close_socket = close
+        assert deadlines == [timeout and pytest.approx(timeout, abs=0.5)]
