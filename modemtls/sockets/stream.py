@@ -17,6 +17,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex, cast
 
+from modemtls.at.interrupts import unbroken
 from modemtls.errors import NotSupportedError
 from modemtls.sockets.endpoint import Endpoint
 
@@ -405,5 +406,6 @@ def _abandon(endpoint: Endpoint) -> None:
     if endpoint.owned.foreign:
         endpoint.disown()
         return
-    endpoint.end()
-    endpoint.release()
+    with unbroken():  # nobody could do it again
+        endpoint.end()
+        endpoint.release()
