@@ -160,15 +160,9 @@ class LineState:
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes from the modem."""
         self.last_read = now
-        traced = self.tracer is not None
         for event in self.codec.feed(data):
-            kind = type(event)
-            if traced:
-                self._event(event, now)
-            elif kind is ev.Final:
-                self._final(event, now)  # type: ignore[arg-type]
-            elif kind is ev.Prompt:
-                self._prompt(event, now)  # type: ignore[arg-type]
+            if type(event) is ev.Final and self.tracer is None:
+                self._final(event, now)
             else:
                 self._event(event, now)
 

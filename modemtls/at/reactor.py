@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _READ: Final = 4096  # a tty's read returns at most 4095 bytes
 _READABLE: Final = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR | select.POLLNVAL
 _LOST: Final = select.EPOLLHUP | select.EPOLLERR
+_IN: Final = select.EPOLLIN
+_IN_OUT: Final = select.EPOLLIN | select.EPOLLOUT
 _FOREVER: Final = math.inf
 _LONGEST: Final = 2**31 - 1  # ms: what poll(2) takes
 _read = os.read
@@ -216,7 +218,7 @@ class Reactor:
 
     def _arm(self) -> None:
         """Let the background thread watch the port."""
-        self._epoll.modify(self._fd, select.EPOLLIN | (select.EPOLLOUT if self._polls_output else 0))
+        self._epoll.modify(self._fd, _IN_OUT if self._polls_output else _IN)
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 

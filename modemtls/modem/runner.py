@@ -146,13 +146,11 @@ class Runner:
             payload = bindings.get(quick.plain)
             if type(payload) is not bytes:
                 payload = payload_bytes(quick.data, bindings.get)
-        results: list[Result] = []
+        explained: list[Result] = []
 
-        def settle(reply: Reply) -> None:
-            result = quick.settle(reply)
-            if result is None:
-                result = Run(self, quick.program, bindings, deadline, on_orphan, epoch).single(exchange, reply)
-            results.append(result)
+        def explain(reply: Reply) -> None:
+            run = Run(self, quick.program, bindings, deadline, on_orphan, epoch)
+            explained.append(run.single(exchange, reply))
 
         reply = self.channel.exchange(
             exchange,
@@ -161,13 +159,14 @@ class Runner:
             epoch=epoch,
             payload=payload,
             # The cause of a failure is only known until the next command: nobody may come between.
-            on_failure=settle if quick.explains else None,
+            on_failure=explain if quick.explains else None,
         )
-        if not results:
-            settle(reply)
+        result = explained[0] if explained else quick.settle(reply)
+        if result is None:
+            result = Run(self, quick.program, bindings, deadline, on_orphan, epoch).single(exchange, reply)
         if quick.ends:
             self._forget_ended(quick.program.name, bindings)
-        return results[0]
+        return result
 
     def _ready(self, quick: Quick, bindings: Mapping[str, Any]) -> Exchange | None:
         """Return the exchange of a one-exchange program without its payload, kept from the last time or new."""

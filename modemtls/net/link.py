@@ -513,6 +513,8 @@ class Link:
         ``try`` whose end gives the turn back unless it is known to be another's: in place, since a function that did
         it could be interrupted before it began, and trying it, since the lock knows its owner.
         """
+        if turn.acquire(blocking=False):
+            return True
         left = remaining(self._modem.now, deadline)
         if not turn.acquire(timeout=-1.0 if left is None else left):
             raise ModemTimeoutError("another thread was still using the socket when the time ran out")
