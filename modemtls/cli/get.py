@@ -183,6 +183,7 @@ def _sink(name: str | None) -> Iterator[Callable[[bytes], object]]:
         return
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(13, "Permission denied", name)
+    kept = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     folder = path.parent
     try:
         number, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
@@ -194,7 +195,7 @@ def _sink(name: str | None) -> Iterator[Callable[[bytes], object]]:
         with naming(name):
             mask = os.umask(0)
             os.umask(mask)
-            Path(temporary).chmod(0o666 & ~mask)
+            Path(temporary).chmod(0o666 & ~mask if kept is None else kept)
             Path(temporary).replace(path)
     finally:
         with contextlib.suppress(FileNotFoundError):

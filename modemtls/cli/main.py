@@ -42,13 +42,14 @@ def _make_streams_safe() -> None:
     """Have all three streams, no character that cannot be printed, and a name in what goes wrong with the output.
 
     A stream that the caller closed is None in Python, and its number would go to the next file that is opened: the
-    serial port would become stdout.
+    serial port would become stdout. What is written to a closed stdout fails; what is said on a closed stderr is lost.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             # The descriptor is left open on purpose: it keeps the number.
-            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115
+            number = os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_RDWR)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
         elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     sys.stdout = named_stream(sys.stdout, "standard output")

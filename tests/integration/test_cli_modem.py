@@ -115,6 +115,27 @@ def test_get_fails_in_one_line_and_leaves_no_file(site: Site, tmp_path: Path) ->
 FULL = "No space left on device"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["get", f"https://{NAME}/page"], ["connect", NAME, "7", "--linger", "0.3"], ["info", "--json"]],
+    ids=lambda c: c[0],
+)
+def test_an_output_that_is_closed_is_named(site: Site, command: list[str], tmp_path: Path) -> None:
+    tls = site.tls() if command[0] in {"get", "connect"} else []
+    line = [*PROGRAM, "-p", site.modem.path, *command, *tls]
+    done = subprocess.run(
+        ["bash", "-c", '"$@" >&-', "bash", *line], input=b"x" * 10, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == b"modemtls: standard output: Bad file descriptor"
+    out = tmp_path / "page"
+    if command[0] == "get":  # nothing goes there
+        done = subprocess.run(
+            ["bash", "-c", '"$@" >&-', "bash", *line, "-o", out], capture_output=True, timeout=60, check=False
+        )
+        assert (done.returncode, out.read_bytes()) == (0, bytes(ALL)), done.stderr
+
+
 def test_a_page_that_could_not_be_written_is_not_reported_as_written(site: Site) -> None:
     done = site.run("get", f"https://{NAME}/page", "-o", "/dev/full", *site.tls())
     assert one_line(done) == f"modemtls: /dev/full: {FULL}\n"

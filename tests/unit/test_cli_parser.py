@@ -314,7 +314,8 @@ def test_offered_are_the_tls_versions_that_bundled_profiles_have() -> None:
     (item,) = (item for item in TLS if item.dest == "min_version")
     assert list(item.offers) == sorted(able)
     for words in (("connect",), ("get",)):
-        assert f"[one of {', '.join(sorted(able))}; default 1.2]" in " ".join(help_text(words).split())
+        said = " ".join(help_text(words).split())
+        assert f"[one of {', '.join(sorted(able))}; default 1.2; $MODEMTLS_MIN_VERSION]" in said
 
 
 def test_somebodys_own_profile_may_have_a_later_version() -> None:
@@ -397,7 +398,7 @@ PROGRAM = f"{sys.executable} -W error -m modemtls"
     [
         ("profiles --names >/dev/full", 1, "modemtls: standard output: No space left on device\n"),
         ("--help >/dev/full", 1, "modemtls: standard output: No space left on device\n"),
-        ("profiles --names >&-", 0, ""),
+        ("profiles --names >&-", 1, "modemtls: standard output: Bad file descriptor\n"),
         ("-p /dev/absent info >&- 2>&-", 1, ""),
         ("-p /dev/absent terminal <&-", 1, "modemtls: /dev/absent: no such port\n"),
         ("completion bash | true; exit ${PIPESTATUS[0]}", None, ""),

@@ -280,6 +280,18 @@ def test_a_file_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     assert (link.is_symlink(), path.read_bytes()) == (True, b"through a link")
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "page"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with _sink(str(path)) as write:
+        write(b"new")
+        (unfinished,) = (p for p in tmp_path.iterdir() if p != path)
+        assert unfinished.stat().st_mode & 0o077 == 0
+    assert (path.read_bytes(), path.stat().st_mode & 0o7777) == (b"new", mode)
+
+
 @pytest.mark.parametrize(
     "length",
     [
