@@ -5,6 +5,7 @@ Everything here is immutable; nothing here talks to a modem.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -43,6 +44,18 @@ DEFAULT_BAUDRATE = 115200
 """bit/s; the usual factory setting of cellular modules, and the first that is tried when the rate is not given."""
 
 
+_TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
+    (("apn", "user", "password", "auth", "family", "pin", "ntp"), (str,), "text"),
+    (("profile",), (str, os.PathLike), "a name or a path"),
+    (("pdp",), (int,), "a whole number"),
+    (("baudrate",), (int, str), 'a whole number, or "auto",'),
+    (("rtscts", "roaming", "take_over"), (bool,), "True or False"),
+    (("timeout", "registration_timeout"), (int, float), "a number of seconds"),
+)
+_NEEDED = {"family", "rtscts", "roaming", "take_over", "timeout", "registration_timeout"}
+"""None is no value of these."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How to attach to a modem. Secrets do not appear in ``repr``.
@@ -71,6 +84,7 @@ class Settings:
     registration_timeout: float = 180.0
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.pin is not None and not (self.pin.isascii() and self.pin.isdigit() and 4 <= len(self.pin) <= 8):
             # 3GPP TS 31.101, 9.5.1: a PIN is 4 to 8 decimal digits.
             raise ConfigurationError("pin: a SIM's PIN is 4 to 8 decimal digits")
@@ -85,6 +99,15 @@ class Settings:
         for name in ("timeout", "registration_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: must be more than 0 seconds")
+
+    def _check_types(self) -> None:
+        for names, wanted, noun in _TYPES:
+            for name in names:
+                value = getattr(self, name)
+                if value is None and name not in _NEEDED:
+                    continue
+                if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+                    raise ConfigurationError(f"{name}: {noun} is wanted, not {type(value).__name__}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

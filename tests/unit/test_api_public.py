@@ -328,3 +328,19 @@ class TestPackage:
         for wrong in ({"pin": "12"}, {"baudrate": 0}, {"pdp": 0}, {"password": "x"}):
             with pytest.raises(ConfigurationError):
                 modemtls.open("/dev/null", **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pdp": "x"}, {"pdp": True}, {"pin": 1234}, {"apn": 1}, {"apn": b"x"}, {"user": 1},
+        {"user": "u", "password": b"p"},
+        {"auth": 1}, {"family": None}, {"baudrate": 9.6}, {"rtscts": "yes"}, {"roaming": None}, {"take_over": 1},
+        {"ntp": 1}, {"timeout": "5"}, {"timeout": None}, {"profile": 5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_argument_of_another_type_is_refused_by_its_name(wrong):
+    name = list(wrong)[-1]
+    with pytest.raises(ConfigurationError, match=f"^{name}: .*not {type(wrong[name]).__name__}"):
+        modemtls.open("/dev/absent", **wrong)
