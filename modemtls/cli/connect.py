@@ -41,7 +41,14 @@ class Stream(Protocol):
 
 def run(settings: Settings) -> int:
     """``modemtls connect HOST PORT``."""
+    from modemtls.errors import ConfigurationError
+    from modemtls.net.address import check_host
+
     host, port = settings.required("host"), settings.whole("peer_port") or 0
+    try:
+        check_host(host)
+    except ConfigurationError as error:
+        settings.refuse(f"HOST: {error.message.removeprefix('host: ')}")
     _ = settings.port
     tls = None
     if settings.flag("plain"):

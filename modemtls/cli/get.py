@@ -46,6 +46,9 @@ def target(url: str) -> Target:
     """Take an http:// or https:// address apart; raises ``ValueError`` with one line."""
     import urllib.parse
 
+    from modemtls.errors import ConfigurationError
+    from modemtls.net.address import check_host
+
     if any(ord(c) <= 32 or ord(c) == 127 for c in url):
         raise ValueError("the address holds a blank or a control character; write it as %20 and the like")
     parts = urllib.parse.urlsplit(url)
@@ -61,6 +64,10 @@ def target(url: str) -> Target:
         raise ValueError(f"{parts.netloc.rpartition(':')[2]!r} is not a port (1 to 65535)")
     if not parts.hostname:
         raise ValueError(f"{url!r} names no host")
+    try:
+        check_host(parts.hostname)
+    except ConfigurationError as error:
+        raise ValueError(error.message) from None
     secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     path = urllib.parse.quote(path, safe="%/?:@!$&'()*+,;=~-._")

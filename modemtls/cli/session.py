@@ -126,6 +126,8 @@ def tls_from(settings: Settings) -> TLSConfig:
         settings.refuse("which CA is to be trusted? Give --cafile FILE, or --no-verify to accept anybody")
     if cert is None and key is not None:
         settings.refuse("--key is given without --cert")
+    if cert is not None and key is None and b"PRIVATE KEY-----" not in cert:
+        settings.refuse(f"{settings.text('cert')} holds no private key: give --key FILE beside --cert")
     return modemtls.TLSConfig(
         ca=ca,
         cert=cert,

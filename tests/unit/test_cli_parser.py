@@ -114,6 +114,21 @@ def test_what_is_no_port_is_refused_by_its_name(port: str, capsys: pytest.Captur
     assert "PORT" in refused(capsys, "-p", "x", "connect", "h", port)
 
 
+def test_a_certificate_without_its_key_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cert = tmp_path / "cert.pem"
+    cert.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    line = refused(capsys, "-p", "/dev/absent", "connect", "h", "1", "--no-verify", "--cert", str(cert))
+    assert "--key" in line
+    assert str(cert) in line
+    cert.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + cert.read_text())
+    assert main(["-p", "/dev/absent", "connect", "h", "1", "--no-verify", "--cert", str(cert)]) == 1
+
+
+@pytest.mark.parametrize("host", ["a b", 'a"b', "a,b", "x:1", "a\r\nb", ""])
+def test_what_is_no_host_is_wrong_usage_as_a_port_is(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "HOST" in refused(capsys, "-p", "/dev/absent", "connect", host, "443", "--no-verify")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -432,3 +447,8 @@ def test_a_closed_stdout_never_becomes_the_port(tmp_path: Path) -> None:
     finally:
         os.close(master)
         os.close(slave)
+
+
+@pytest.mark.parametrize("url", ["http://a,b/", 'https://a"b/', "http://" + "x" * 300])
+def test_a_host_that_is_none_in_an_address_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "host" in refused(capsys, "-p", "/dev/absent", "get", url, "--no-verify")
