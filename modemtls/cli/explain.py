@@ -30,7 +30,8 @@ def run(settings: Settings) -> int:
         profile = load(chosen, abstract=True)
         vocabulary = choose(transcript, [profile], profile.name)
     story = explain(transcript, vocabulary)
-    print(f"{printable(name)}, in the words of {story.vocabulary}")
+    words = f"in the words of {story.vocabulary}" if story.vocabulary else "with no profile that knows it"
+    print(f"{printable(name)}, {words}")
     for line in story.lines():
         print(printable(line))
     if story.complete:

@@ -203,7 +203,8 @@ def _parse(given: list[str], tail: list[str]) -> tuple[Command | None, argparse.
     if command is None:
         refuse("which of " + ", ".join(c.words[1] for c in COMMANDS if c.words[0] == word) + "?", (word,))
     if unknown:
-        refuse(f"unknown option or one argument too many: {' '.join(unknown)}", command.words)
+        hint = f"; a {command.tail} stands behind two dashes: -- {command.tail}..." if command.tail else ""
+        refuse(f"unknown option or one argument too many: {' '.join(unknown)}{hint}", command.words)
     options.tail = tail
     return command, options
 

@@ -114,6 +114,10 @@ def test_what_is_no_port_is_refused_by_its_name(port: str, capsys: pytest.Captur
     assert "PORT" in refused(capsys, "-p", "x", "connect", "h", port)
 
 
+def test_a_command_to_record_wants_two_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "-- COMMAND" in refused(capsys, "-p", "/dev/absent", "record", "session.at", "modemtls", "info")
+
+
 def test_a_certificate_without_its_key_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cert = tmp_path / "cert.pem"
     cert.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
@@ -452,3 +456,10 @@ def test_a_closed_stdout_never_becomes_the_port(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["http://a,b/", 'https://a"b/', "http://" + "x" * 300])
 def test_a_host_that_is_none_in_an_address_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "host" in refused(capsys, "-p", "/dev/absent", "get", url, "--no-verify")
+
+
+def test_a_story_without_a_profile_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "some.at"
+    path.write_text("# source: nowhere\n# evidence: manual\n\n> AT\n< OK\n")
+    main(["explain", str(path)])
+    assert capsys.readouterr().out.splitlines()[0] == f"{path}, with no profile that knows it"
