@@ -7,6 +7,7 @@ import pkgutil
 import sys
 
 import bench
+from bench.placement import where
 from bench.table import Figure, table
 
 
@@ -24,6 +25,7 @@ def main() -> int:
         print(f"measuring {name} …", file=sys.stderr)
         figures += measures[name]()
     print(table(figures))
+    print(f"\n{where()}")
     return 0
 
 

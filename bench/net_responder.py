@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bench.placement import apart
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,6 +72,8 @@ def responder(rate: int = 0) -> Iterator[str]:
     with subprocess.Popen([sys.executable, "-c", _SOURCE, str(rate)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip()
+            path = process.stdout.readline().strip()
+            with apart(process.pid):
+                yield path
         finally:
             process.kill()

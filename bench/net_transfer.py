@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PIECES = 50
 """Sent and received in turns, each sample: short, so that both of a pair see the same weather on a busy machine."""
 
-PAIRS = 120
+PAIRS = 150
 RATES = {115_200: 2, 921_600: 8, 3_000_000: 20}
 """bit/s, and pieces each way: a fifth to half a second of line."""
 
