@@ -107,6 +107,6 @@ def figures() -> list[Figure]:
     """Measure."""
     return [
         _start("import of the package", "process", 3, "-c", "import modemtls"),
-        _start("modemtls --help", "process", 6, "-m", "modemtls.cli.main", "--help"),
+        _start("modemtls --help", "process", 6, "-m", "modemtls", "--help"),
         *_modem_figures(),
     ]
