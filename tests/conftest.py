@@ -13,7 +13,6 @@ import pytest
 
 from tests.support.pki import Pki
 
-
 # A busy machine is no reason to fail a property.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
