@@ -1,6 +1,6 @@
 """Five threads of traffic with Ctrl-C at random in the main thread: `python -m tests.stress.threads_and_interrupts`.
 
-Not part of the test run. It prints what failed, and with the first failure the last 200 lines of the AT dialogue.
+A few seconds of it are part of the test run. It prints what failed, and with the first failure the last 200 lines of the AT dialogue.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--interrupts", type=float, default=30, help="a second; 0 for none")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a script ignores it
     with servers.tls_service(None, servers.echo) as port:
         command = [sys.executable, "-m", "modemtls", "sim", "quectel-bg95", "--map", f"echo.example=127.0.0.1:{port}"]
         simulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
