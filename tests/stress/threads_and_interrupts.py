@@ -1,6 +1,7 @@
 """Five threads of traffic with Ctrl-C at random in the main thread: `python -m tests.stress.threads_and_interrupts`.
 
-A few seconds of it are part of the test run. It prints what failed, and with the first failure the last 200 lines of the AT dialogue.
+A few seconds of it are part of the test run.
+It prints what failed, and with the first failure the last 200 lines of the AT dialogue.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import collections
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
