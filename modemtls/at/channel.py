@@ -18,6 +18,7 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from modemtls.at.exchange import Exchange, Expected, Line, Outcome, Reply, Urc
 from modemtls.at.grammar import Grammar
@@ -92,7 +93,8 @@ class Channel(Reactor):
         self._holder: int | None = None
         self._held = 0
         self._hold_epoch = 0
-        self._watches: dict[ev.WatchKey, Watch] = {}
+        # Held by those who wait: what an interrupt leaves to nobody is forgotten.
+        self._watches: WeakValueDictionary[ev.WatchKey, Watch] = WeakValueDictionary()
         self._steps: list[_Turn] = []
         self._thread.start()
 
@@ -385,10 +387,16 @@ class Channel(Reactor):
     # -- what nobody asked for -------------------------------------------------------------------------------------
 
     def watch(self, pattern: LinePattern, bound: Mapping[str, object] | None = None) -> Watch:
-        """Return a watch for lines of this pattern. Raises KeyError for a bound name without a value."""
+        """Return a watch for lines of this pattern, which lasts until it is closed or nobody holds it.
+
+        Raises KeyError for a bound name without a value.
+        """
         with self._lock:
             self._check()
-            key = self._line.codec.watch(pattern, bound or {})
+            codec = self._line.codec
+            for left in [key for key in codec.watches if key not in self._watches]:
+                codec.unwatch(left)
+            key = codec.watch(pattern, bound or {})
             one = self._watches[key] = Watch(self, key)
             return one
 

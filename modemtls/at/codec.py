@@ -20,7 +20,7 @@ from modemtls.at.expect import flight_tables
 from modemtls.at.matcher import Frame, Matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from modemtls.at.exchange import Exchange
     from modemtls.at.expect import Flight, LineEntry, Tables
@@ -94,6 +94,11 @@ class Codec:
         Raises KeyError for a bound name without a value.
         """
         return self.matcher.watch(pattern, bound)
+
+    @property
+    def watches(self) -> Sequence[ev.WatchKey]:
+        """What is watched for."""
+        return self.matcher.watches
 
     def unwatch(self, key: ev.WatchKey) -> None:
         """Forget a watch."""

@@ -509,6 +509,14 @@ def test_a_watch_keeps_what_comes_before_it_is_waited_for(modem, channel):
     assert not channel._watches
 
 
+def test_a_watch_that_nobody_holds_is_forgotten(modem, channel):
+    """As an interrupt leaves one between its making and its keeping."""
+    channel.watch(P("+OPEN: {socket},{error:int}"), {"socket": 2})
+    assert not channel._watches
+    with channel.watch(P("+OPEN: {socket},{error:int}"), {"socket": 3}):
+        assert len(channel._line.codec.watches) == 1
+
+
 def test_a_callback_that_fails_does_not_hurt_the_line(modem, channel, caplog):
     def fail(_):
         raise RuntimeError("broken observer")
