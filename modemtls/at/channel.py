@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from modemtls.at.exchange import Exchange, Expected, Line, Outcome, Reply, Urc
 from modemtls.at.grammar import Grammar
-from modemtls.at.interrupts import shield
+from modemtls.at.interrupts import shield, unbroken
 from modemtls.at.job import Job
 from modemtls.at.line import LineState
 from modemtls.at.reactor import Reactor
@@ -191,21 +191,25 @@ class Channel(Reactor):
         """
         job = Job(ex, on_orphan, epoch, payload, None if on_failure is None else threading.get_ident())
         try:
+            shielded = shield()
             try:
-                shielded = shield()
                 try:
                     if shielded is not None:
                         shielded.check()
                     if not self._wait(job.is_finished, deadline, shielded, job):
                         self._unfinished(job)
-                finally:
-                    if shielded is not None:
-                        shielded.restore()
+                except BaseException:
+                    self._leave_job(job)  # within the shield: this may send the next one's command
+                    raise
+            finally:
                 if shielded is not None:
+                    shielded.restore()
+            if shielded is not None:
+                try:
                     shielded.deliver()
-            except BaseException:
-                self._leave_job(job)
-                raise
+                except BaseException:
+                    self._leave_job(job)
+                    raise
             reply = job.reply
             if reply is None:
                 assert job.error is not None
@@ -255,14 +259,14 @@ class Channel(Reactor):
 
     def _give_back(self, job: Job) -> None:
         """End what :meth:`_keep` began."""
-        with self._lock:
+        with unbroken(), self._lock:
             if job.kept:
                 job.kept = False
                 self._release()
 
     def _leave_job(self, job: Job) -> bool:
         """Let an exchange go on without its caller, or take it back; whether any of it was sent."""
-        with self._lock:
+        with unbroken(), self._lock:
             if self._torn:
                 self._mend()  # before anything is sent: what was being sent may be sent already
             if job.orphaned:
@@ -278,8 +282,10 @@ class Channel(Reactor):
                 for turn in list(self._queue):
                     if turn.job is job:
                         self._queue.remove(turn)
+                self._torn = True
                 self._advance()
                 self._flush()
+                self._torn = False
             self._rouse()
             return job.started
 
@@ -314,7 +320,7 @@ class Channel(Reactor):
                 self._take(thread, deadline)
             yield
         finally:  # wherever an interrupt may have struck
-            with self._lock:
+            with unbroken(), self._lock:
                 if self._holder == thread and self._held > before:
                     self._held = before
                     if not before:
@@ -345,7 +351,7 @@ class Channel(Reactor):
 
     def _leave_turn(self, turn: _Turn, *, keep: bool = False) -> bool:
         """Leave the queue for a hold, or give it back unless ``keep``; whether it was granted."""
-        with self._lock:
+        with unbroken(), self._lock:
             if turn in self._queue:
                 self._queue.remove(turn)
             if turn.granted and not keep:
@@ -358,8 +364,10 @@ class Channel(Reactor):
             self._mend()
         self._held = 0
         self._holder = None
+        self._torn = True
         self._advance()
         self._flush()
+        self._torn = False
         self._rouse()
 
     def resynchronise(self, deadline: float | None = None) -> None:

@@ -1,6 +1,6 @@
 """Five threads of traffic with Ctrl-C at random in the main thread: `python -m tests.stress.threads_and_interrupts`.
 
-Not part of the test run.
+A few seconds of it are part of the test run.
 It prints what failed, and with the first failure the last 200 lines of the AT dialogue.
 """
 
