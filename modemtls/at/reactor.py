@@ -12,6 +12,7 @@ import math
 import os
 import select
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,7 +64,7 @@ class _Waiter:
             self.gate.release()
 
 
-class Reactor:
+class Reactor(ABC):
     """Moves bytes between a port and the state of its line. Subclasses say who may use the line."""
 
     def __init__(self, port: Port, line: LineState, clock: Callable[[], float]) -> None:
@@ -93,17 +94,17 @@ class Reactor:
         self._thread = threading.Thread(target=self._background, name=f"modemtls {port.name}", daemon=True)
         bequeath(self)
 
+    @abstractmethod
     def _advance(self) -> None:
         """Give the line to whose turn it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begin(self, job: Job, thread: int) -> None:
         """Send an exchange, or queue it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fail_everybody(self, error: BaseException) -> None:
         """End all that waits: the port is gone."""
-        raise NotImplementedError
 
     def _defer(self, work: Callable[[], None]) -> None:
         """Run ``work`` in the background thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from modemtls.at.grammar import Outcome
@@ -30,7 +31,7 @@ class Ended(Exception):  # noqa: N818 - control flow between steps
         self.final = final
 
 
-class Answers:
+class Answers(ABC):
     """The names that a run knows, and how answers add to them."""
 
     __slots__ = (
@@ -93,9 +94,9 @@ class Answers:
             return self.failure[name]
         return self.lookup(name)
 
+    @abstractmethod
     def steps(self, steps: Iterable[m.Step]) -> None:
         """Run steps one after the other."""
-        raise NotImplementedError
 
     # -- answers ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def _mark(text: str) -> bytes:
     return unescape(text).encode("latin-1")
 
 
-class ExchangeCompiler:
+class ExchangeCompiler(ABC):
     """The part of the compiler that makes exchanges, and what other steps share with them."""
 
     def __init__(self, parts: Parts, line: m.LineSettings) -> None:
@@ -39,9 +40,9 @@ class ExchangeCompiler:
         self._see: list[tuple[m.Evidence, ...]] = [()]
         self._payloads: list[m.Payload] = []
 
+    @abstractmethod
     def use(self, node: Node, names: Names, values: Node | None = None) -> m.UseStep:
         """Compile a program for the place where it is used."""
-        raise NotImplementedError
 
     def _sources(self, node: Node) -> tuple[m.Evidence, ...]:
         return evidence(node.entries.get("see")) or self._see[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,20 +64,22 @@ def _wrong(node: Node, problems: Problems, wanted: str) -> None:
         problems.add(node, f"{wanted} expected, not {_KINDS[node.kind]}")
 
 
-class Shape:
+class Shape(ABC):
     """What a value may look like."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def take(self, node: Node, problems: Problems) -> Node | None:
         """Return the node without its wrong parts, or None if nothing is left; mistakes go to ``problems``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def json(self, *, child: bool = False) -> dict[str, Any]:
         """Return the shape as JSON Schema (draft 2020-12).
 
         ``child``: for what is laid over an inherited value. There maps may lack what they inherit, and ``null``
         removes it.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class _Scalar(Shape):
 
 
 class _Duration(Shape):
+    __slots__ = ()
+
     def take(self, node: Node, problems: Problems) -> Node | None:
         if node.kind == "int" and isinstance(node.scalar, int) and node.scalar >= 0:
             return node
