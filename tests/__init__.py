@@ -1,0 +1,5 @@
+"""The tests. What the helpers assert is explained as in the tests themselves."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.support")
