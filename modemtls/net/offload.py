@@ -294,7 +294,7 @@ class OffloadSocket(Socket):
             case Option.BYTES_RECEIVED:
                 return self._received_before + (link.received if link else 0)
             case Option.HAS_BUFFERED_DATA:
-                return link is not None and (link.ready or (link.unread and self._state is State.CONNECTED))
+                return link is not None and (link.ready or self.unread)
             case Option.INNER_MTU:
                 return 0
             case Option.ADDR_FAMILY:
@@ -365,6 +365,12 @@ class OffloadSocket(Socket):
         """Whether :meth:`take` gives something now."""
         link = self._link
         return link is None or self._state is State.SHUTDOWN or link.ready
+
+    @property
+    def unread(self) -> bool:
+        """Whether the modem has, or may have, something that only asking it will tell."""
+        link = self._link
+        return link is not None and self._state is State.CONNECTED and link.unread
 
     def take(self, size: int, *, peek: bool = False) -> bytes | None:
         """Give data, the end or an error from memory, or None."""

@@ -86,25 +86,18 @@ class Endpoint:
     # -- receiving ----------------------------------------------------------------------------------------------
 
     def receive(self, near: socket.socket, size: int, timeout: float | None, *, peek: bool) -> bytes:
-        """Receive as ``recv`` does; ``timeout`` 0 is non-blocking. ``near`` is the near end."""
-        if self._is_read_shut():
-            return b""
-        data = self._take_kept(size, peek=peek) if self._kept else self.connection.take(size, peek=peek)
-        if data is None:
+        """Receive as ``recv`` does; ``timeout`` 0 is non-blocking. ``near`` is the near end.
+
+        What the peer said comes first, then the failure of a send that had been accepted, then the end.
+        """
+        try:
+            data = self._receive(near, size, timeout, peek=peek)
+        except ModemError:
             self._raise_late(near)
-            if timeout == 0:
-                self.watch()
-                self._show(near)
-                raise BlockingIOError(errno.EAGAIN, "nothing to receive yet")
-            try:
-                data = self.connection.receive(size, timeout=timeout, peek=peek)
-            except ModemTimeoutError:
-                raise TimeoutError("timed out") from None
-            except ModemError:
-                if self._is_read_shut():  # shutdown() came while this call was waiting
-                    return b""
-                raise
-        if self.watched and not peek:
+            raise
+        if not data:
+            self._raise_late(near)
+        elif self.watched and not peek:
             try:
                 self._show(near)
                 self._pump.wake()
@@ -112,6 +105,29 @@ class Endpoint:
                 self._kept = data + self._kept
                 raise
         return data
+
+    def _receive(self, near: socket.socket, size: int, timeout: float | None, *, peek: bool) -> bytes:
+        if self._is_read_shut():
+            return b""
+        data = self._take_kept(size, peek=peek) if self._kept else self.connection.take(size, peek=peek)
+        if data is not None:
+            return data
+        if timeout == 0:
+            self.watch()
+            if not self.connection.unread:  # else the pump asks the modem first
+                self._raise_late(near)
+            self._show(near)
+            raise BlockingIOError(errno.EAGAIN, "nothing to receive yet")
+        try:
+            # After a failure nothing is waited for; what the modem has still comes before it.
+            return self.connection.receive(size, timeout=timeout if self._late is None else 0, peek=peek)
+        except ModemTimeoutError:
+            self._raise_late(near)
+            raise TimeoutError("timed out") from None
+        except ModemError:
+            if self._is_read_shut():  # shutdown() came while this call was waiting
+                return b""
+            raise
 
     def _take_kept(self, size: int, *, peek: bool) -> bytes:
         kept = self._kept
@@ -215,7 +231,8 @@ class Endpoint:
         """Bring the pair in line with what is so; only with the near end in hand can readiness be taken away."""
         with self._signals:
             # Noted first: nothing looks for signals between that and the end of the call.
-            readable = bool(self._kept) or self._read_shut or self._late is not None or self.connection.ready
+            readable = bool(self._kept) or self._read_shut or self.connection.ready
+            readable = readable or (self._late is not None and not self.connection.unread)
             writable = len(self._queue) < SEND_WINDOW or self._late is not None or self._write_shut
             try:
                 if readable and not self._readable:

@@ -172,13 +172,19 @@ class Socket(ABC):
     def watch(self, callback: Callable[[], None] | None) -> None:
         """Have ``callback`` called, from any thread, whenever :attr:`ready` may have changed or there is work to do.
 
-        Work is what :meth:`read_ahead` does. The callback must be quick; of this socket it may ask :attr:`ready` only.
+        Work is what :meth:`read_ahead` does. The callback must be quick; of this socket it may ask :attr:`ready` and
+        :attr:`unread` only.
         """
 
     @property
     @abstractmethod
     def ready(self) -> bool:
         """Whether :meth:`take` gives data, the end or an error now, from memory."""
+
+    @property
+    @abstractmethod
+    def unread(self) -> bool:
+        """Whether the engine has, or may have, something that is not in memory yet."""
 
     @abstractmethod
     def take(self, size: int, *, peek: bool = False) -> bytes | None:
