@@ -17,6 +17,7 @@ from modemtls.modem.runner_quick import CACHE_LIMIT, quick
 from modemtls.modem.runner_render import check_bindings, payload_bytes, render
 from modemtls.modem.runner_result import Result, wanted
 from modemtls.modem.runner_steps import Run
+from modemtls.profile.model import UseStep, walk
 from modemtls.profile.operations import CHOICES, OPERATIONS
 from modemtls.profile.reach import PROTECTING, without_effect
 from modemtls.profile.results import promised
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Exchange, Reply, Urc
     from modemtls.modem.runner_quick import Quick
-    from modemtls.profile.model import Program
     from modemtls.profile.profile import Profile
 
 __all__ = ["Result", "Runner"]
@@ -41,9 +41,8 @@ class Runner:
         self.profile = profile
         self._identity = {"model": model or None, "firmware": firmware or None}
         self._programs = profile.programs
-        self._turns = {
-            step.lock: Turn(step.lock) for program in profile.programs.values() for step in _uses(program) if step.lock
-        }
+        steps = walk(program.body for program in profile.programs.values())
+        self._turns = {step.lock: Turn(step.lock) for step in steps if isinstance(step, UseStep) and step.lock}
         self._specs = {id(one.rule): one for one in profile.urcs}
         self._quick = {name: one for name, program in profile.programs.items() if (one := quick(program)) is not None}
         modem_ids = profile.behaviour["socket_ids"] == "modem"
@@ -269,10 +268,3 @@ class Runner:
         """Keep other programs of the same lock out. Raises ModemTimeoutError if the deadline passes first."""
         with self._turns[name].take(self.channel.clock, deadline):
             yield
-
-
-def _uses(program: Program) -> Iterator[Any]:
-    from modemtls.profile.model import UseStep
-    from modemtls.profile.programs import walk
-
-    return (step for step in walk([program.body]) if isinstance(step, UseStep))

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from modemtls.at.grammar import FinalRule, LinePattern, PromptRule, UrcRule
     from modemtls.profile.codecs import Codec
@@ -21,7 +21,7 @@ __all__ = [
     "ErrorCode", "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule",
     "LineSettings", "OutcomeRule", "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep",
     "SendStep", "SetStep", "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "UseStep", "ValueSpec", "VersionChoice",
-    "version_key",
+    "version_key", "walk",
 ]  # fmt: skip
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -364,6 +364,26 @@ class FailStep(Step):
     text: str = ""
     namespace: str = ""
     source: str = ""
+
+
+def walk(steps: Iterable[Step], *, failing: bool = True) -> Iterator[Step]:
+    """Yield all steps, those inside others too.
+
+    Not ``failing``: only those whose values stay, so not what asks for a cause or cleans up after a failure.
+    """
+    for step in steps:
+        yield step
+        inner: list[Iterable[Step]] = [] if step.retry is None else [step.retry.before]
+        if isinstance(step, (GroupStep, UseStep)):
+            inner += [step.steps, step.on_fail if failing else (), step.finally_]
+        elif isinstance(step, EachStep):
+            inner.append(step.steps)
+        elif isinstance(step, FirstStep):
+            inner += step.alternatives
+        elif failing and isinstance(step, (SendStep, AwaitStep)) and step.cause is not None:
+            inner.append([step.cause.use])
+        for one in inner:
+            yield from walk(one, failing=failing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,28 +21,9 @@ if TYPE_CHECKING:
     from modemtls.at.pattern import LinePattern
     from modemtls.profile.source import Node
 
-__all__ = ["Compiler", "walk"]
+__all__ = ["Compiler"]
 
 _NO_STEPS: Final[tuple[m.Step, ...]] = ()
-
-
-def walk(steps: Iterable[m.Step]) -> Iterator[m.Step]:
-    """Yield all steps, those inside others too."""
-    for step in steps:
-        yield step
-        if step.retry is not None:
-            yield from walk(step.retry.before)
-        if isinstance(step, (m.GroupStep, m.UseStep)):
-            yield from walk(step.steps)
-            yield from walk(step.on_fail)
-            yield from walk(step.finally_)
-        elif isinstance(step, m.EachStep):
-            yield from walk(step.steps)
-        elif isinstance(step, m.FirstStep):
-            for one in step.alternatives:
-                yield from walk(one)
-        if isinstance(step, (m.SendStep, m.AwaitStep)) and step.cause is not None:
-            yield from walk([step.cause.use])
 
 
 def _steps(node: Node) -> Node:
@@ -84,7 +65,7 @@ class Compiler(ExchangeCompiler):
         names = Names(known, set())
         self._payloads = []
         body = self._body(name, self.programs[name], names)
-        steps = list(walk([body]))
+        steps = list(m.walk([body]))
         uses = {
             (one.name, one.codecs, one.table_name, one.kind, one.separator): one
             for step in steps

@@ -169,9 +169,7 @@ def _off(name: str, value: object) -> dict[str, object]:
 
 
 def _widest(steps: Iterable[m.Step]) -> int:
-    from modemtls.profile.programs import walk
-
-    return max([len(step.alternatives) for step in walk(steps) if isinstance(step, m.FirstStep)], default=1)
+    return max([len(step.alternatives) for step in m.walk(steps) if isinstance(step, m.FirstStep)], default=1)
 
 
 def without_effect(

@@ -12,7 +12,7 @@ from modemtls.profile.operations import OPERATIONS, Operation, Output
 from modemtls.profile.problems import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from modemtls.at.pattern import LinePattern
     from modemtls.profile.problems import Problems
@@ -33,7 +33,7 @@ def promised(program: m.Program, *, modem_ids: bool) -> Operation:
 
 
 def _partial(program: m.Program) -> bool:
-    for step in _running([program.body]):
+    for step in m.walk([program.body], failing=False):
         if isinstance(step, m.ReturnStep) and step.outcome == "partial":
             return True
         if isinstance(step, m.SendStep) and any(one.outcome is Outcome.PARTIAL for one in step.finals):
@@ -44,22 +44,6 @@ def _partial(program: m.Program) -> bool:
         if any(rule.outcome == "partial" for rule in rules):
             return True
     return False
-
-
-def _running(steps: Iterable[m.Step]) -> Iterator[m.Step]:
-    """Yield the steps whose values stay: not those that ask for a cause, or clean up after a failure."""
-    for step in steps:
-        yield step
-        if step.retry is not None:
-            yield from _running(step.retry.before)
-        if isinstance(step, (m.GroupStep, m.UseStep)):
-            yield from _running(step.steps)
-            yield from _running(step.finally_)
-        elif isinstance(step, m.EachStep):
-            yield from _running(step.steps)
-        elif isinstance(step, m.FirstStep):
-            for one in step.alternatives:
-                yield from _running(one)
 
 
 @dataclass(slots=True)
@@ -152,7 +136,7 @@ def check_results(program: m.Program, programs: Node, problems: Problems, *, mod
     operation = promised(program, modem_ids=modem_ids)
     given = _Given()
     used = []
-    for step in _running([program.body]):
+    for step in m.walk([program.body], failing=False):
         given.take(step)
         if isinstance(step, m.UseStep):
             used.append(step.program)
