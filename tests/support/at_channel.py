@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from concurrent.futures import Future
 
 import pytest
@@ -86,13 +85,6 @@ def start(work, *args, **kw):
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-def until(condition):
-    end = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def now_plus(channel, seconds):

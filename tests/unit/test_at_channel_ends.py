@@ -20,8 +20,8 @@ from tests.support.at_channel import (
     modem_fixture,  # noqa: F401
     now_plus,
     start,
-    until,
 )
+from tests.support.threads import until
 
 # -- callers that leave --------------------------------------------------------------------------------------------
 

@@ -9,19 +9,11 @@ import pytest
 
 from modemtls.cli.connect import stream
 from modemtls.errors import CommandError
-from tests.unit.test_net_offload import until
-from tests.unit.test_sockets_stream import Bench, readable
-
-
-@pytest.fixture
-def bench():
-    made = Bench()
-    yield made
-    made.modem.script = lambda op, slot, b: None
-    for sock in made.sockets:
-        sock.close()
-    made.pump.drain(5)
-    made.pump.close()
+from tests.support.socket_bench import (
+    bench_fixture,  # noqa: F401
+    readable,
+)
+from tests.support.threads import until
 
 
 def no_sends(op, slot, bindings):
