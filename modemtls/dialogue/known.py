@@ -88,7 +88,7 @@ def _forms(steps: Iterable[m.Step], name: str, codes: tuple[CodeIn, ...] = ()) -
             if step.cause is not None:
                 yield from _cause(step.cause, name)
         else:
-            inner = list(_forms(_inner(step), name, codes))
+            inner = list(_forms(m.inside(step), name, codes))
             if inner:
                 if last is not None:
                     yield last
@@ -96,19 +96,6 @@ def _forms(steps: Iterable[m.Step], name: str, codes: tuple[CodeIn, ...] = ()) -
                 yield from inner
     if last is not None:
         yield last
-
-
-def _inner(step: m.Step) -> list[m.Step]:
-    out: list[m.Step] = []
-    if step.retry is not None:
-        out += step.retry.before
-    if isinstance(step, m.GroupStep | m.UseStep):
-        out += [*step.steps, *step.on_fail, *step.finally_]
-    elif isinstance(step, m.EachStep):
-        out += step.steps
-    elif isinstance(step, m.FirstStep):
-        out += [one for alternative in step.alternatives for one in alternative]
-    return out
 
 
 def _cause(cause: m.Cause, name: str) -> Iterator[Form]:
@@ -262,8 +249,8 @@ def redaction(profiles: Iterable[Profile]) -> tuple[list[re.Pattern[bytes]], lis
 
     for profile in profiles:
         for program in profile.programs.values():
-            for template in _templates([program.body]):
-                for one in _alone(_template_parts(template)):
+            for step in m.walk([program.body]):
+                for one in _alone(_template_parts(step.line)) if isinstance(step, m.SendStep) else ():
                     rule = _rule(one)
                     if rule is not None:
                         rules[rule] = None
@@ -283,15 +270,6 @@ class _Value:
     def __init__(self, *, secret: bool, open_: bool = False) -> None:
         self.secret = secret
         self.open = open_
-
-
-def _templates(steps: Iterable[m.Step]) -> Iterator[Template]:
-    for step in steps:
-        if isinstance(step, m.SendStep):
-            yield step.line
-        if isinstance(step, m.SendStep | m.AwaitStep) and step.cause is not None:
-            yield from _templates([step.cause.use])
-        yield from _templates(_inner(step))
 
 
 def _template_parts(template: Template) -> list[str | _Value]:

@@ -21,7 +21,7 @@ __all__ = [
     "ErrorCode", "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule",
     "LineSettings", "OutcomeRule", "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep",
     "SendStep", "SetStep", "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "UseStep", "ValueSpec", "VersionChoice",
-    "version_key", "walk",
+    "inside", "version_key", "walk",
 ]  # fmt: skip
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -366,6 +366,20 @@ class FailStep(Step):
     source: str = ""
 
 
+def inside(step: Step, *, failing: bool = True) -> list[Step]:
+    """Return the steps directly inside another; not ``failing``: without those that clean up after a failure."""
+    out: list[Step] = []
+    if step.retry is not None:
+        out += step.retry.before
+    if isinstance(step, (GroupStep, UseStep)):
+        out += [*step.steps, *(step.on_fail if failing else ()), *step.finally_]
+    elif isinstance(step, EachStep):
+        out += step.steps
+    elif isinstance(step, FirstStep):
+        out += [one for alternative in step.alternatives for one in alternative]
+    return out
+
+
 def walk(steps: Iterable[Step], *, failing: bool = True) -> Iterator[Step]:
     """Yield all steps, those inside others too.
 
@@ -373,17 +387,9 @@ def walk(steps: Iterable[Step], *, failing: bool = True) -> Iterator[Step]:
     """
     for step in steps:
         yield step
-        inner: list[Iterable[Step]] = [] if step.retry is None else [step.retry.before]
-        if isinstance(step, (GroupStep, UseStep)):
-            inner += [step.steps, step.on_fail if failing else (), step.finally_]
-        elif isinstance(step, EachStep):
-            inner.append(step.steps)
-        elif isinstance(step, FirstStep):
-            inner += step.alternatives
-        elif failing and isinstance(step, (SendStep, AwaitStep)) and step.cause is not None:
-            inner.append([step.cause.use])
-        for one in inner:
-            yield from walk(one, failing=failing)
+        yield from walk(inside(step, failing=failing), failing=failing)
+        if failing and isinstance(step, (SendStep, AwaitStep)) and step.cause is not None:
+            yield from walk([step.cause.use])
 
 
 @dataclass(frozen=True, slots=True)
