@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemTimeoutError
-from modemtls.modem.runner_render import value_of
+from modemtls.profile.template import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from modemtls.at.exchange import Exchange, Expected
 from modemtls.errors import ConfigurationError, ModemError
-from modemtls.profile.model import Least
 from modemtls.profile.operations import INPUT_NEEDS
 from modemtls.profile.quoting import check_input
-from modemtls.profile.template import MASK, Placeholder
+from modemtls.profile.template import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from modemtls.profile.model import Payload, Program, SendStep, ValueSpec
+    from modemtls.profile.model import Payload, Program, SendStep
     from modemtls.profile.profile import Profile
 
-__all__ = ["check_bindings", "payload_bytes", "render", "value_of"]
+__all__ = ["check_bindings", "payload_bytes", "render"]
 
 # Limits of the profile on inputs: (operation or "" for any, input, limit).
 _LENGTHS = (("", "host", "host"), ("pdp_configure", "apn", "apn"))
@@ -28,16 +27,6 @@ _SIZES = (
     ("tcp_send", "size", "tcp_send"),
     ("tcp_receive", "size", "tcp_receive"),
 )
-
-
-def value_of(spec: ValueSpec, lookup: Callable[[str], object]) -> object:
-    """Return what a value of the language stands for now. Raises ConfigurationError."""
-    if isinstance(spec, Placeholder):
-        return spec.value(lookup(spec.name))
-    if isinstance(spec, Least):
-        numbers = [lookup(one) if isinstance(one, str) else one for one in spec.of]
-        return min([one for one in numbers if isinstance(one, int)], default=0)
-    return spec
 
 
 def payload_bytes(payload: Payload, lookup: Callable[[str], object]) -> bytes:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError, SyncError
 from modemtls.modem.runner_answers import Answers, Ended
-from modemtls.modem.runner_render import render, value_of
+from modemtls.modem.runner_render import render
 from modemtls.modem.runner_result import Result
 from modemtls.profile import model as m
+from modemtls.profile.template import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.errors import ConfigurationError
 from modemtls.profile import model as m
-from modemtls.profile.template import Placeholder
+from modemtls.profile.template import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -93,11 +93,11 @@ class _OnPaper:
                 self.captured(rule.pattern for rule in step.rules)
                 self.keep(step.save)
             case m.SetStep():
-                self.values.update([(name, self.value(spec)) for name, spec in step.values])
+                self.values.update([(name, value_of(spec, self.lookup)) for name, spec in step.values])
                 if step.scope != "command":
                     self.keep((step.scope, name) for name, _ in step.values)
             case m.UseStep():
-                self.values.update([(name, self.value(spec)) for name, spec in step.values])
+                self.values.update([(name, value_of(spec, self.lookup)) for name, spec in step.values])
                 with contextlib.suppress(_Returned):
                     self.group(step)
             case m.GroupStep():
@@ -123,14 +123,6 @@ class _OnPaper:
             self.steps(step.steps)
         finally:
             self.steps(step.finally_)
-
-    def value(self, spec: m.ValueSpec) -> object:
-        if isinstance(spec, Placeholder):
-            return spec.value(self.lookup(spec.name))
-        if isinstance(spec, m.Least):
-            numbers = [self.lookup(one) if isinstance(one, str) else one for one in spec.of]
-            return min([one for one in numbers if isinstance(one, int)], default=0)
-        return spec
 
     def tolerated(self, tolerate: m.Condition | bool) -> bool:
         """Whether it would go on if the modem refused the command: then it protects nobody."""

@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import ConfigurationError
 from modemtls.profile.codecs import CODECS
+from modemtls.profile.model import Least
 from modemtls.profile.quoting import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from modemtls.profile.codecs import Codec
+    from modemtls.profile.model import ValueSpec
     from modemtls.profile.quoting import Kind
 
-__all__ = ["MASK", "Placeholder", "Template", "TemplateError", "parse_placeholder", "parse_template", "unescape"]
+__all__ = [
+    "MASK",
+    "Placeholder",
+    "Template",
+    "TemplateError",
+    "parse_placeholder",
+    "parse_template",
+    "unescape",
+    "value_of",
+]
 
 MASK: Final = "***"
 _PLACEHOLDER = re.compile(
@@ -80,6 +91,16 @@ class Placeholder:
                 raise ConfigurationError(f"{self.name}: a list is needed")
             return self.separator.join([kind.write(self.name, one) for one in value])
         return kind.write(self.name, value)
+
+
+def value_of(spec: ValueSpec, lookup: Callable[[str], object]) -> object:
+    """Return what a value of the language stands for now. Raises ConfigurationError."""
+    if isinstance(spec, Placeholder):
+        return spec.value(lookup(spec.name))
+    if isinstance(spec, Least):
+        numbers = [lookup(one) if isinstance(one, str) else one for one in spec.of]
+        return min([one for one in numbers if isinstance(one, int)], default=0)
+    return spec
 
 
 @dataclass(frozen=True, slots=True)
