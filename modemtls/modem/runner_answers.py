@@ -43,7 +43,6 @@ class Answers(ABC):
         "channel",
         "deadline",
         "epoch",
-        "failure",
         "final",
         "on_orphan",
         "shown",
@@ -69,7 +68,6 @@ class Answers(ABC):
         self.values: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
         self._payload = b""
-        self.failure: dict[str, object] = {}
         self.final = ""
         self.shown = ""
 
@@ -89,10 +87,9 @@ class Answers(ABC):
         found = self.values.get(name)
         return self._bindings.get(name) if found is None else found
 
-    def _with_failure(self, name: str) -> object:
-        if name in self.failure:
-            return self.failure[name]
-        return self.lookup(name)
+    def _with(self, failure: Mapping[str, object]) -> Callable[[str], object]:
+        """Return a lookup that knows of a failure as well."""
+        return lambda name: failure[name] if name in failure else self.lookup(name)
 
     @abstractmethod
     def steps(self, steps: Iterable[m.Step]) -> None:
@@ -113,15 +110,12 @@ class Answers(ABC):
         if outcome is Outcome.FAIL:
             code, namespace = self._code(step, reply)
         if step.outcome or step.fail is not None:
-            self.failure = {"outcome": word, "code": code, "final": reply.final}
+            failure: dict[str, object] = {"outcome": word, "code": code, "final": reply.final}
             if outcome is Outcome.FAIL:
-                self.failure["kind"] = self._kind(namespace, code)
-            try:
-                word = self._ruled(step.outcome, word)
-                if step.fail is not None:
-                    self._fail(step.fail, exchange.text, code, namespace)
-            finally:
-                self.failure = {}
+                failure["kind"] = self._kind(namespace, code)
+            word = self._ruled(step.outcome, word, failure)
+            if step.fail is not None:
+                self._fail(step.fail, exchange.text, failure, code, namespace)
         if word == "fail":
             raise self._error(exchange.text, namespace, code, final=reply.final, text=reply.code_text)
         if reply.missing and outcome is Outcome.OK and word == "ok":
@@ -156,18 +150,27 @@ class Answers(ABC):
         found = self._runner.profile.error(namespace, code)
         return "unknown" if found is None else found.kind
 
-    def _ruled(self, rules: tuple[m.OutcomeRule, ...], word: str) -> str:
+    def _ruled(self, rules: tuple[m.OutcomeRule, ...], word: str, failure: Mapping[str, object]) -> str:
+        lookup = self._with(failure)
         for rule in rules:
-            if rule.condition.holds(self._with_failure):
+            if rule.condition.holds(lookup):
                 self.values.update(rule.sets)
                 return rule.outcome
         return word
 
-    def _fail(self, rule: m.FailRule, shown: str, code: object = None, namespace: str = "") -> None:
-        if rule.condition.holds(self._with_failure) is rule.unless:
+    def _fail(
+        self,
+        rule: m.FailRule,
+        shown: str,
+        failure: Mapping[str, object],
+        code: object = None,
+        namespace: str = "",
+    ) -> None:
+        lookup = self._with(failure)
+        if rule.condition.holds(lookup) is rule.unless:
             return
         if rule.namespace:
-            raise self._error(shown, rule.namespace, self._with_failure(rule.source), kind=rule.kind, text=rule.text)
+            raise self._error(shown, rule.namespace, lookup(rule.source), kind=rule.kind, text=rule.text)
         raise self._error(shown, namespace, code, kind=rule.kind, text=rule.text)
 
     def _error(

@@ -151,12 +151,8 @@ class Run(Answers):
 
     def _again(self, retry: m.Retry | None, failure: dict[str, object], began: float) -> bool:
         assert retry is not None
-        self.failure = failure
-        try:
-            if not retry.condition.holds(self._with_failure):
-                return False
-        finally:
-            self.failure = {}
+        if not retry.condition.holds(self._with(failure)):
+            return False
         now = self.channel.clock()
         if retry.within is not None and now - began > retry.within:
             return False
@@ -168,29 +164,18 @@ class Run(Answers):
         return True
 
     def _tolerated(self, tolerate: m.Condition | bool, outcome: str, final: str) -> bool:
-        if tolerate is False:
-            return False
-        if tolerate is True:
-            return True
-        assert isinstance(tolerate, m.Condition)
-        self.failure = {"outcome": outcome, "final": final}
-        try:
-            return tolerate.holds(self._with_failure)
-        finally:
-            self.failure = {}
+        if isinstance(tolerate, bool):
+            return tolerate
+        return tolerate.holds(self._with({"outcome": outcome, "final": final}))
 
     def _forgiven(self, tolerate: m.Condition | bool, error: CommandError) -> bool:
         if error.kind == "mismatch" and not (
             isinstance(tolerate, m.Condition) and any(test.name == "kind" for test in tolerate.tests)
         ):
             return False  # the modem does something else than it was told: only ever tolerated in so many words
-        if tolerate is False or tolerate is True:
+        if isinstance(tolerate, bool):
             return tolerate
-        self.failure = self._about(error)
-        try:
-            return tolerate.holds(self._with_failure)
-        finally:
-            self.failure = {}
+        return tolerate.holds(self._with(self._about(error)))
 
     # -- exchanges --------------------------------------------------------------------------------------------
 
@@ -302,13 +287,10 @@ class Run(Answers):
         shown = self.shown or self._program.name
         word = "ok"
         if rule.outcome or rule.fail is not None:
-            self.failure = {"outcome": word, "final": urc.text}
-            try:
-                word = self._ruled(rule.outcome, word)
-                if rule.fail is not None:
-                    self._fail(rule.fail, shown)
-            finally:
-                self.failure = {}
+            failure: dict[str, object] = {"outcome": word, "final": urc.text}
+            word = self._ruled(rule.outcome, word, failure)
+            if rule.fail is not None:
+                self._fail(rule.fail, shown, failure)
         if word == "fail":
             raise self._error(shown, "", None, final="failed")
         for scope, name in step.save:
@@ -390,8 +372,7 @@ class Run(Answers):
             try:
                 again._clean(steps)
             finally:
-                for armed in again._armed.values():
-                    armed.close()
+                again._disarm()
 
         with contextlib.suppress(Exception):
             self.channel.defer(work)
