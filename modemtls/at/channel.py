@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from modemtls.at.exchange import Exchange, Expected, Line, Outcome, Reply, Urc
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from modemtls.at.trace import Trace
 
 __all__ = ["Channel", "Exchange", "Expected", "Line", "LineBusyError", "Outcome", "Reply", "Urc", "Watch"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -460,11 +462,8 @@ class Channel(Reactor):
     def _close(self, reason: BaseException) -> None:
         first = self._closed is None
         super()._close(reason)
-        if first and self.on_close is not None:
-            try:
-                self.on_close(reason)
-            except Exception:
-                _log.exception("%s: on_close failed", self._port.name)
+        if first:
+            self._tell("on_close", self.on_close, reason)
 
     def _check(self) -> None:
         if self._closed is not None:
@@ -474,12 +473,16 @@ class Channel(Reactor):
 
     # -- what the line reports (under the lock) --------------------------------------------------------------------
 
-    def _urc(self, urc: Urc) -> None:
-        if self.on_urc is not None:
+    def _tell(self, name: str, callback: Callable[[_T], None] | None, what: _T) -> None:
+        """Call what the layer above has set; its failure is not the line's."""
+        if callback is not None:
             try:
-                self.on_urc(urc)
+                callback(what)
             except Exception:
-                _log.exception("%s: on_urc failed", self._port.name)
+                _log.exception("%s: %s failed", self._port.name, name)
+
+    def _urc(self, urc: Urc) -> None:
+        self._tell("on_urc", self.on_urc, urc)
 
     def _watched(self, key: ev.WatchKey, urc: Urc) -> None:
         watch = self._watches.get(key)
@@ -488,11 +491,7 @@ class Channel(Reactor):
 
     def _epoch_ended(self, reason: str, error: ModemRestartedError) -> None:
         self._fail_everybody(error)
-        if self.on_epoch is not None:
-            try:
-                self.on_epoch(reason)
-            except Exception:
-                _log.exception("%s: on_epoch failed", self._port.name)
+        self._tell("on_epoch", self.on_epoch, reason)
 
     def _fail_everybody(self, error: BaseException) -> None:
         self._fail_queue(error)

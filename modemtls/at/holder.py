@@ -17,35 +17,29 @@ def holders(name: str) -> list[str]:
     mine = os.getpid()
     found: dict[int, str] = {}
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == mine:
-            continue
-        try:
-            descriptors = list((process / "fd").iterdir())
-        except OSError:
-            continue
-        for descriptor in descriptors:
-            try:
-                one = descriptor.stat()
-            except OSError:
-                continue
-            if (one.st_rdev, one.st_ino, one.st_dev) == (status.st_rdev, status.st_ino, status.st_dev):
-                found[int(process.name)] = _program(process)
-                break
+        if process.name.isdigit() and int(process.name) != mine and _has_open(process, status):
+            found[int(process.name)] = _program(process)
     for pid in _lockers(status.st_dev, status.st_ino) - found.keys() - {mine}:
         found[pid] = _program(Path("/proc") / str(pid))
-    return [f"{program} (pid {pid})" for pid, program in sorted(found.items())] or _own(status)
+    if not found and _has_open(Path("/proc/self"), status):
+        return [f"this process (pid {mine})"]
+    return [f"{program} (pid {pid})" for pid, program in sorted(found.items())]
 
 
-def _own(status: os.stat_result) -> list[str]:
-    """Return this process, if it has the device open itself."""
-    for descriptor in Path("/proc/self/fd").iterdir():
+def _has_open(process: Path, status: os.stat_result) -> bool:
+    """Whether a process has this device open, as far as can be seen."""
+    try:
+        descriptors = list((process / "fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
         try:
             one = descriptor.stat()
         except OSError:
             continue
         if (one.st_rdev, one.st_ino, one.st_dev) == (status.st_rdev, status.st_ino, status.st_dev):
-            return [f"this process (pid {os.getpid()})"]
-    return []
+            return True
+    return False
 
 
 def _program(process: Path) -> str:
