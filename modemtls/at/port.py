@@ -18,16 +18,19 @@ import socket
 import termios
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from modemtls.at.holder import holders
-from modemtls.errors import ConfigurationError, PortBusyError, PortError
+from modemtls.errors import ConfigurationError, PortBusyError, PortError, PortLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FdPort", "Port", "open_port"]
+__all__ = ["USUAL_BAUDRATE", "FdPort", "Port", "lost", "open_port", "received"]
+
+USUAL_BAUDRATE: Final = 115200
+"""bit/s; the usual factory setting of cellular modules."""
 
 # A character on the line: start bit, eight data bits, stop bit.
 _BITS = 10
@@ -83,6 +86,25 @@ class FdPort:
             os.close(fd)
 
 
+def received(fd: int, name: str) -> bytes:
+    """Read what a descriptor has that does not block, perhaps nothing. Raises PortLostError when it has ended."""
+    try:
+        data = os.read(fd, 65536)
+    except BlockingIOError:
+        return b""
+    except OSError as error:
+        raise lost(name, error) from error
+    if not data:
+        raise lost(name)
+    return data
+
+
+def lost(name: str, error: OSError | None = None) -> PortLostError:
+    """Return the error that tells of a port's end."""
+    why = f" ({error.strerror})" if error is not None and error.strerror else ""
+    return PortLostError(f"{name} went away{why}")
+
+
 class _Device(FdPort):
     """A serial device that was opened exclusively."""
 
@@ -95,7 +117,7 @@ class _Device(FdPort):
         super().close()
 
 
-def open_port(name: str, baudrate: int = 115200, *, rtscts: bool = False) -> Port:
+def open_port(name: str, baudrate: int = USUAL_BAUDRATE, *, rtscts: bool = False) -> Port:
     """Open a port by name.
 
     Raises PortBusyError if another process holds it (and says who, where that can be known), PortError if it cannot

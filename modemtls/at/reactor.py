@@ -17,7 +17,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.at.forks import bequeath, opened_elsewhere
-from modemtls.errors import ModemError, PortLostError
+from modemtls.at.port import lost
+from modemtls.errors import ModemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,8 +172,7 @@ class Reactor(ABC):
             self._line.feed(data, self.clock())
 
     def _lost(self, error: OSError | None) -> None:
-        why = f" ({error.strerror})" if error is not None and error.strerror else ""
-        self._close(PortLostError(f"{self._port.name} went away{why}"))
+        self._close(lost(self._port.name, error))
 
     def _process(self, *, readable: bool) -> None:
         """Take in what arrived, do what is due, send what can be sent."""

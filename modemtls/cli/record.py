@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING
 
 from modemtls.cli.files import writing
 from modemtls.cli.output import printable, status
+from modemtls.cli.session import opened_port
 
 if TYPE_CHECKING:
     from modemtls.cli.settings import Settings
 
 __all__ = ["replay", "run"]
 
-USUAL_BAUDRATE = 115200
-"""bit/s, if --baudrate is not given."""
-
 
 def run(settings: Settings) -> int:
     """``modemtls record FILE [-- COMMAND]``; with a command its exit code is returned."""
-    from modemtls.at.port import open_port
     from modemtls.dialogue.known import redaction
     from modemtls.dialogue.record import Recorder, pass_through
     from modemtls.dialogue.redact import Redactor
@@ -34,9 +31,7 @@ def run(settings: Settings) -> int:
     command = list(settings.options.tail)
     chosen = settings.text("profile")
     profiles = [load(one) for one in ([chosen] if chosen else bundled())]
-    port = open_port(
-        settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
-    )
+    port = opened_port(settings)
     try:
         with writing(_private(name), name) as raw, io.TextIOWrapper(raw, encoding="utf-8") as file:
             recorder = Recorder(

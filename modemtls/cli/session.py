@@ -1,4 +1,4 @@
-"""From options to an open modem and a TLS configuration."""
+"""From options to an open modem, or its port alone, and a TLS configuration."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from modemtls.api import Modem, TLSConfig
+    from modemtls.at.port import Port
     from modemtls.at.trace import TraceRecord
     from modemtls.cli.settings import Settings
     from modemtls.sockets.stream import ModemSocket
 
-__all__ = ["connected", "dialogue_to", "opened", "tls_from"]
+__all__ = ["connected", "dialogue_to", "opened", "opened_port", "tls_from"]
 
 MAX_PEM = 1 << 20
 """No certificate or key file is larger than this (bytes)."""
@@ -55,6 +56,14 @@ def opened(settings: Settings) -> Iterator[Modem]:
             modem.close()
     finally:
         passed()
+
+
+def opened_port(settings: Settings) -> Port:
+    """Open the port that the options name, and no modem: no other speed is tried, as nothing is sent."""
+    from modemtls.at.port import USUAL_BAUDRATE, open_port
+
+    baudrate = settings.whole("baudrate") or USUAL_BAUDRATE
+    return open_port(settings.port, baudrate=baudrate, rtscts=settings.flag("rtscts"))
 
 
 def connected(settings: Settings, modem: Modem, host: str, port: int, tls: TLSConfig | None) -> ModemSocket:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from modemtls.cli.lineedit import Editor, Key, Pressed
 from modemtls.cli.output import printable, status
+from modemtls.cli.session import opened_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Screen", "run"]
 
-USUAL_BAUDRATE = 115200
-"""bit/s; a console does not try others: what it sends is what was typed."""
 ANSWER_WAIT = 10.0
 """Seconds that a piped line may go unanswered, if --timeout is not given."""
 A_DAY = 86400.0
@@ -42,7 +41,6 @@ QUIET = 0.1
 _FINAL = re.compile(
     r"OK|ERROR|\+CM[ES] ERROR:.*|NO CARRIER|NO DIALTONE|NO ANSWER|BUSY|SEND OK|SEND FAIL", re.IGNORECASE
 )
-_DATA_PROMPT = re.compile(r"> ?|CONNECT( .*)?")
 
 
 class Screen:
@@ -117,11 +115,7 @@ class Screen:
 
 def run(settings: Settings) -> int:
     """``modemtls terminal``."""
-    from modemtls.at.port import open_port
-
-    port = open_port(
-        settings.port, baudrate=settings.whole("baudrate") or USUAL_BAUDRATE, rtscts=settings.flag("rtscts")
-    )
+    port = opened_port(settings)
     try:
         if sys.stdin.isatty() and sys.stdout.isatty():
             _Console(port).run()
@@ -132,17 +126,9 @@ def run(settings: Settings) -> int:
 
 
 def _received(port: Port) -> bytes:
-    from modemtls.errors import PortLostError
+    from modemtls.at.port import received
 
-    try:
-        data = os.read(port.fileno(), 4096)
-    except BlockingIOError:
-        return b""
-    except OSError as error:
-        raise PortLostError(f"{port.name}: the port went away") from error
-    if not data:
-        raise PortLostError(f"{port.name}: the port went away")
-    return data
+    return received(port.fileno(), port.name)
 
 
 def _send(port: Port, data: bytes) -> None:

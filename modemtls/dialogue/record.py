@@ -14,8 +14,8 @@ import time
 import tty
 from typing import TYPE_CHECKING, TextIO
 
+from modemtls.at.port import received
 from modemtls.dialogue.known import default_redactor
-from modemtls.errors import PortLostError
 from modemtls.transcript import Data, Direction, Header, Pause, Redacted, join, write
 
 if TYPE_CHECKING:
@@ -176,11 +176,11 @@ def _pump(
                     return 0
                 continue  # the terminal gives Ctrl-C to the child as well: it decides
             if modem in ready:
-                data = _read(modem, port.name)
+                data = received(modem, port.name)
                 recorder.feed(clock(), Direction.IN, data)
                 to_program += data
             if master in ready:
-                data = _read(master, "the pseudo terminal")
+                data = received(master, "the pseudo terminal")
                 recorder.feed(clock(), Direction.OUT, data)
                 to_modem += data
             _write(master, to_program)
@@ -191,19 +191,6 @@ def _pump(
                 if not ended:
                     ended = True
                     selector.unregister(watched)
-
-
-def _read(descriptor: int, name: str) -> bytes:
-    """Read what is there, perhaps nothing. Raises PortLostError."""
-    try:
-        data = os.read(descriptor, 65536)
-    except BlockingIOError:
-        return b""
-    except OSError as error:
-        raise PortLostError(f"{name}: {error.strerror}") from None
-    if not data:
-        raise PortLostError(f"{name}: went away")
-    return data
 
 
 def _write(descriptor: int, waiting: bytearray) -> None:
