@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "DEFAULT_BAUDRATE",
     "Auth",
     "Family",
     "PdpFamily",
@@ -39,9 +38,6 @@ Token: TypeAlias = "str | int"  # noqa: S105 - a table entry, no password
 
 Progress: TypeAlias = "Callable[[str, str], None]"
 """Called as ``progress(step, detail)``, for instance ``("registration", "searching")``, in the caller's thread."""
-
-DEFAULT_BAUDRATE = 115200
-"""bit/s; the usual factory setting of cellular modules, and the first that is tried when the rate is not given."""
 
 
 _TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (

@@ -30,7 +30,6 @@ __all__ = [
     "BEHAVIOUR",
     "EVIDENCE_KINDS",
     "KINDS",
-    "LIMITS",
     "MEANINGS",
     "OUTCOMES",
     "PROFILE",
@@ -67,7 +66,6 @@ LIMIT_NUMBERS: Final = (
     "send", "receive", "tcp_send", "tcp_receive", "host", "apn", "credential_name", "credential_size", "credentials",
     "credential_bytes", "pdp_active", "connecting", "handshake_timeout_min", "handshake_timeout_max", "suites",
 )  # fmt: skip
-LIMITS: Final = (*LIMIT_LISTS, *LIMIT_NUMBERS, "credential_names")
 
 _list_or_one: Final = Either(
     ((("text", "int", "bool"), CONSTANT), (("list",), ListOf(CONSTANT, 1))), "a value or a list"
