@@ -225,4 +225,4 @@ def test_host_may_set_cooked_mode_without_breaking_the_modem(modem):
         termios.tcsetattr(fd, termios.TCSANOW, attributes)
         tty.setraw(fd)
         os.write(fd, b"AT\r")
-        read(fd, b"OK\r\n")
+        assert read(fd, b"OK\r\n") == b"AT\r\r\nOK\r\n"

@@ -130,7 +130,8 @@ class Modem:
         return self.runner.run(op, bindings, deadline=self.channel.clock() + PATIENCE)
 
     def finish(self) -> None:
-        self._thread.join(PATIENCE)
+        self._thread.join(2 * PATIENCE)
+        assert not self._thread.is_alive()
         self.channel.close()
         self._wire.close()
         assert not self.wrong

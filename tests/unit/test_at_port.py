@@ -49,8 +49,11 @@ def test_bytes_pass_unharmed_both_ways(pty):
 
 
 def test_a_port_is_free_again_after_closing(pty):
-    for _ in range(3):
-        open_port(pty.path).close()
+    for number in range(3):
+        port = open_port(pty.path)
+        os.write(port.fileno(), b"AT%d" % number)
+        assert os.read(pty.master, 10) == b"AT%d" % number
+        port.close()
 
 
 def test_others_are_kept_out_while_it_is_open_and_not_longer(pty):
@@ -163,7 +166,15 @@ def test_unplugging_a_pty_during_an_exchange(pty):
 def test_a_pty_whose_name_is_a_link(pty, tmp_path):
     link = tmp_path / "modem"
     link.symlink_to(pty.path)
-    open_port(str(link)).close()
+    port = open_port(str(link))
+    try:
+        os.write(port.fileno(), b"AT")
+        assert os.read(pty.master, 10) == b"AT"
+        assert port.name == str(link)  # as its user calls it
+        with pytest.raises(PortBusyError):  # by whatever name
+            open_port(pty.path)
+    finally:
+        port.close()
 
 
 def test_sockets():

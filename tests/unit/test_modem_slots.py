@@ -248,6 +248,7 @@ def test_a_number_chosen_by_the_modem(table):
 def test_a_reservation_lost_to_an_interrupt_comes_back(table):
     for _ in range(10):
         table.reserve("tls", epoch=1)  # and Ctrl-C strikes before anything else
+    assert sorted(opened(table).number for _ in range(3)) == [0, 1, 2]
 
 
 def test_a_number_found_taken_is_left_to_others(table):

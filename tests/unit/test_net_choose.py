@@ -150,7 +150,7 @@ class TestServerName:
         assert ask(server_name_indication="Server.Example.").sni is True
 
     def test_without_a_host_nothing_is_judged_that_depends_on_it(self):
-        ask(host=None, server_name_indication="other.example")
+        assert ask(host=None, server_name_indication="other.example") == dataclasses.replace(ask(), sni=False)
 
 
 class TestHostname:

@@ -106,7 +106,7 @@ def test_an_upload_as_the_manual_shows_it(connect, profile):
         (b"hello", line("+QFUPL: 5,6B09")),
     )
     for name, data in (("test1.txt", b"1234567890"), ("a", b"abc"), ("h", b"hello")):
-        modem.run("credential_write", name=name, data=data, size=len(data), kind="ca")
+        assert modem.run("credential_write", name=name, data=data, size=len(data), kind="ca").outcome is Outcome.OK
 
 
 @pytest.mark.parametrize("said", ["+QFUPL: 10,3939", "+QFUPL: 9,3938"])
@@ -191,8 +191,8 @@ def test_settings_that_are_kept_for_ever_are_written_only_if_they_differ(connect
         ask('AT+QICFG="recvind",0'),
     ]
     modem = connect(profile, *right, *wrong)
-    modem.run("setup")
-    modem.run("setup")
+    for _ in range(2):
+        assert modem.run("setup").outcome is Outcome.OK
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_registration_reports_that_somebody_wants_in_more_detail_stay(connect, p
         ask("AT+CGREG=1"),
         ask("AT+CREG?", line("+CREG: 1,1")),
     )
-    modem.run("registration_notify")
+    assert modem.run("registration_notify").outcome is Outcome.OK
 
 
 def test_the_bearer_as_the_manual_shows_it(connect, profile):
@@ -301,7 +301,8 @@ def test_the_bearer_as_the_manual_shows_it(connect, profile):
 
 def test_an_apn_without_credentials_erases_those_of_before(connect, profile):
     modem = connect(profile, ask('AT+QICSGP=2,3,"iot.example","","",0'))
-    modem.run("pdp_configure", pdp=2, apn="iot.example", user=None, password=None, auth=None, family="ipv4v6")
+    written = {"pdp": 2, "apn": "iot.example", "user": None, "password": None, "auth": None, "family": "ipv4v6"}
+    assert modem.run("pdp_configure", **written).outcome is Outcome.OK
 
 
 def test_a_refused_bearer_says_why_and_passwords_are_not_shown(connect, profile):

@@ -60,7 +60,8 @@ def test_a_payload_of_any_content_is_only_a_payload(connect, profile):
 
 def test_push_mode_is_asked_for_in_the_open(connect, profile):
     modem = connect(profile, ask('AT+QSSLOPEN=1,1,4,"h.example",8011,1', OK + b"\r\n+QSSLOPEN: 4,0\r\n"))
-    modem.run("tls_open", **(OPEN | {"host": "h.example", "port": 8011, "receive": "push"}))
+    opened = modem.run("tls_open", **(OPEN | {"host": "h.example", "port": 8011, "receive": "push"}))
+    assert (opened.outcome, opened.values["error"]) == (Outcome.OK, 0)
 
 
 @pytest.mark.parametrize("code", [550, 563, 565, 566, 569, 574])
@@ -106,7 +107,9 @@ def test_another_sockets_result_is_not_this_ones(connect, profile):
             b"\r\n+QSSLOPEN: 3,566\r\n\r\n+QIOPEN: 4,566\r\n" + OK + b"\r\n+QSSLOPEN: 14,566\r\n\r\n+QSSLOPEN: 4,0\r\n",
         ),
     )
-    modem.run("tls_open", **OPEN)
+    assert modem.run("tls_open", **OPEN).values["error"] == 0
+    told = [(values["socket"], values["error"]) for means, values in modem.urcs if means == "opened"]
+    assert told == [(3, 566), (4, 566), (14, 566), (4, 0)]
 
 
 @pytest.mark.parametrize("host", ['a"b', "a,b", "a b", "a\rb", "a\nb", "a\0b", "", "x" * 254, "münchen.example"])
@@ -217,7 +220,9 @@ def test_reports_that_go_elsewhere_are_directed_here_and_the_open_is_tried_again
         ask("AT+QSSLCLOSE=4,5", OK),
         ask('AT+QSSLOPEN=1,1,4,"220.180.239.201",8010,0', OK + b"\r\n+QSSLOPEN: 4,0\r\n"),
     )
-    modem.run("tls_open", **OPEN)
+    before = modem.channel.doubts
+    assert modem.run("tls_open", **OPEN).values["error"] == 0
+    assert modem.channel.doubts == before + 1  # the notice of a restart would have gone elsewhere as well
 
 
 @pytest.mark.parametrize("state", [1, 2])
@@ -230,7 +235,9 @@ def test_a_slow_open_changes_nothing(connect, state):
         *asked,
         b"\r\n+QSSLOPEN: 4,0\r\n",
     )
-    modem.run("tls_open", **OPEN)
+    before = modem.channel.doubts
+    assert modem.run("tls_open", **OPEN).values["error"] == 0
+    assert modem.channel.doubts == before
 
 
 # -- what comes unasked --------------------------------------------------------------------------------------------

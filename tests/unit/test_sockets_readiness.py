@@ -238,6 +238,7 @@ class TestNonBlockingSend:
         bench.modem.script = lambda op, slot, b: answers.pop() if answers else None
         sock.send(b"abc")
         until(lambda: bench.peer.received == b"abc")
+        assert bench.modem.commands == ["send", "send"]
 
     def test_a_late_failure_shows_in_so_error(self, bench):
         sock = bench.socket(timeout=0)
