@@ -16,18 +16,30 @@ STOP_LIMIT = 5.0  # s from SIGTERM to SIGKILL
 
 
 class ModemProcess:
-    """``modemtls sim`` with these arguments. ``path`` is its port. Raises :class:`RuntimeError` with its complaint."""
+    """``modemtls sim`` with these arguments. ``path`` is its port. Raises :class:`RuntimeError` with its complaint.
 
-    def __init__(self, *arguments: str) -> None:
+    ``own_session``: the terminal's signals, such as that of Ctrl-C, do not reach it.
+    """
+
+    def __init__(self, *arguments: str, own_session: bool = False) -> None:
         command: Sequence[str] = (sys.executable, "-m", "modemtls.sim.run", *arguments)
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            start_new_session=own_session,
+            text=True,
         )
         assert self._process.stdout is not None
-        self.path = self._process.stdout.readline().strip()
-        if not self.path:
-            _, errors = self._process.communicate()
-            raise RuntimeError(errors.strip() or "the simulated modem ended at once")
+        try:
+            self.path = self._process.stdout.readline().strip()
+            if not self.path:
+                _, errors = self._process.communicate()
+                raise RuntimeError(errors.strip() or "the simulated modem ended at once")  # noqa: TRY301
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> ModemProcess:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 import textwrap
 import time
@@ -17,13 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modemtls.api import Modem
+    from modemtls.cli.demo_server import Server
     from modemtls.cli.settings import Settings
 
 __all__ = ["DemoError", "run"]
 
 NAME, WRONG_NAME = "demo.example", "wrong.example"
 START_WAIT = 20.0
-"""Seconds for the simulated modem to say where it is, and for a connection of the demonstration."""
+"""Seconds for a connection of the demonstration."""
 
 
 class DemoError(OSError):
@@ -56,11 +56,9 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def _dialogue(path: str, server: object) -> None:
+def _dialogue(path: str, server: Server) -> None:
     import modemtls
-    from modemtls.cli.demo_server import Server
 
-    assert isinstance(server, Server)
     began = time.monotonic()
     _step(
         "3. The modem comes up",
@@ -96,11 +94,9 @@ def _dialogue(path: str, server: object) -> None:
     print(f"\n   {time.monotonic() - began:.1f} s from the first command to the last.")
 
 
-def _page(modem: Modem, server: object) -> bytes:
+def _page(modem: Modem, server: Server) -> bytes:
     import modemtls
-    from modemtls.cli.demo_server import Server
 
-    assert isinstance(server, Server)
     pieces: list[bytes] = []
     with modem.connect((NAME, 443), tls=modemtls.TLSConfig(ca=server.ca), timeout=START_WAIT) as sock:
         fetch(sock, Target(secure=True, host=NAME, port=443, path="/"), pieces.append)
@@ -112,12 +108,10 @@ def _page(modem: Modem, server: object) -> bytes:
     return page
 
 
-def _refusal(modem: Modem, server: object) -> None:
+def _refusal(modem: Modem, server: Server) -> None:
     import modemtls
-    from modemtls.cli.demo_server import Server
     from modemtls.errors import HandshakeError
 
-    assert isinstance(server, Server)
     before = len(server.names_asked)
     try:
         modem.connect((WRONG_NAME, 443), tls=modemtls.TLSConfig(ca=server.ca), timeout=START_WAIT).close()
@@ -133,36 +127,16 @@ def _refusal(modem: Modem, server: object) -> None:
 @contextlib.contextmanager
 def _simulator(model: str, port: int) -> Iterator[str]:
     """Run the simulated modem and give the path of its pseudo terminal; it is ended with the block."""
-    arguments = [sys.executable, "-m", "modemtls", "sim", model]
-    for name in (NAME, WRONG_NAME):
-        arguments += ["--map", f"{name}=127.0.0.1:{port}"]
-    # A session of its own: Ctrl-C is for the demonstration, which ends the modem itself.
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
+    from modemtls.sim.process import ModemProcess
+
+    maps = [part for name in (NAME, WRONG_NAME) for part in ("--map", f"{name}=127.0.0.1:{port}")]
     try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        path = process.stdout.readline().strip()
-        if not path:
-            process.wait(START_WAIT)
-            raise DemoError("the simulated modem did not start: " + " ".join(process.stderr.read().split()))
-        yield path
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        # A session of its own: Ctrl-C is for the demonstration, which ends the modem itself.
+        modem = ModemProcess(model, *maps, own_session=True)
+    except RuntimeError as error:
+        raise DemoError("the simulated modem did not start: " + " ".join(str(error).split())) from None
+    with modem:
+        yield modem.path
 
 
 def _modem() -> tuple[str, str]:

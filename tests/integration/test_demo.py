@@ -27,7 +27,7 @@ def simulators() -> set[str]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"modemtls" in words and b"sim" in words:
+            if b"modemtls.sim.run" in words:
                 found.add(entry.name)
     return found
 
