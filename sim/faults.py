@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[frozenset[str], str, str]] = {
     "error": (frozenset({"command"}), "text", "ERROR"),
     "hang": (frozenset({"byte", "command", "urc"}), "seconds", "0"),
     "reboot": (frozenset({"byte", "command", "urc"}), "seconds", "0"),
+    "mutereboot": (frozenset({"byte", "command", "urc"}), "seconds", "0"),
     "unplug": (frozenset({"byte", "command", "urc"}), "seconds", "0"),
     "sendfail": (frozenset({"command"}), "count", "1"),
     "pdpdeact": (frozenset({"byte", "command", "urc"}), "count", "1"),
@@ -40,6 +41,7 @@ _ABOUT = {
     "error": "answer this final result (default ERROR) without running the command",
     "hang": "neither answer nor listen for this long (seconds; default 0: for ever)",
     "reboot": "restart as by a watchdog, after this long (seconds; default 0: the model's boot time)",
+    "mutereboot": "restart so, and all that the start prints by itself is lost on its way",
     "unplug": "the port vanishes; it comes back under a new name after this long (seconds; default 0: never)",
     "sendfail": "this many following sends answer SEND FAIL (default 1)",
     "pdpdeact": "the network deactivates this PDP context (default 1)",
@@ -48,7 +50,7 @@ _ABOUT = {
 
 def describe() -> str:
     """Return the list of kinds for a help text."""
-    return "\n".join(f"  {kind:<9} {_ABOUT[kind]}" for kind in KINDS)
+    return "\n".join(f"  {kind:<10} {_ABOUT[kind]}" for kind in KINDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,13 +116,17 @@ class Machine(Hooks, LineEvents):
         self._started = True
         self._on = True
         self.interpreter.reset()
-        self.personality.boot(banner=self.variants["start"] == "booting" or self._commands > 0)
+        boots = self.variants["start"] == "booting" or self._commands > 0
+        self.personality.boot(banner=boots, settled=not boots)
 
-    def restart(self, delay: float, why: str) -> None:
-        """Fall silent, forget what a restart forgets, and come back after ``delay`` seconds."""
+    def restart(self, delay: float, why: str, *, mute: bool = False) -> None:
+        """Fall silent, forget what a restart forgets, and come back after ``delay`` seconds.
+
+        With ``mute`` no unsolicited result of the start leaves.
+        """
         self.trace.note(f"restart: {why}")
         self._down()
-        self._power_timer = self.loop.call_later(delay, self._up)
+        self._power_timer = self.loop.call_later(delay, lambda: self._up(mute=mute))
 
     def power_off(self, why: str) -> None:
         """Switch off until :meth:`power_on`."""
@@ -146,11 +150,11 @@ class Machine(Hooks, LineEvents):
             self._power_timer.cancel()
             self._power_timer = None
 
-    def _up(self) -> None:
+    def _up(self, *, mute: bool = False) -> None:
         self._power_timer = None
         self._on = True
         self.trace.note("boot")
-        self.personality.boot(banner=True)
+        self.personality.boot(banner=not mute, settled=False)
 
     @property
     def running(self) -> bool:
@@ -311,6 +315,8 @@ class Machine(Hooks, LineEvents):
                 self._hang(fault.seconds)
             case "reboot":
                 self.restart(fault.seconds or self.personality.boot_time, "fault")
+            case "mutereboot":
+                self.restart(fault.seconds or self.personality.boot_time, "fault, notices lost", mute=True)
             case "unplug":
                 self._unplug(fault.seconds)
             case "sendfail":

@@ -72,8 +72,11 @@ class Personality(ABC):
         """Return the variants of ``model``."""
 
     @abstractmethod
-    def boot(self, *, banner: bool) -> None:
-        """Come up with everything volatile at its default; ``banner`` prints the boot URCs."""
+    def boot(self, *, banner: bool, settled: bool) -> None:
+        """Come up with everything volatile at its default.
+
+        ``banner`` prints the boot URCs; ``settled``: it has been running for long, the network is there.
+        """
 
     @abstractmethod
     def shut_down(self) -> None:

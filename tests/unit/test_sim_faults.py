@@ -167,3 +167,40 @@ def test_unplug_and_plug(start):
 def test_several_faults_in_one_write(start):
     modem = start("urc@byte 13:+A", "urc@byte 14:+B", "loss@byte 17")
     assert modem.command("AT") == b"\r" + b"\r\n+A\r\n" + b"\n" + b"\r\n+B\r\n" + b"OK\r"
+
+
+def test_a_restart_of_which_nothing_is_heard(start):
+    modem = start("mutereboot@command 3:0.5", variants=["start=running", "registration-time=0.2"])
+    assert modem.command("AT+CEREG=1") == OK
+    modem.write(b"AT+GMM\r")
+    modem.advance(5)
+    assert modem.read() == b""
+    assert modem.command("AT+CEREG?") == b"AT+CEREG?\r\r\n+CEREG: 0,1\r\n" + OK  # the setting is gone, the network back
+
+
+def test_every_third_send_fails(start):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        modem = start(variants=["start=running", "send-fail-every=3"], maps=[f"peer.example=127.0.0.1:{port}"])
+        modem.command("AT+QIACT=1")
+        modem.write(b'AT+QIOPEN=1,0,"TCP","peer.example",7\r')
+        modem.expect(b"+QIOPEN: 0,0")
+        said = []
+        for _ in range(7):
+            modem.command("AT+QISEND=0,1", limit=0)
+            modem.write(b"x")
+            modem.advance(0.1)
+            said.append(b"FAIL" in modem.read())
+    assert said == [False, False, True] * 2 + [False]
+
+
+@pytest.mark.parametrize("way", ["ignored", "refused"])
+def test_settings_that_do_not_take(start, way):
+    modem = start(variants=["start=running", f"ate={way}", f"cmee={way}", "cmee-at-start=2"])
+    modem.read()
+    answer = OK if way == "ignored" else b"\r\nERROR\r\n"
+    assert modem.command("ATE0") == b"ATE0\r" + answer
+    assert modem.command("AT+CMEE=1") == b"AT+CMEE=1\r" + answer
+    assert modem.command("AT+CFUN=1;+CGACT=1,1") == b"AT+CFUN=1;+CGACT=1,1\r\r\n+CME ERROR: operation not allowed\r\n"

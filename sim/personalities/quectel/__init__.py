@@ -64,12 +64,12 @@ class Quectel(Personality):
         """The rate set with AT+IPR."""
         return self.general.baud
 
-    def boot(self, *, banner: bool) -> None:
+    def boot(self, *, banner: bool, settled: bool) -> None:
         """Everything volatile at its default, then the boot URCs."""
         self.last_error = 0
         for area in self._areas:
             area.reset()
-        self.radio.power_up(banner=banner)
+        self.radio.power_up(banner=banner, settled=settled)
 
     def shut_down(self) -> None:
         """Drop connections and stop timers."""

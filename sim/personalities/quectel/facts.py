@@ -209,6 +209,11 @@ VARIANTS = (
     Variant("ufs-size", "bytes of file storage", ("14483456",), number=True),
     Variant("receive-buffer", "bytes buffered per connection before the modem stops reading", ("16384",), number=True),
     Variant("send-buffer", "unsent bytes per connection from which on a send gets SEND FAIL", ("32768",), number=True),
+    Variant("send-fail-every", "every so manieth send gets SEND FAIL (0: none does so)", ("0",), number=True),
+    # settings that do not take
+    Variant("ate", "ATE0 and ATE1: obeyed; OK, and the echo stays as it is; ERROR", ("obeyed", "ignored", "refused")),
+    Variant("cmee", "AT+CMEE=<n>: obeyed; OK, and errors stay as they are; ERROR", ("obeyed", "ignored", "refused")),
+    Variant("cmee-at-start", "how errors are told at first: 1 in numbers, 0 not, 2 in words", ("1", "0", "2")),
     # what the documents leave open
     Variant(
         "prompt",

@@ -35,7 +35,7 @@ class General(Area):
     def __init__(self, module: Quectel) -> None:
         super().__init__(module)
         # non-volatile
-        self._saved = LineSettings()
+        self._saved = LineSettings(cmee=int(self.variants["cmee-at-start"]))
         self._saved_baud = self.machine.options.baud or 115200
         self.urc_port = module.facts.port if self.variants["urc-port"] == "own" else self.variants["urc-port"]
 
@@ -76,9 +76,17 @@ class General(Area):
     def _flag(self, job: Job, most: int = 1, default: int = 0) -> int:
         return job.args().number(0, 0, most, default)
 
+    def _obeys(self, variant: str) -> bool:
+        """Whether a setting is taken; one that is refused is an error."""
+        if self.variants[variant] == "refused":
+            raise Refusal
+        return self.variants[variant] == "obeyed"
+
     @at("E")
     def _echo(self, job: Job) -> None:
-        self.machine.interpreter.settings.echo = self._flag(job) == 1
+        echo = self._flag(job) == 1
+        if self._obeys("ate"):
+            self.machine.interpreter.settings.echo = echo
 
     @at("V")
     def _verbose(self, job: Job) -> None:
@@ -138,7 +146,9 @@ class General(Area):
         elif job.form is Form.READ:
             job.info(f"+CMEE: {settings.cmee}")
         else:
-            settings.cmee = job.args().number(0, 0, 2, 0)
+            form = job.args().number(0, 0, 2, 0)
+            if self._obeys("cmee"):
+                settings.cmee = form
 
     # --- identification ---------------------------------------------------------------------------
 

@@ -74,15 +74,16 @@ class Radio(Area):
 
     # --- power-up -----------------------------------------------------------------------------------------------------
 
-    def power_up(self, *, banner: bool) -> None:
-        """Print the boot URCs and look for a network."""
+    def power_up(self, *, banner: bool, settled: bool) -> None:
+        """Print the boot URCs and look for a network; ``settled``: it is found at once."""
+        if settled:
+            self._search(delay=0)
+            return
+        wait = self.variants.number("sim-time")
+        self._card_ready = self.loop.now() + wait
         if banner:
-            wait = self.variants.number("sim-time")
-            self._card_ready = self.loop.now() + wait
             self._card_comes(max(wait, self._later_urcs(FIRST_URC, "RDY", "APP RDY", "+CFUN: 1")))
-            self._later(wait, self._search)
-        else:
-            self._search(delay=0)  # it has been running for long
+        self._later(wait, self._search)
 
     def _card_comes(self, delay: float) -> None:
         """Print what a card's state brings with it."""

@@ -47,6 +47,7 @@ class Sockets(Prompting):
         self.suspended: Connection | None = None  # left with +++, for ATO
         self._streaming: Connection | None = None
         self._opens = 0
+        self._sends = 0
 
     def stop(self) -> None:
         """Drop everything."""
@@ -289,7 +290,9 @@ class Sockets(Prompting):
             job.refuse(self.ip_error(567, f"id {connection.number} closed while the data was typed"))
             return
         full = connection.transport is not None and connection.transport.unsent >= self.variants.number("send-buffer")
-        if self.machine.send_failures or full:
+        every = int(self.variants.number("send-fail-every"))
+        self._sends += 1
+        if self.machine.send_failures or full or (every and not self._sends % every):
             self.machine.send_failures = max(0, self.machine.send_failures - 1)
             self.module.last_error = 558
             job.final("SEND FAIL")
