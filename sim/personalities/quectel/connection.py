@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from modemtls.sim.job import Job
     from modemtls.sim.loop import Timer
     from modemtls.sim.network import Datagrams, Listener
-    from modemtls.sim.personalities.quectel.transport import PlainTransport
+    from modemtls.sim.transport import PlainTransport
 
 __all__ = [
     "BUFFER",

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     from modemtls.sim.job import Job
 
-__all__ = ["IDS", "Sockets"]
+__all__ = ["CONNECT_FAILED", "IDS", "Sockets"]
 
 IDS = 12
+CONNECT_FAILED = 566
 PUSH_SIZE = 1460  # most bytes in one push URC
 LINE_BACKLOG = 8192  # bytes towards the host above which the modem stops reading from the network
 CLOSE_TIMEOUT = 10  # s, default of QICLOSE and QSSLCLOSE
@@ -245,7 +246,7 @@ class Sockets(Prompting):
         self._remove(connection, keep_transport=not was_opening)
         transport = connection.transport
         if was_opening and self.variants["close-while-opening"] == "report":
-            self.loop.call_later(0, lambda: self.module.urc(f"{self.open_name}: {number},566"))
+            self.loop.call_later(0, lambda: self.module.urc(f"{self.open_name}: {number},{CONNECT_FAILED}"))
         if was_opening or transport is None or connection.state == INITIAL:
             return
         if timeout == 0:

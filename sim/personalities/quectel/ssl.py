@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from modemtls.sim.command import Form, Refusal
 from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.quectel.connection import BUFFER, INITIAL, Connection
-from modemtls.sim.personalities.quectel.sockets import IDS, Sockets
+from modemtls.sim.personalities.quectel.sockets import CONNECT_FAILED, IDS, Sockets
 from modemtls.sim.personalities.quectel.tlsconfig import CONTEXTS, ConfigurationError
-from modemtls.sim.personalities.quectel.transport import TlsTransport
+from modemtls.sim.transport import Stage, TlsTransport
 
 if TYPE_CHECKING:
     from modemtls.sim.job import Job
@@ -61,7 +61,7 @@ class Ssl(Sockets):
         try:
             settings = self.module.tlsconfig.client_settings(connection.context, connection.host)
         except ConfigurationError as error:
-            self.failed(connection, 566, str(error))
+            self.failed(connection, CONNECT_FAILED, str(error))
             return
         transport = TlsTransport(
             self.loop,
@@ -69,14 +69,16 @@ class Ssl(Sockets):
             self.trace,
             settings,
             self.module.tlsconfig.handshake_limit(connection.context),
-            int(self.variants["timeout-code"]),
         )
         connection.transport = transport
         transport.opened = lambda: self.opened(connection)
-        transport.failed = lambda code, why: self.failed(connection, code, why)
+        transport.failed = lambda stage, why: self.failed(connection, self._code(stage), why)
         transport.data = lambda data: self.arrived(connection, data)
         transport.ended = lambda why: self.ended(connection, why)
         transport.open(connection.host, connection.port)
+
+    def _code(self, stage: Stage) -> int:
+        return int(self.variants["timeout-code"]) if stage is Stage.TIMEOUT else CONNECT_FAILED
 
     @at("+QSSLSEND")
     def _send(self, job: Job) -> None:

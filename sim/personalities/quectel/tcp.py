@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from modemtls.sim.command import Form, Refusal
 from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.quectel.connection import BUFFER, CONNECTED, TRANSPARENT, Connection
-from modemtls.sim.personalities.quectel.sockets import IDS, Sockets
-from modemtls.sim.personalities.quectel.transport import PlainTransport
+from modemtls.sim.personalities.quectel.sockets import CONNECT_FAILED, IDS, Sockets
+from modemtls.sim.transport import PlainTransport
 
 if TYPE_CHECKING:
     from modemtls.sim.job import Job
@@ -97,7 +97,7 @@ class Tcp(Sockets):
     def _wire(self, connection: Connection, transport: PlainTransport) -> None:
         connection.transport = transport
         transport.opened = lambda: self.opened(connection)
-        transport.failed = lambda code, why: self.failed(connection, code, why)
+        transport.failed = lambda _, why: self.failed(connection, CONNECT_FAILED, why)
         transport.data = lambda data: self.arrived(connection, data)
         transport.ended = lambda why: self.ended(connection, why)
 

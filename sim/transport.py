@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +13,20 @@ if TYPE_CHECKING:
     from modemtls.sim.trace import Trace
     from modemtls.tlsengine import Client, ClientSettings
 
-__all__ = ["PlainTransport", "TlsTransport"]
+__all__ = ["PlainTransport", "Stage", "TlsTransport"]
 
 LINGER = 5.0  # s that an orderly close may go on in the background
-CONNECT_FAILED, TIMED_OUT = 566, 569
-CONNECT_LIMIT = 150.0  # s, BG96 TCP(IP) manual V1.1
+CONNECT_LIMIT = (
+    150.0  # s that a TCP connect may take: the BG96 TCP(IP) manual's, V1.1; the network stacks' own is as long
+)
+
+
+class Stage(Enum):
+    """Where an opening ended."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"  # of the handshake
 
 
 class PlainTransport:
@@ -30,7 +40,7 @@ class PlainTransport:
         self._closing: Callable[[], None] | None = None
         self._ended = False
         self.opened: Callable[[], None] = lambda: None
-        self.failed: Callable[[int, str], None] = lambda *_: None
+        self.failed: Callable[[Stage, str], None] = lambda *_: None
         self.data: Callable[[bytes], None] = lambda _: None
         self.ended: Callable[[str], None] = lambda _: None
 
@@ -38,9 +48,7 @@ class PlainTransport:
         """Connect; the outcome comes later."""
         stream = self.adopt(self._network.connect(name, port))
         stream.on_connect = self._connected
-        self._limit = self._loop.call_later(
-            CONNECT_LIMIT, lambda: self.fail(CONNECT_FAILED, "no answer to the connect")
-        )
+        self._limit = self._loop.call_later(CONNECT_LIMIT, lambda: self.fail(Stage.CONNECT, "no answer to the connect"))
 
     def adopt(self, stream: Stream) -> Stream:
         """Use a connection that is there already."""
@@ -50,15 +58,15 @@ class PlainTransport:
 
     def _connected(self, why: str | None) -> None:
         if why is not None:
-            self.fail(CONNECT_FAILED, f"TCP: {why}")
+            self.fail(Stage.CONNECT, f"TCP: {why}")
             return
         self._no_limit()
         self.opened()
 
-    def fail(self, code: int, why: str) -> None:
+    def fail(self, stage: Stage, why: str) -> None:
         """Give up opening."""
         self.abort()
-        self.failed(code, why)
+        self.failed(stage, why)
 
     def _no_limit(self) -> None:
         if self._limit is not None:
@@ -139,11 +147,9 @@ class PlainTransport:
 class TlsTransport(PlainTransport):
     """TLS over TCP. ``settings`` is asked when the connection starts, as the modem reads its settings at open time."""
 
-    def __init__(
-        self, loop: Loop, network: Network, trace: Trace, settings: ClientSettings, limit: float, timeout_code: int
-    ) -> None:
+    def __init__(self, loop: Loop, network: Network, trace: Trace, settings: ClientSettings, limit: float) -> None:
         super().__init__(loop, network, trace)
-        self._settings, self._handshake_limit, self._timeout_code = settings, limit, timeout_code
+        self._settings, self._handshake_limit = settings, limit
         self._tls: Client | None = None
         self._up = False
 
@@ -151,16 +157,18 @@ class TlsTransport(PlainTransport):
         from modemtls.tlsengine import Client, SettingsError
 
         if why is not None:
-            self.fail(CONNECT_FAILED, f"TCP: {why}")
+            self.fail(Stage.CONNECT, f"TCP: {why}")
             return
         self._no_limit()
         try:
             self._tls = Client(self._settings)
         except SettingsError as error:
-            self.fail(CONNECT_FAILED, str(error))
+            self.fail(Stage.TLS, str(error))
             return
-        code, limit = self._timeout_code, self._handshake_limit
-        self._limit = self._loop.call_later(limit, lambda: self.fail(code, f"no handshake within {limit:.0f} s"))
+        limit = self._handshake_limit
+        self._limit = self._loop.call_later(
+            limit, lambda: self.fail(Stage.TIMEOUT, f"no handshake within {limit:.0f} s")
+        )
         self._advance()
 
     def _advance(self) -> None:
@@ -185,7 +193,7 @@ class TlsTransport(PlainTransport):
                 self._loop.call_later(LINGER, stream.abort)
                 if stream.ended:
                     stream.abort()
-            self.failed(CONNECT_FAILED, f"TLS: {reason}")
+            self.failed(Stage.TLS, f"TLS: {reason}")
             return
         self._flush()
         self._no_limit()
