@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modemtls.cli.output import passed, passing, printable, status
@@ -17,12 +15,11 @@ if TYPE_CHECKING:
     from modemtls.at.port import Port
     from modemtls.at.trace import TraceRecord
     from modemtls.cli.settings import Settings
+    from modemtls.modem.credentials import CredentialKind
     from modemtls.sockets.stream import ModemSocket
 
 __all__ = ["connected", "dialogue_to", "opened", "opened_port", "tls_from"]
 
-MAX_PEM = 1 << 20
-"""No certificate or key file is larger than this (bytes)."""
 WIDTH = 100
 """Characters of one line of a dialogue that are shown."""
 
@@ -110,37 +107,32 @@ def dialogue_to(write: Callable[[str], object], start: float | None = None) -> C
     return take
 
 
-def _pem(settings: Settings, name: str) -> bytes | None:
-    """Read a certificate or key file; its name is part of every error about it."""
-    given = settings.text(name)
-    if given is None:
-        return None
-    path = Path(given).expanduser()
-    with path.open("rb") as source:
-        data = source.read(MAX_PEM + 1)
-    if len(data) > MAX_PEM:
-        raise OSError(f"{os.fspath(path)}: too large for a certificate or key")
-    if not data:
-        raise OSError(f"{os.fspath(path)}: is empty")
-    return data
-
-
 def tls_from(settings: Settings) -> TLSConfig:
-    """Make the TLS configuration that the options ask for; verifies chain and host name unless told otherwise."""
+    """Make the TLS configuration that the options ask for; verifies chain and host name unless told otherwise.
+
+    The files are read and checked here, before a port is opened, and once, as one of them may be a pipe.
+    """
     import modemtls
+    from modemtls.cli.settings import expanded
+    from modemtls.modem.pem import load, read
 
     verify = not settings.flag("no_verify")
-    ca, cert, key = (_pem(settings, name) for name in ("cafile", "cert", "key"))
-    if verify and ca is None:
+    named: dict[CredentialKind, str | None]
+    named = {"ca": settings.text("cafile"), "cert": settings.text("cert"), "key": settings.text("key")}
+    if verify and named["ca"] is None:
         settings.refuse("which CA is to be trusted? Give --cafile FILE, or --no-verify to accept anybody")
-    if cert is None and key is not None:
+    if named["cert"] is None and named["key"] is not None:
         settings.refuse("--key is given without --cert")
-    if cert is not None and key is None and b"PRIVATE KEY-----" not in cert:
-        settings.refuse(f"{settings.text('cert')} holds no private key: give --key FILE beside --cert")
+    texts = read({kind: expanded(name) for kind, name in named.items() if name is not None})
+    pems = load(texts)
+    if named["key"] is None and "cert" in texts:
+        if b"PRIVATE KEY-----" not in texts["cert"].data:
+            settings.refuse(f"{named['cert']} holds no private key: give --key FILE beside --cert")
+        pems = load(texts | {"key": texts["cert"]})
     return modemtls.TLSConfig(
-        ca=ca,
-        cert=cert,
-        key=key,
+        ca=pems.get("ca"),
+        cert=pems.get("cert"),
+        key=pems.get("key"),
         verify=verify,
         check_hostname=False if settings.flag("no_check_hostname") else None,
         sni=settings.text("sni"),

@@ -13,10 +13,18 @@ from modemtls.cli.table import COMMANDS, GLOBALS, Argument, Command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "expanded"]
 
 LONGEST_SECRET = 1024
 LONGEST_FILE = 1 << 16
+
+
+def expanded(path: str) -> Path:
+    """Return a path with the home directory for ``~``. Raises :class:`OSError` if nobody knows whose that is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise OSError(f"{path}: whose home directory that is, is not known") from None
 
 
 class Settings:
@@ -138,7 +146,7 @@ class Settings:
         path = self.text(f"{name}_file") if path is None else path
         if path is None:
             return None
-        with Path(path).expanduser().open("rb") as source:
+        with expanded(path).open("rb") as source:
             data = source.read(LONGEST_SECRET + 1)
         if len(data) > LONGEST_SECRET:
             raise OSError(f"{path}: too long for a {name}")
@@ -157,7 +165,7 @@ class Settings:
         if given := self.environment.get("MODEMTLS_CONFIG"):
             return Path(given)
         base = self.environment.get("XDG_CONFIG_HOME") or str(Path(self.environment.get("HOME", "~")) / ".config")
-        return Path(base).expanduser() / "modemtls" / "config.toml"
+        return expanded(base) / "modemtls" / "config.toml"
 
     @property
     def file(self) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """PEM text as modems want it: only the blocks asked for, LF line ends, 64 columns (RFC 7468, section 2).
 
-The content of a key never appears in an error.
+Errors say what was to be read (a CA certificate, a client certificate, a private key) and name the file that it came
+from, if it came from one. The content of a key never appears in them.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ import base64
 import binascii
 import contextlib
 import os
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modemtls.errors import CredentialError
+from modemtls.errors import ConfigurationError, CredentialError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from modemtls.modem.credentials import CredentialKind
 
-__all__ = ["MAX_SIZE", "check_pair", "normalise"]
+__all__ = ["MAX_SIZE", "PemText", "check_pair", "load", "normalise", "read"]
 
 MAX_SIZE = 1 << 20
 """Bytes of text that are looked at; a bundle of every public CA has a quarter of this."""
@@ -30,16 +33,61 @@ _ENCRYPTED_LABEL = "ENCRYPTED PRIVATE KEY"  # RFC 7468, section 11
 _NOUN = {"ca": "CA certificate", "cert": "client certificate", "key": "private key"}
 
 
-def normalise(kind: CredentialKind, data: bytes) -> bytes:
-    """Give the blocks of ``data`` that ``kind`` is made of, in canonical form.
+@dataclass(frozen=True, slots=True)
+class PemText:
+    """What was given as a certificate or key. ``source``: the file that it was read from, empty if from none."""
+
+    data: bytes = field(repr=False)
+    source: str = ""
+
+
+def read(paths: Mapping[CredentialKind, os.PathLike[str]]) -> dict[CredentialKind, PemText]:
+    """Read the file of each kind; what several of them name is read once, as it may be a pipe.
+
+    Of a file that has no end just so much is read that :func:`normalise` sees it to be too large. Raises
+    :class:`OSError` as reading does, and :class:`ConfigurationError` for a path that no file can have.
+    """
+    found: dict[tuple[int, int], bytes] = {}
+    texts: dict[CredentialKind, PemText] = {}
+    for kind, given in paths.items():
+        path = Path(given)
+        try:
+            status = path.stat()
+        except ValueError:  # a NUL, or what cannot be encoded
+            raise ConfigurationError(f"{_NOUN[kind]}: {os.fspath(path)!r} cannot be a file") from None
+        file = (status.st_dev, status.st_ino)
+        if file not in found:
+            with path.open("rb") as source:
+                found[file] = source.read(MAX_SIZE + 1)
+        texts[kind] = PemText(found[file], os.fspath(path))
+    return texts
+
+
+def load(texts: Mapping[CredentialKind, PemText]) -> dict[CredentialKind, bytes]:
+    """Give each kind in the form of :func:`normalise`, with a key that belongs to its certificate.
+
+    Raises :class:`CredentialError` as that one and :func:`check_pair` do.
+    """
+    pems = {kind: normalise(kind, text.data, text.source) for kind, text in texts.items()}
+    if "cert" in pems and "key" in pems:
+        check_pair(pems["cert"], pems["key"], (texts["cert"].source, texts["key"].source))
+    return pems
+
+
+def _noun(kind: CredentialKind, source: str) -> str:
+    return f"{_NOUN[kind]} {source}" if source else _NOUN[kind]
+
+
+def normalise(kind: CredentialKind, data: bytes, source: str = "") -> bytes:
+    """Give the blocks of ``data`` that ``kind`` is made of, in canonical form. ``source``: the file it came from.
 
     Text around the blocks, and blocks of other kinds (a key beside its certificate), are left out. Raises
     :class:`CredentialError` for text without such a block, damaged base64, a cut block, more than one key, an encrypted
     key, and for certificates that cannot be parsed.
     """
-    noun = _NOUN[kind]
+    noun = _noun(kind, source)
     if len(data) > MAX_SIZE:
-        raise CredentialError(f"{noun}: {len(data)} bytes are more than any certificate or key ({MAX_SIZE})")
+        raise CredentialError(f"{noun}: this is more than any certificate or key ({MAX_SIZE} bytes at most)")
     wanted = _KEY_LABELS if kind == "key" else _CERTIFICATE_LABELS
     found: list[bytes] = []
     others: list[str] = []
@@ -120,11 +168,11 @@ def _check_certificates(noun: str, pem: bytes) -> None:
         raise CredentialError(f"{noun}: the PEM block does not hold a certificate") from None
 
 
-def check_pair(certificate: bytes, key: bytes) -> None:
+def check_pair(certificate: bytes, key: bytes, sources: tuple[str, str] = ("", "")) -> None:
     """Raise :class:`CredentialError` if ``key`` does not belong to the first certificate of ``certificate``.
 
-    Both as :func:`normalise` gives them. The key goes through memory only. Does nothing where the system offers no
-    file in memory (it then shows in the handshake).
+    Both as :func:`normalise` gives them, and the files that they came from. The key goes through memory only. Does
+    nothing where the system offers no file in memory (it then shows in the handshake).
     """
     import ssl
 
@@ -144,8 +192,9 @@ def check_pair(certificate: bytes, key: bytes) -> None:
     except FileNotFoundError:
         return
     except ssl.SSLError as error:
+        noun = _noun("key", sources[1])
         if "MISMATCH" in (error.reason or ""):
-            raise CredentialError("private key: it does not belong to the client certificate") from None
-        raise CredentialError("private key: it cannot be read as one") from None
+            raise CredentialError(f"{noun}: it does not belong to the {_noun('cert', sources[0])}") from None
+        raise CredentialError(f"{noun}: it cannot be read as one") from None
     finally:
         os.close(handle)

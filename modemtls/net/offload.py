@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
@@ -422,35 +421,16 @@ class OffloadSocket(Socket):
 
 def _load(configuration: SslConfiguration) -> dict[CredentialKind, bytes | Stored]:
     """Read and check the certificates and the key, so that what is none fails now and not while connecting."""
-    from modemtls.modem.pem import check_pair, normalise
+    from modemtls.modem.pem import PemText, load, read
 
     security = configuration.security
     given: dict[CredentialKind, Credential | None] = {"cert": security.client_cert, "key": security.client_key}
     if security.verify:
         given["ca"] = security.trusted
-    material: dict[CredentialKind, bytes | Stored] = {}
-    for kind, credential in given.items():
-        if isinstance(credential, Stored):
-            material[kind] = credential
-        elif isinstance(credential, bytes):
-            material[kind] = normalise(kind, credential)
-        elif credential is not None:
-            material[kind] = normalise(kind, _read(Path(credential)))
-    certificate, key = material.get("cert"), material.get("key")
-    if isinstance(certificate, bytes) and isinstance(key, bytes):
-        check_pair(certificate, key)
-    return material
-
-
-def _read(path: Path) -> bytes:
-    """Read a file, and of one that has no end just so much that it is seen to be too large."""
-    from modemtls.modem.pem import MAX_SIZE
-
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_SIZE + 1)
-    except ValueError:  # a NUL, or what cannot be encoded
-        raise ConfigurationError(f"{os.fspath(path)!r} cannot be a file") from None
+    texts = read({kind: path for kind, path in given.items() if isinstance(path, os.PathLike)})
+    texts |= {kind: PemText(data) for kind, data in given.items() if isinstance(data, bytes)}
+    stored = {kind: name for kind, name in given.items() if isinstance(name, Stored)}
+    return {**load(texts), **stored}
 
 
 def _name(holding: Holding, kind: CredentialKind, data: bytes | Stored, deadline: float | None) -> str:

@@ -19,6 +19,7 @@ from modemtls.cli.parser import help_text, parse
 from modemtls.cli.settings import Settings
 from modemtls.cli.table import COMMANDS, GLOBALS, TLS
 from modemtls.profile import bundled, load
+from tests.support.pki import Pki
 
 
 @pytest.fixture(autouse=True)
@@ -118,9 +119,11 @@ def test_a_command_to_record_wants_two_dashes(capsys: pytest.CaptureFixture[str]
     assert "-- COMMAND" in refused(capsys, "-p", "/dev/absent", "record", "session.at", "modemtls", "info")
 
 
-def test_a_certificate_without_its_key_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_certificate_without_its_key_is_wrong_usage(
+    pki: Pki, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cert = tmp_path / "cert.pem"
-    cert.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    cert.write_bytes(pki.leaf("gateway.example").cert_pem)
     line = refused(capsys, "-p", "/dev/absent", "connect", "h", "1", "--no-verify", "--cert", str(cert))
     assert "--key" in line
     assert str(cert) in line
