@@ -90,6 +90,10 @@ class Personality(ABC):
     def mask(self, line: bytes) -> bytes:
         """Return a command line with its secrets replaced by ``*``."""
 
+    def urc(self, text: str, payload: bytes | None = None, *, trailer: bool = True) -> None:
+        """Print an unsolicited result, with a payload behind it where it carries one."""
+        self.machine.urc(text, payload, trailer=trailer)
+
     def snapshot(self) -> dict[str, bytes]:
         """Return a copy of the file storage."""
         return {}

@@ -86,9 +86,9 @@ def test_a_restart_locks_the_card_again_but_keeps_its_counter(start):
     modem.advance(3)
     modem.read()
     modem.command("ATE0")
-    assert modem.machine.personality.radio.pin_tries == 2
+    assert modem.machine.personality.card.pin_tries == 2
     modem.command("AT+CPIN=1234")
-    assert modem.machine.personality.radio.pin_tries == 3
+    assert modem.machine.personality.card.pin_tries == 3
 
 
 def test_pin_is_not_in_the_trace(start):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modemtls.sim.personalities.base import Personality, commands_of
+from modemtls.sim.personalities.common.card import Card
+from modemtls.sim.personalities.common.registration import Registration
 from modemtls.sim.personalities.quectel import facts
 from modemtls.sim.personalities.quectel.clock import ClockCommands
 from modemtls.sim.personalities.quectel.files import Files
 from modemtls.sim.personalities.quectel.general import General
 from modemtls.sim.personalities.quectel.packet import Packet
-from modemtls.sim.personalities.quectel.radio import Radio
+from modemtls.sim.personalities.quectel.radio import REGISTRATION_MODES, Radio
 from modemtls.sim.personalities.quectel.ssl import Ssl
 from modemtls.sim.personalities.quectel.tcp import Tcp
 from modemtls.sim.personalities.quectel.tlsconfig import TlsConfig
@@ -38,6 +40,8 @@ class Quectel(Personality):
         self.last_error = 0
         self.general = General(self)
         self.clock = ClockCommands(self)
+        self.card = Card(self)
+        self.registration = Registration(self, self.card, REGISTRATION_MODES, self.facts.act)
         self.radio = Radio(self)
         self.packet = Packet(self)
         self.files = Files(self)
@@ -45,7 +49,8 @@ class Quectel(Personality):
         self.tcp = Tcp(self)
         self.ssl = Ssl(self)
         self._areas = (
-            self.general, self.clock, self.radio, self.packet, self.files, self.tlsconfig, self.tcp, self.ssl,
+            self.general, self.clock, self.card, self.registration, self.radio, self.packet,
+            self.files, self.tlsconfig, self.tcp, self.ssl,
         )  # fmt: skip
         self.table = {name: handler for area in self._areas for name, handler in commands_of(area).items()}
 

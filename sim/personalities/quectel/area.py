@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modemtls.sim.command import Args, Refusal
+from modemtls.sim.personalities.common import area as common
 
 if TYPE_CHECKING:
     from modemtls.sim.job import Job
-    from modemtls.sim.personalities.quectel import Quectel
+    from modemtls.sim.personalities.quectel import Quectel  # noqa: F401 - named in the base class
 
 __all__ = ["Area", "bad_parameter"]
 
@@ -18,21 +19,8 @@ def bad_parameter() -> Refusal:
     return Refusal()
 
 
-class Area:
-    """A group of commands. ``reset`` runs at every boot, ``stop`` before every restart."""
-
-    def __init__(self, module: Quectel) -> None:
-        self.module = module
-        self.machine = module.machine
-        self.loop = module.machine.loop
-        self.variants = module.machine.variants
-        self.trace = module.machine.trace
-
-    def reset(self) -> None:
-        """Set everything volatile to its default."""
-
-    def stop(self) -> None:
-        """Stop timers, drop connections."""
+class Area(common.Area["Quectel"]):
+    """A group of this family's commands."""
 
     def ip_error(self, code: int, why: str = "") -> Refusal:
         """Return the IP/TLS commands' refusal: ERROR whatever CMEE says, the code kept for QIGETERROR."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from modemtls.sim.options import Variant
 from modemtls.sim.personalities.base import COMMON_VARIANTS
+from modemtls.sim.personalities.common.card import CARD_VARIANTS
+from modemtls.sim.personalities.common.clock import CLOCK_VARIANTS
+from modemtls.sim.personalities.common.registration import REGISTRATION_VARIANTS
 
 __all__ = ["CIPHERS_BG95", "CIPHERS_BG96", "CME_TEXTS", "IP_ERRORS", "MODELS", "VARIANTS", "Model"]
 
@@ -185,26 +188,14 @@ _YES_NO, _NO_YES = ("yes", "no"), ("no", "yes")
 VARIANTS = (
     # circumstances
     Variant("boot-time", "seconds from a restart to RDY", ("0.2",), number=True),
-    Variant(
-        "sim", "SIM state: ready, pin (asks for one), puk (PIN blocked), absent", ("ready", "pin", "puk", "absent")
-    ),
-    Variant("sim-time", "seconds from boot until the card can be read (+CME ERROR: 14 before)", ("0",), number=True),
-    Variant("pin", "the SIM's PIN", ("1234",), free=True),
-    Variant("puk", "the SIM's PUK", ("12345678",), free=True),
-    Variant("registration", "how the network answers", ("home", "roaming", "denied", "searching")),
-    Variant("registration-time", "seconds until the network has answered", ("0.2",), number=True),
+    *CARD_VARIANTS,
+    *REGISTRATION_VARIANTS,
+    *CLOCK_VARIANTS,
     Variant("apn", "the only APN that the network accepts (empty: any)", ("",), free=True),
     Variant("pdp-auth", "USER:PASSWORD that the APN asks for (empty: none)", ("",), free=True),
     Variant("pdp-time", "seconds that QIACT blocks", ("0.05",), number=True),
     Variant("open-time", "seconds before a connection is tried", ("0",), number=True),
-    Variant(
-        "rtc",
-        "the clock at power-up: factory date, right, or as ISO date through --variant rtc=2026-03-01T10:15:30",
-        ("factory",),
-        free=True,
-    ),
     Variant("network-time", "whether the network tells the time (QLTS, CTZU)", _YES_NO),
-    Variant("zone", "the network's time zone in quarters of an hour", ("4",), free=True),
     Variant("ntp", "whether QNTP's server answers", _YES_NO),
     Variant("ufs-size", "bytes of file storage", ("14483456",), number=True),
     Variant("receive-buffer", "bytes buffered per connection before the modem stops reading", ("16384",), number=True),

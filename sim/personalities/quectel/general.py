@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modemtls.sim.command import Form, Refusal
 from modemtls.sim.interpreter import LineSettings
 from modemtls.sim.personalities.base import at
+from modemtls.sim.personalities.common.card import ICCID, IMSI
 from modemtls.sim.personalities.quectel.area import Area
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["IMEI", "General"]
 
 IMEI = "866425030000019"  # made up; the last digit is the Luhn check
-IMSI = "001010123456789"  # the test network 001/01
-ICCID = "89860000000000000018"
 POWER_DOWN_TIME = 0.1  # s; the manual allows 65
 _SECRETS = (
     re.compile(rb"(\+CPIN=)(.+)", re.IGNORECASE | re.DOTALL),
@@ -125,7 +124,7 @@ class General(Area):
         self._flag(job)
         self.machine.interpreter.settings = LineSettings()
         self.dtr, self.dcd = self.module.facts.dtr, 1
-        self.module.radio.silence()
+        self.module.registration.silence()
 
     @at("&W")
     def _save(self, job: Job) -> None:
@@ -185,12 +184,12 @@ class General(Area):
 
     @at("+QCCID")
     def _iccid(self, job: Job) -> None:
-        self.module.radio.need_card()
+        self.module.card.need_card()
         self._line(job, f"+QCCID: {ICCID}")
 
     @at("+CIMI")
     def _imsi(self, job: Job) -> None:
-        self.module.radio.need_pin()
+        self.module.card.need_pin()
         self._line(job, IMSI)
 
     # --- line -------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from modemtls.sim.personalities.quectel.area import Area
 
 if TYPE_CHECKING:
     from modemtls.sim.job import Job
-    from modemtls.sim.loop import Timer
 
 __all__ = ["Packet"]
 
@@ -39,12 +38,10 @@ class Packet(Area):
     def reset(self) -> None:
         """Nothing configured but context 1, nothing active."""
         self._contexts: dict[int, _Context] = {1: _Context()}
-        self._timers: list[Timer] = []
 
     def stop(self) -> None:
         """Drop the bearers."""
-        for timer in self._timers:
-            timer.cancel()
+        super().stop()
         for context in self._contexts.values():
             context.active = False
 
@@ -162,7 +159,7 @@ class Packet(Area):
         if sum(context.active for context in self._contexts.values()) >= MOST_ACTIVE:
             raise self.ip_error(561, f"no more than {MOST_ACTIVE} active contexts")
         job.defer()
-        self._timers.append(self.loop.call_later(self.variants.number("pdp-time"), lambda: self._activated(job, cid)))
+        self.later(self.variants.number("pdp-time"), lambda: self._activated(job, cid))
 
     def _activated(self, job: Job, cid: int) -> None:
         context = self._context(cid)
@@ -174,7 +171,7 @@ class Packet(Area):
         job.ok()
 
     def _refusal(self, context: _Context) -> str:
-        if not self.module.radio.registered or not self.module.radio.attached:
+        if not self.module.registration.registered or not self.module.registration.attached:
             return "no service"
         wanted, auth = self.variants["apn"], self.variants["pdp-auth"]
         if wanted and context.apn.lower() != wanted.lower():
@@ -194,9 +191,7 @@ class Packet(Area):
         if not self.active(cid):
             return  # also how the host confirms a loss that the network has announced
         job.defer()
-        self._timers.append(
-            self.loop.call_later(self.variants.number("pdp-time") / 4, lambda: self._deactivated(job, cid))
-        )
+        self.later(self.variants.number("pdp-time") / 4, lambda: self._deactivated(job, cid))
 
     def _deactivated(self, job: Job, cid: int) -> None:
         if self.active(cid):
@@ -233,7 +228,7 @@ class Packet(Area):
         cid, name = args.number(0, *CIDS), args.text(1)
         if not self.active(cid):
             raise self.ip_error(561, f"context {cid} is not active")
-        self._timers.append(self.loop.call_later(DNS_TIME, lambda: self._resolved(name)))
+        self.later(DNS_TIME, lambda: self._resolved(name))
 
     def _resolved(self, name: str) -> None:
         address = self.machine.network.address(name)
@@ -255,7 +250,7 @@ class Packet(Area):
         count = args.number(3, 1, 10, 4)
         if not self.active(cid):
             raise self.ip_error(561, f"context {cid} is not active")
-        self._timers.append(self.loop.call_later(DNS_TIME, lambda: self._pinged(host, count)))
+        self.later(DNS_TIME, lambda: self._pinged(host, count))
 
     def _pinged(self, host: str, count: int) -> None:
         address = self.machine.network.address(host)
