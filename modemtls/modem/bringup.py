@@ -23,6 +23,7 @@ from modemtls.errors import (
     PinError,
     RegistrationError,
     SimError,
+    quoted,
 )
 from modemtls.modem.pins import PinMemory, SimIdentity
 
@@ -362,10 +363,18 @@ class Bringup:
             # Some modems refuse to activate what the network has activated meanwhile.
             if number in self._active(deadline):
                 return
-            apn = self._settings.apn
-            doubt = "the APN stored in the modem" if apn is None else f"the APN {apn!r}"
-            raise PdpError(f"PDP context {number}: not activated: {error} (is {doubt} right for this SIM?)") from error
+            raise PdpError(f"PDP context {number}: not activated: {error} ({self._doubtful()})") from error
         logger.info("PDP context %d: activated", number)
+
+    def _doubtful(self) -> str:
+        """Ask about what a network refuses a context for and the caller can change; the password is not shown."""
+        wanted = self._settings
+        if wanted.apn is None:
+            return "is the APN stored in the modem right for this SIM?"
+        if wanted.user is None:
+            return f"is the APN {quoted(wanted.apn)} right for this SIM, and does it take no user and password?"
+        password = "the password given" if wanted.password is not None else "no password"
+        return f"are the APN {quoted(wanted.apn)}, the user {quoted(wanted.user)} and {password} right for this SIM?"
 
     # What the steps share.
 

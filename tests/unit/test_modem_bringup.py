@@ -296,12 +296,25 @@ def test_a_context_that_the_network_ended_is_deactivated_first():
     assert len(bench.writes()) == 3
 
 
-def test_a_refused_activation_names_step_reason_and_apn():
-    bench = Pdp({1: {"apn": "a", "bad": True}}, Settings(apn="a"))
-    with pytest.raises(
-        PdpError, match=r"PDP context 1: not activated: .*opening the PDP context failed.*the APN 'a' right"
-    ):
+@pytest.mark.parametrize(
+    ("settings", "asks"),
+    [
+        ({}, "is the APN stored in the modem right for this SIM?"),
+        ({"apn": "a"}, "is the APN 'a' right for this SIM, and does it take no user and password?"),
+        ({"apn": "a", "user": "u"}, "are the APN 'a', the user 'u' and no password right for this SIM?"),
+        (
+            {"apn": "a", "user": "u", "password": "geheim"},
+            "are the APN 'a', the user 'u' and the password given right for this SIM?",
+        ),
+    ],
+)
+def test_a_refused_activation_names_step_and_reason_and_asks_about_what_was_given(settings, asks, caplog):
+    caplog.set_level("DEBUG")
+    bench = Pdp({1: {"apn": "a", "bad": True}}, Settings(**settings))
+    with pytest.raises(PdpError, match=r"^PDP context 1: not activated: .*opening the PDP context failed") as caught:
         bench.steps.bearer(None)
+    assert caught.value.message.endswith(f"({asks})")
+    assert "geheim" not in f"{caught.value!r} {caught.value} {caplog.text} {bench.told}"
 
 
 def test_activated_by_the_network_meanwhile_is_good():
