@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from modemtls.modem.slots import Slot
+    from modemtls.modem.sockets import Opening
 
 PIECES = 50
 """Sent and received in turns, each sample: short, so that both of a pair see the same weather on a busy machine."""
@@ -66,22 +67,17 @@ def _bare(path: str) -> Iterator[Callable[[], None]]:
 class _Connected(AttachedModem):
     """A modem with a network and a connection: what it takes to get there is not what is measured."""
 
-    def ensure_ready(self, **_: object) -> None:
-        """Nothing is left to do."""
-        self._ready_epoch = self.epoch
+    capabilities = property(lambda self: self.runner.capabilities)
 
     def ensure_up(self, *, deadline: float | None = None) -> None:
         """Nothing is left to do."""
 
-    def open_tcp(self, *_: object, **__: object) -> Slot:
+    def open(self, wanted: Opening, *, deadline: float | None = None) -> Slot:  # noqa: ARG002
         """Return a connection with data waiting: a TLS one, the commands are those."""
         slot = self.slots.reserve("tls", epoch=self.epoch)
         slot.state = "open"
         slot.note_data(None)
         return slot
-
-    def close_socket(self, slot: Slot, *, deadline: float | None = None) -> None:
-        """Leave it."""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from modemtls.at.forks import Inheritance
 from modemtls.errors import ConfigurationError, ModemError, NotSupportedError, quoted
-from modemtls.modem.attached import attach
+from modemtls.modem.attaching import attach
 from modemtls.modem.settings import Settings
 from modemtls.net.address import check_host, check_port
 from modemtls.net.contract import Certificates, SslConfiguration, Stored, TlsVersion
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from modemtls.at.trace import Trace
-    from modemtls.modem.attached import AttachedModem, Status
+    from modemtls.modem.attached import AttachedModem
     from modemtls.modem.credentials import CredentialStore
+    from modemtls.modem.facts import Status
     from modemtls.modem.settings import Auth, PdpFamily
     from modemtls.net.contract import Credential, Socket
 
@@ -247,13 +248,13 @@ class Modem:
         attached, pump = self.attached, self._pump
 
         def moved() -> bool:
-            return self._count_ended() != ended or not (pump.leaving or attached.leaving)
+            return self._count_ended() != ended or not (pump.leaving or attached.sockets.leaving)
 
         attached.channel.wait(moved, until)
         return self._count_ended() != ended
 
     def _count_ended(self) -> tuple[int, int]:
-        return self._pump.closed, self.attached.freed
+        return self._pump.closed, self.attached.sockets.freed
 
     def create_connection(
         self,

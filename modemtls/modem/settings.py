@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from modemtls.errors import ConfigurationError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "FAMILIES",
     "Auth",
     "Family",
     "PdpFamily",
@@ -27,6 +28,8 @@ __all__ = [
 
 Family: TypeAlias = Literal["tls", "tcp"]
 """Which of the modem's socket commands a socket belongs to."""
+
+FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 
 Receive: TypeAlias = Literal["pull", "push"]
 """``pull``: the modem keeps received data until it is asked; ``push``: it prints data as soon as it arrives."""

@@ -181,9 +181,11 @@ class Slot:
 class SlotTable:
     """All socket numbers of one modem: which are used by whom.
 
-    ``shared``: TLS and TCP sockets take their numbers from one set. ``stray(family, number)`` is called in the reading
-    thread when the modem reports a connection that nobody waits for any more; it must only set state. Allocation and
-    the URC entry points may be called from any thread. Nothing here sends a command.
+    ``shared``: TLS and TCP sockets take their numbers from one set. Allocation and the URC entry points may be called
+    from any thread. Nothing here sends a command.
+
+    Attribute to set: ``stray``, called as ``stray(family, number)`` in the reading thread when the modem reports a
+    connection that nobody waits for any more; it must only set state.
     """
 
     def __init__(
@@ -192,12 +194,11 @@ class SlotTable:
         *,
         now: Callable[[], float],
         shared: bool = False,
-        stray: Callable[[Family, int], None] | None = None,
     ) -> None:
         self._numbers: dict[Family, tuple[int, ...]] = {family: tuple(each) for family, each in numbers.items()}
         self._pools: dict[Family, str] = {family: "all" if shared else family for family in self._numbers}
         self._now = now
-        self._stray = stray
+        self.stray: Callable[[Family, int], None] | None = None
         self._lock = threading.Lock()  # held for a few instructions, never across I/O or a callback
         self._slots: dict[tuple[str, int], Slot] = {}
         self._free: dict[str, deque[int]] = {}
@@ -381,11 +382,11 @@ class SlotTable:
         for slot in found:
             if slot.state == "opening":
                 slot.forget()
-        if found or error or self._stray is None:
+        if found or error or self.stray is None:
             return
         for each in self._numbers if family is None else (family,):
             if number in self.numbers(each) and number not in self.foreign(each):
-                self._stray(each, number)
+                self.stray(each, number)
 
     def on_network_lost(self, pdp: int | None) -> None:
         """Take note that the bearer of a PDP context is gone, and all sockets on it."""

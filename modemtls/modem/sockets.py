@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import CommandError, ModemError, ModemRestartedError, ModemTimeoutError, SocketClosedError
 from modemtls.modem.interfaces import Turn
+from modemtls.modem.settings import FAMILIES
+from modemtls.modem.steps import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,17 +27,36 @@ if TYPE_CHECKING:
     from modemtls.modem.settings import Family, Receive
     from modemtls.modem.slots import Slot, SlotTable
 
-__all__ = ["Sockets"]
+__all__ = ["Opening", "Sockets"]
 
 logger = logging.getLogger(__name__)
 
 _OPERATIONS: Final[dict[tuple[str, str], str]] = {
     (family, op): f"{family}_{op}"
-    for family in ("tls", "tcp")
+    for family in FAMILIES
     for op in ("open", "send", "receive", "pending", "close", "state", "list", "acked")
 }
 _LATE: Final = 300.0  # s; the result of an open that nobody waits for may come so late (150 s and a handshake's time)
 _BURIALS: Final = 3  # attempts at closing what nobody wants any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A connection that is wanted: everything about it but when and over which bearer it is made.
+
+    ``lease``: the TLS context it is made with; the socket takes a share of its own.
+    """
+
+    family: Family
+    host: str
+    port: int
+    receive: Receive = "pull"
+    lease: ContextLease | None = None
+
+    def bindings(self) -> dict[str, object]:
+        """Give the placeholders that a profile's ``open`` can use, but for those of the attempt."""
+        given: dict[str, object] = {"host": self.host, "port": self.port, "receive": self.receive}
+        return given if self.lease is None else {"context": self.lease.number, **given}
 
 
 class Sockets:
@@ -54,86 +76,78 @@ class Sockets:
         self._connecting = Turn("connecting") if one_at_a_time else None
         self._host = host
         self._table = table
+        table.stray = self.stray
         self._take_over = take_over
         self._frees_failed = frees_failed
         self._defer = defer
         self._changed = changed
         self._burying: set[Slot] = set()  # what is being closed in the background
         self._frees = itertools.count(1)
-        self.freed = 0  # another number whenever a socket has been freed
+        self.freed = 0
+        """Another number whenever a socket has been freed; whoever waits on the channel is told."""
 
     @property
     def busy(self) -> bool:
         """Whether something is still being closed in the background."""
         return bool(self._burying)
 
-    def open(
-        self,
-        family: Family,
-        bindings: Mapping[str, object],
-        *,
-        lease: ContextLease | None,
-        epoch: int,
-        pdp: int,
-        receive: Receive,
-        deadline: float | None,
-    ) -> Slot:
-        """Open one socket in ``epoch``; numbers that turn out to be someone else's are passed over.
+    @property
+    def leaving(self) -> bool:
+        """Whether a socket is being closed, or waits for that."""
+        return any(slot.state == "closing" for slot in self._table.slots())
+
+    def open(self, wanted: Opening, *, epoch: int, pdp: int, deadline: float | None) -> Slot:
+        """Open one socket in ``epoch``, on a bearer that is up; other programs' numbers are passed over.
 
         Where the modem makes only one connection at a time, others wait for their turn. Raises what the modem answers
         as :class:`CommandError`, with the number free again; :class:`ModemRestartedError` when the modem restarted, or
         seems to have: a connection that may have been made with settings that a restart has wiped is closed.
         """
         with contextlib.nullcontext() if self._connecting is None else self._connecting.take(self._host.now, deadline):
-            return self._open(family, bindings, lease, epoch, pdp, receive, deadline)
-
-    def _open(
-        self,
-        family: Family,
-        bindings: Mapping[str, object],
-        lease: ContextLease | None,
-        epoch: int,
-        pdp: int,
-        receive: Receive,
-        deadline: float | None,
-    ) -> Slot:
-        tries = len(self._table.numbers(family)) + 1
-        while True:
-            tries -= 1
-            slot = self._table.reserve(family, epoch=epoch, pdp=pdp, receive=receive)
-            try:
-                if lease is not None:
-                    slot.lease = lease.share()
-                result = self._host.run(
-                    _OPERATIONS[family, "open"],
-                    {**bindings, "pdp": pdp, "socket": slot.number, "receive": receive},
-                    deadline=deadline,
-                )
-                number = result.values.get("socket")
-                if isinstance(number, int):
-                    self._table.rebind(slot, number)
-                self._still(slot, epoch)
-                if slot.lease is not None:
-                    self._confirm(slot, slot.lease, deadline)
-                slot.state = "open"
-            except CommandError as error:
-                if error.kind == "socket_in_use" and not self._take_over:
-                    logger.warning("%s socket %d is used by another program; trying another", family, slot.number)
-                    self._table.give_to_others(slot)
-                elif self._frees_failed and error.kind != "socket_in_use":
-                    self._free(slot)
-                else:
-                    self.close(slot, deadline=deadline)
-                if error.kind != "socket_in_use" or not tries:
+            for left in reversed(range(len(self._table.numbers(wanted.family)) + 1)):
+                slot = self._table.reserve(wanted.family, epoch=epoch, pdp=pdp, receive=wanted.receive)
+                try:
+                    self._connect(slot, wanted, deadline)
+                except CommandError as error:
+                    self._refused(slot, error, deadline)
+                    if error.kind != "socket_in_use" or not left:
+                        raise
+                except BaseException:
+                    self.abandon(slot)
                     raise
-            except BaseException:
-                self.abandon(slot)
-                raise
-            else:
-                return slot
+                else:
+                    return slot
+        raise AssertionError
 
-    def _still(self, slot: Slot, epoch: int) -> None:
-        if self._host.epoch != epoch:
+    def _connect(self, slot: Slot, wanted: Opening, deadline: float | None) -> None:
+        """Have the modem connect with a reserved number, in the epoch that it was reserved in."""
+        if wanted.lease is not None:
+            slot.lease = wanted.lease.share()
+        result = self._host.run(
+            _OPERATIONS[slot.family, "open"],
+            {**wanted.bindings(), "pdp": slot.pdp, "socket": slot.number},
+            deadline=deadline,
+        )
+        number = result.values.get("socket")
+        if isinstance(number, int):
+            self._table.rebind(slot, number)
+        self._still(slot)
+        if slot.lease is not None:
+            self._confirm(slot, slot.lease, deadline)
+        slot.state = "open"
+
+    def _refused(self, slot: Slot, error: CommandError, deadline: float | None) -> None:
+        """See to the number of a connection that the modem did not make."""
+        if error.kind == "socket_in_use" and not self._take_over:
+            logger.warning("%s socket %d is used by another program; trying another", slot.family, slot.number)
+            self._table.give_to_others(slot)
+        elif self._frees_failed and error.kind != "socket_in_use":
+            self._free(slot)
+        else:
+            self.close(slot, deadline=deadline)
+
+    def _still(self, slot: Slot) -> None:
+        if self._host.epoch != slot.epoch:
             self.stray(slot.family, slot.number)  # it was opened by the modem that came up, with what settings ever
             raise ModemRestartedError("the modem restarted while the connection was being opened")
         slot.check()
@@ -163,7 +177,12 @@ class Sockets:
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
     ) -> Result:
-        """Run ``tls_OP`` or ``tcp_OP`` for a socket, if it is usable."""
+        """Run an operation of a socket (``socket`` is filled in) if it is usable.
+
+        ``op`` is without family: ``send`` runs ``tls_send`` or ``tcp_send``. ``on_orphan`` is given what comes of it
+        after the caller was interrupted or out of time, in the background thread; never if nothing had been sent.
+        Raises why the socket is lost, :class:`ModemRestartedError`, or :class:`SocketClosedError`.
+        """
         if slot.lost is not None:
             slot.check()
         if slot.epoch != self._host.epoch:
@@ -172,6 +191,28 @@ class Sockets:
             raise SocketClosedError("the connection is closed")
         name = _OPERATIONS[slot.family, op]
         return self._host.run(name, {"socket": slot.number, **bindings}, deadline=deadline, on_orphan=on_orphan)
+
+    def foreign(self, family: Family, deadline: float | None) -> dict[int, int | None]:
+        """Ask for sockets that are not the driver's, with their TLS context where the modem tells it."""
+        if not self._host.has(_OPERATIONS[family, "list"]):
+            return {}
+        with step("sockets"):
+            rows = self._host.run(_OPERATIONS[family, "list"], {}, deadline=deadline).rows
+        self._table.set_foreign(family, (int(row["socket"]) for row in rows))
+        foreign = self._table.foreign(family)
+        return {int(row["socket"]): row.get("context") for row in rows if int(row["socket"]) in foreign}
+
+    def meet_others(self, deadline: float | None) -> None:
+        """Find out which sockets are someone else's; close them if asked to take over."""
+        for family in FAMILIES:
+            others = sorted(self.foreign(family, deadline))
+            if others and self._take_over:
+                for number in others:
+                    logger.warning("%s socket %d is not the driver's: closing it, as take_over says", family, number)
+                    self._host.run(_OPERATIONS[family, "close"], {"socket": number}, deadline=deadline)
+                self._table.set_foreign(family, ())
+            elif others:
+                logger.info("%s sockets %s are not the driver's: left alone", family, others)
 
     def close(self, slot: Slot, *, deadline: float | None = None) -> None:
         """Close a socket in the modem and free its number; what fails is finished in the background. Idempotent."""

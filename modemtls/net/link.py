@@ -302,7 +302,7 @@ class Link:
         with unbroken():
             straggling, self._straggler = self._straggler, True  # until an answer shows that it is none
             try:
-                result: Result | ModemError = self._modem.run(
+                result: Result | ModemError = self._modem.sockets.run(
                     slot, "receive", self._question, deadline=deadline, on_orphan=late
                 )
             except LineBusyError:
@@ -478,7 +478,7 @@ class Link:
     def _offer(self, piece: bytes, deadline: float | None) -> tuple[Outcome, int]:
         """Hand one piece to the modem. Unless its answer is known, nothing may follow: it could leave a gap."""
         try:
-            result = self._modem.run(self.slot, "send", {"data": piece, "size": len(piece)}, deadline=deadline)
+            result = self._modem.sockets.run(self.slot, "send", {"data": piece, "size": len(piece)}, deadline=deadline)
         except LineBusyError:
             raise  # nothing was sent
         except BaseException as error:
@@ -504,7 +504,7 @@ class Link:
         self.slot.listener = None
         with contextlib.suppress(ModemError):  # a channel that is gone has nobody to wake
             self._channel.notify()
-        self._modem.close_socket(self.slot, deadline=deadline)
+        self._modem.sockets.close(self.slot, deadline=deadline)
 
     def _enter(self, turn: threading.RLock, deadline: float | None) -> bool:
         """Take the turn; True.

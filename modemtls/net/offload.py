@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
+from modemtls.modem.sockets import Opening
 from modemtls.net.abilities import abilities_of, manners_of
 from modemtls.net.address import check_host, check_port
 from modemtls.net.choose import choose, is_address
@@ -145,7 +146,7 @@ class OffloadSocket(Socket):
                 link = Link(self._modem, slot, self._manners, self._changed)
                 self._host, self._port = str(host), str(port)
             except BaseException:  # interrupted: closed without waiting for it
-                self._modem.close_socket(slot, deadline=self._modem.now())
+                self._modem.sockets.close(slot, deadline=self._modem.now())
                 if lease is not None:
                     lease.release()
                 raise
@@ -167,7 +168,8 @@ class OffloadSocket(Socket):
 
     def _open_tcp(self, host: str, port: int, deadline: float | None) -> Slot:
         try:
-            return self._modem.open_tcp(host, port, receive=self._receive_mode, deadline=deadline)
+            wanted = Opening(family="tcp", host=host, port=port, receive=self._receive_mode)
+            return self._modem.open(wanted, deadline=deadline)
         except CommandError as error:
             raise connect_failure(error, host, port) from error
 
@@ -176,7 +178,8 @@ class OffloadSocket(Socket):
     ) -> tuple[Slot, ContextLease]:
         lease = self._lease_context(host, configuration, deadline)
         try:
-            return self._modem.open_tls(host, port, lease, receive=self._receive_mode, deadline=deadline), lease
+            wanted = Opening(family="tls", host=host, port=port, receive=self._receive_mode, lease=lease)
+            return self._modem.open(wanted, deadline=deadline), lease
         except CommandError as error:
             lease.release()
             clock = self._modem.clock.detail

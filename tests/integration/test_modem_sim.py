@@ -27,8 +27,9 @@ from modemtls.errors import (
     SimError,
 )
 from modemtls.modem import bringup
-from modemtls.modem.attached import attach
+from modemtls.modem.attaching import attach
 from modemtls.modem.settings import Settings, TlsSettings
+from modemtls.modem.sockets import Opening
 from modemtls.sim import embedded
 from tests.support.servers import echo, tls_service
 
@@ -76,21 +77,21 @@ class User:
                 with self.modem.credentials.hold() as holding:
                     settings = replace(settings, ca=holding.ensure("ca", self.ca))
                     with self.modem.contexts.lease(settings) as lease:
-                        return self.modem.open_tls("good.example", 443, lease)
+                        return self.modem.open(Opening(family="tls", host="good.example", port=443, lease=lease))
             except ModemRestartedError:
                 if not left:
                     raise
         raise AssertionError
 
     def talk(self, slot, text=b"hello"):
-        self.modem.run(slot, "send", {"data": text, "size": len(text)})
+        self.modem.sockets.run(slot, "send", {"data": text, "size": len(text)})
         assert self.modem.channel.wait(lambda: slot.readable, self.modem.now() + 5)
-        return self.modem.run(slot, "receive", {"size": 1500}).payload
+        return self.modem.sockets.run(slot, "receive", {"size": 1500}).payload
 
     def works(self):
         slot = self.connect()
         assert self.talk(slot) == b"hello"
-        self.modem.close_socket(slot)
+        self.modem.sockets.close(slot)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_sockets_of_a_predecessor_are_left_alone_or_taken_over_on_request(server
             slot = user.connect()
             assert slot.number == 1
             assert user.modem.slots.foreign("tls") == {0}
-            user.modem.close_socket(slot)
+            user.modem.sockets.close(slot)
         assert not sent(sim, "AT+QSSLCLOSE=0")
         with User(sim, pki, take_over=True) as user:
             user.works()
@@ -248,7 +249,7 @@ def test_as_many_sockets_as_the_modem_has_and_no_more(server, pki):
             user.connect()
         assert caught.value.errno == errno.EMFILE
         assert [user.talk(slot, b"%d" % n) for n, slot in enumerate(slots)] == [b"%d" % n for n in range(12)]
-        user.modem.close_socket(slots[5])
+        user.modem.sockets.close(slots[5])
         assert user.connect().number == slots[5].number
 
 
@@ -257,7 +258,7 @@ def test_one_configuration_more_than_contexts(server, pki):
         slots = [user.connect(replace(TLS, handshake_timeout=20 + n)) for n in range(6)]
         with pytest.raises(ModemError, match="all 6 TLS contexts"):
             user.connect(replace(TLS, handshake_timeout=99))
-        user.modem.close_socket(slots[2])
+        user.modem.sockets.close(slots[2])
         user.connect(replace(TLS, handshake_timeout=99))
 
 
@@ -332,10 +333,10 @@ def test_a_restart_wipes_what_was_believed(server, pki):
         sim.restart()
         assert user.modem.channel.wait(lambda: slot.lost is not None, user.modem.now() + 5)
         with pytest.raises(ModemRestartedError):
-            user.modem.run(slot, "send", {"data": b"x", "size": 1})
+            user.modem.sockets.run(slot, "send", {"data": b"x", "size": 1})
         opens = len(sent(sim, "AT+QSSLOPEN"))
         with pytest.raises(ModemRestartedError):
-            user.modem.open_tls("good.example", 443, lease)
+            user.modem.open(Opening(family="tls", host="good.example", port=443, lease=lease))
         assert len(sent(sim, "AT+QSSLOPEN")) == opens
         uploads = len(sent(sim, "AT+QFUPL"))
         user.works()
@@ -348,7 +349,7 @@ def test_a_lost_bearer_is_told_and_brought_back(server, pki):
         sim.fault_now("pdpdeact", "1")
         assert user.modem.channel.wait(lambda: slot.lost is not None, user.modem.now() + 5)
         with pytest.raises(PdpError):
-            user.modem.run(slot, "send", {"data": b"x", "size": 1})
+            user.modem.sockets.run(slot, "send", {"data": b"x", "size": 1})
         user.works()
 
 
@@ -359,7 +360,7 @@ def test_a_refused_open_leaves_it_usable(server, pki):
         with user.modem.contexts.lease(slot.lease.settings) as lease:
             for name, kind in (("wrong.example", "connect_or_handshake"), ("gone.invalid", "name_not_resolved")):
                 with pytest.raises(CommandError) as caught:
-                    user.modem.open_tls(name, 443, lease)
+                    user.modem.open(Opening(family="tls", host=name, port=443, lease=lease))
                 assert caught.value.kind == kind
         assert user.modem.slots.slots() == [slot]
         assert user.talk(slot) == b"hello"

@@ -8,7 +8,7 @@ import pytest
 
 from modemtls.cli.main import main
 from modemtls.errors import ConfigurationError, NotSupportedError
-from modemtls.modem.attached import attach
+from modemtls.modem.attaching import attach
 from modemtls.modem.settings import Settings
 
 NOWHERE = "/dev/no-such-port"

@@ -263,7 +263,7 @@ class TestRoom:
                 if close is not modemtls.ModemSocket.close:
                     closing.join()
                 else:
-                    until_true(lambda t=closing: modem.attached.leaving or not t.is_alive())
+                    until_true(lambda t=closing: modem.attached.sockets.leaving or not t.is_alive())
                 open_.append(connect(30 + n))
                 closing.join()
             began = time.monotonic()

@@ -17,6 +17,7 @@ from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemError
 from modemtls.modem.settings import TlsSettings
 from modemtls.modem.slots import Slot
+from modemtls.modem.sockets import Opening
 from modemtls.profile.model import SuiteTable, VersionChoice
 
 
@@ -114,6 +115,47 @@ class FakeLease:
         self.released += 1
 
 
+class FakeSockets:
+    """The open sockets of a fake modem."""
+
+    def __init__(self, modem: FakeModem) -> None:
+        self.modem = modem
+        self.leaving = False
+        self.freed = 0
+
+    def close(self, slot: Slot, *, deadline: float | None = None) -> None:
+        self.modem.commands.append("close")
+        self.modem.peers[slot.number].closed_by_driver = True
+        slot.state = "gone"
+
+    def run(
+        self,
+        slot: Slot,
+        op: str,
+        bindings: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        on_orphan: Callable[[Any], None] | None = None,
+    ) -> Answer:
+        self.modem.commands.append(op)
+        slot.check()
+        answer = self.modem.script(op, slot, bindings)
+        if answer is not None:
+            return answer
+        peer = self.modem.peers[slot.number]
+        with self.modem.lock:
+            if op == "send":
+                if slot.closed:
+                    raise CommandError("the modem answered ERROR", kind="closed")
+                peer.received += bindings["data"]
+                return Answer()
+            taken = bytes(peer.waiting[: bindings["size"]])
+            del peer.waiting[: len(taken)]
+            if not taken:
+                peer.told = False
+            return Answer(Outcome.OK if taken else Outcome.EMPTY, payload=taken)
+
+
 class FakeModem:
     """See the module. ``script``: called as ``script(op, slot, bindings)`` before the default; an answer, or None."""
 
@@ -160,8 +202,7 @@ class FakeModem:
         self.opened: list[tuple[str, int]] = []
         self.fail_open: list[BaseException] = []
         self.closed = False
-        self.leaving = False
-        self.freed = 0
+        self.sockets = FakeSockets(self)
         self.clock = SimpleNamespace(detail="set from this computer's")
 
     @property
@@ -196,57 +237,15 @@ class FakeModem:
         self.leases.append(FakeLease(settings))
         return self.leases[-1]
 
-    # sockets
-
-    def open_tls(
-        self, host: str, port: int, lease: object, *, receive: Any = "pull", deadline: float | None = None
-    ) -> Slot:
-        return self._open("tls", host, port, receive)
-
-    def open_tcp(self, host: str, port: int, *, receive: Any = "pull", deadline: float | None = None) -> Slot:
-        return self._open("tcp", host, port, receive)
-
-    def _open(self, family: Any, host: str, port: int, receive: Any) -> Slot:
-        self.commands.append(f"open {family}")
-        self.opened.append((host, port))
+    def open(self, wanted: Opening, *, deadline: float | None = None) -> Slot:
+        self.commands.append(f"open {wanted.family}")
+        self.opened.append((wanted.host, wanted.port))
         if self.fail_open:
             raise self.fail_open.pop(0)
-        slot = Slot(family, len(self.peers), epoch=1, receive=receive)
+        slot = Slot(wanted.family, len(self.peers), epoch=1, receive=wanted.receive)
         slot.state = "open"
         self.peers.append(Peer(self, slot))
         return slot
-
-    def close_socket(self, slot: Slot, *, deadline: float | None = None) -> None:
-        self.commands.append("close")
-        self.peers[slot.number].closed_by_driver = True
-        slot.state = "gone"
-
-    def run(
-        self,
-        slot: Slot,
-        op: str,
-        bindings: Mapping[str, Any],
-        *,
-        deadline: float | None = None,
-        on_orphan: Callable[[Any], None] | None = None,
-    ) -> Answer:
-        self.commands.append(op)
-        slot.check()
-        answer = self.script(op, slot, bindings)
-        if answer is not None:
-            return answer
-        peer = self.peers[slot.number]
-        with self.lock:
-            if op == "send":
-                if slot.closed:
-                    raise CommandError("the modem answered ERROR", kind="closed")
-                peer.received += bindings["data"]
-                return Answer()
-            taken = bytes(peer.waiting[: bindings["size"]])
-            del peer.waiting[: len(taken)]
-            if not taken:
-                peer.told = False
-            return Answer(Outcome.OK if taken else Outcome.EMPTY, payload=taken)
 
     def close(self) -> None:
         self.closed = True

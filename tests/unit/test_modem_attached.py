@@ -21,6 +21,7 @@ from modemtls.modem.attached import AttachedModem
 from modemtls.modem.clock import BUILD_DATE, HostTime, format_clock
 from modemtls.modem.identify import Identity
 from modemtls.modem.settings import Settings, TlsSettings
+from modemtls.modem.sockets import Opening
 from tests.support.modem_fakes import Answer, FakeHost, refusal
 
 NOW = BUILD_DATE + timedelta(days=30)
@@ -154,7 +155,7 @@ class Bench:
     def connect(self, settings=TLS):
         self.modem.ensure_up()
         with self.modem.contexts.lease(settings) as lease:
-            return self.modem.open_tls("h.example", 443, lease)
+            return self.modem.open(Opening(family="tls", host="h.example", port=443, lease=lease))
 
     def later(self):
         while self.channel.background:
@@ -194,7 +195,7 @@ def test_bring_up_in_order_and_once():
 
 def test_connecting_again_with_everything_in_place_costs_one_command():
     bench = Bench()
-    bench.modem.close_socket(bench.connect())
+    bench.modem.sockets.close(bench.connect())
     bench.new()
     bench.connect()
     assert bench.new() == ["tls_open"]
@@ -260,7 +261,7 @@ def test_a_restart_means_everything_anew():
     slot = bench.connect()
     bench.channel.urc("boot")
     with pytest.raises(ModemRestartedError):
-        bench.modem.run(slot, "send", {"data": b"x", "size": 1})
+        bench.modem.sockets.run(slot, "send", {"data": b"x", "size": 1})
     bench.new()
     bench.connect()
     calls = bench.new()
@@ -274,7 +275,7 @@ def test_a_lease_of_before_a_restart_opens_nothing():
     lease = bench.modem.contexts.lease(TLS)
     bench.channel.urc("boot")
     with pytest.raises(ModemRestartedError):
-        bench.modem.open_tls("h.example", 443, lease)
+        bench.modem.open(Opening(family="tls", host="h.example", port=443, lease=lease))
     assert bench.host.count("tls_open") == 0
 
 
@@ -293,10 +294,10 @@ def test_a_lost_bearer_is_brought_back_without_the_rest():
     bench = Bench()
     slot = bench.connect()
     bench.channel.urc("network_lost", pdp=2)
-    bench.modem.run(slot, "send", {"data": b"x", "size": 1})
+    bench.modem.sockets.run(slot, "send", {"data": b"x", "size": 1})
     bench.channel.urc("network_lost", pdp=1)
     with pytest.raises(PdpError, match="the network ended PDP context 1"):
-        bench.modem.run(slot, "send", {"data": b"x", "size": 1})
+        bench.modem.sockets.run(slot, "send", {"data": b"x", "size": 1})
     bench.new()
     bench.host.on["pdp_list"] = Answer()
     bench.modem.ensure_up()

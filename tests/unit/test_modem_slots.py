@@ -23,9 +23,8 @@ def stray():
 
 @pytest.fixture
 def table(host, stray):
-    table = SlotTable(
-        {"tls": [0, 1, 2], "tcp": [0, 1, 2]}, now=host.now, stray=lambda family, number: stray.append((family, number))
-    )
+    table = SlotTable({"tls": [0, 1, 2], "tcp": [0, 1, 2]}, now=host.now)
+    table.stray = lambda family, number: stray.append((family, number))
     table.begin_epoch(1, "")
     return table
 

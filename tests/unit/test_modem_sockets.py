@@ -6,12 +6,12 @@ import pytest
 
 from modemtls.errors import ModemError, ModemRestartedError, ModemTimeoutError, PortLostError, SocketClosedError
 from modemtls.modem.slots import SlotTable
-from modemtls.modem.sockets import Sockets
+from modemtls.modem.sockets import Opening, Sockets
 from tests.support.modem_fakes import Answer, FakeHost, refusal
 
 
 class Lease:
-    number = 2
+    number = 5
 
     def __init__(self):
         self.users = 0
@@ -34,7 +34,7 @@ class Bench:
         self.host = FakeHost(**{"tls_open": Answer(), "tls_close": Answer(), "tls_send": Answer(), **on})
         self.background = []
         self.changes = []
-        self.table = SlotTable({"tls": numbers, "tcp": ()}, now=self.host.now, stray=self.stray)
+        self.table = SlotTable({"tls": numbers, "tcp": ()}, now=self.host.now)
         self.table.begin_epoch(1, "")
         self.sockets = Sockets(
             self.host,
@@ -47,19 +47,9 @@ class Bench:
         )
         self.lease = Lease()
 
-    def stray(self, family, number):
-        self.sockets.stray(family, number)
-
     def open(self, deadline=None):
-        return self.sockets.open(
-            "tls",
-            {"context": 5, "host": "h.example", "port": 443},
-            lease=self.lease,
-            epoch=1,
-            pdp=1,
-            receive="pull",
-            deadline=deadline,
-        )
+        wanted = Opening(family="tls", host="h.example", port=443, lease=self.lease)
+        return self.sockets.open(wanted, epoch=1, pdp=1, deadline=deadline)
 
     def later(self):
         """What the background thread does."""

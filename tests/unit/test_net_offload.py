@@ -128,7 +128,7 @@ class TestStates:
         def refuse(slot, *, deadline=None):
             raise CommandError("no")
 
-        modem.close_socket = refuse
+        modem.sockets.close = refuse
         sock.close()
         assert sock.get_opt(Option.STATE) is State.CLOSED
         assert modem.leases[0].released

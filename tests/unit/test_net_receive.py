@@ -211,7 +211,7 @@ class TestReceive:
         sock = connected(modem)
         modem.peer.say(b"abcdef")
         late = []
-        run = modem.run
+        run = modem.sockets.run
 
         def slow(slot, op, bindings, *, deadline=None, on_orphan=None):
             answer = run(slot, op, bindings)
@@ -222,26 +222,26 @@ class TestReceive:
                 time.sleep(0.001)
             raise ModemTimeoutError("too late")
 
-        modem.run = slow
+        modem.sockets.run = slow
         with pytest.raises(ModemTimeoutError):
             sock.receive(3, timeout=0.01)
         late.pop()()
-        modem.run = run
+        modem.sockets.run = run
         assert sock.receive(3) == b"abc"
         assert sock.receive(10) == b"def"
         modem.peer.say(b"again")
-        modem.run = slow
+        modem.sockets.run = slow
         with pytest.raises(KeyboardInterrupt):
             sock.receive(3, timeout=None)
         late.pop()()
-        modem.run = run
+        modem.sockets.run = run
         assert sock.receive(10) == b"again"
 
     def test_and_comes_before_the_answer_to_the_next_question(self, modem):
         """The channel hands a late answer to a background thread: the next one may be here sooner."""
         sock = connected(modem)
         modem.peer.say(b"x" * 1500 + b"y" * 1500)
-        run = modem.run
+        run = modem.sockets.run
         gate = threading.Event()
 
         def abandoned(slot, op, bindings, *, deadline=None, on_orphan=None):
@@ -252,10 +252,10 @@ class TestReceive:
                 on_orphan(raw(answer))
 
             modem.channel.defer(late)
-            modem.run = run
+            modem.sockets.run = run
             raise KeyboardInterrupt
 
-        modem.run = abandoned
+        modem.sockets.run = abandoned
         with pytest.raises(KeyboardInterrupt):
             sock.receive(3000, timeout=None)
         result = in_thread(lambda: sock.receive(1500, timeout=5))

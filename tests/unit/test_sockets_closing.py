@@ -115,13 +115,13 @@ class TestShutdownAndClose:
     def test_a_non_blocking_close_returns_at_once(self, bench):
         sock = bench.socket(timeout=0)
         gate = threading.Event()
-        close = bench.modem.close_socket
+        close = bench.modem.sockets.close
 
         def slow(slot, *, deadline=None):
             gate.wait(5)
             close(slot)
 
-        bench.modem.close_socket = slow
+        bench.modem.sockets.close = slow
         sock.close()
         assert not bench.peer.closed_by_driver
         gate.set()
@@ -130,13 +130,13 @@ class TestShutdownAndClose:
 
     def test_an_interrupted_close_is_finished_in_the_background(self, bench):
         sock = bench.socket()
-        close = bench.modem.close_socket
+        close = bench.modem.sockets.close
 
         def interrupted(slot, *, deadline=None):
-            bench.modem.close_socket = close
+            bench.modem.sockets.close = close
             raise KeyboardInterrupt
 
-        bench.modem.close_socket = interrupted
+        bench.modem.sockets.close = interrupted
         with pytest.raises(KeyboardInterrupt):
             sock.close()
         assert sock.fileno() == -1
@@ -178,13 +178,13 @@ def test_closing_waits_no_longer_than_the_time_out(bench):
     for timeout in (2.5, None):
         sock = bench.socket(timeout=timeout)
         deadlines = []
-        close = bench.modem.close_socket
+        close = bench.modem.sockets.close
 
         def closing(slot, *, deadline=None, close=close, deadlines=deadlines):
             deadlines.append(deadline and deadline - bench.modem.now())
             close(slot, deadline=deadline)
 
-        bench.modem.close_socket = closing
+        bench.modem.sockets.close = closing
         sock.close()
-        bench.modem.close_socket = close
+        bench.modem.sockets.close = close
         assert deadlines == [timeout and pytest.approx(timeout, abs=0.5)]

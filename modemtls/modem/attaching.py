@@ -1,0 +1,74 @@
+"""From the name of a port to an attached modem with its profile."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from modemtls.at.recovery import STANDARD_RECOVERY
+from modemtls.errors import ModemRestartedError, ModemTimeoutError, SyncError
+from modemtls.modem.attached import AttachedModem
+from modemtls.modem.identify import ask, errors_as, greet
+from modemtls.modem.readiness import RESTARTS
+
+if TYPE_CHECKING:
+    from modemtls.at.channel import Channel
+    from modemtls.at.trace import Trace
+    from modemtls.modem.identify import Identity
+    from modemtls.modem.settings import Progress, Settings
+
+__all__ = ["attach"]
+
+logger = logging.getLogger(__name__)
+
+
+def _identity(channel: Channel, deadline: float) -> Identity:
+    """Ask what modem it is; again, should it restart meanwhile: what announces a restart is not known yet."""
+    for left in reversed(range(RESTARTS)):
+        try:
+            if channel.echo is not False:
+                greet(channel)
+            errors_as(channel, 1, deadline=deadline)
+            return ask(channel, deadline=deadline)
+        except (ModemRestartedError, ModemTimeoutError, SyncError) as error:
+            if not left or channel.clock() >= deadline:
+                raise
+            logger.info("identification: %s; once more", error)
+            channel.echo = None
+    raise AssertionError
+
+
+def attach(
+    port: str, settings: Settings, *, trace: Trace | None = None, progress: Progress | None = None
+) -> AttachedModem:
+    """Open ``port``, find out what modem it is and give it with its profile. Sends only standard commands.
+
+    Raises :class:`PortError` and its kinds, :class:`NotAModemError` in bounded time, and :class:`ConfigurationError`
+    for a profile that does not exist, when no profile, or more than one, fits, or for a PDP context that the modem does
+    not have; :class:`NotSupportedError` for a profile that asks for what this version does not do. With a profile given
+    in ``settings`` that comes before the port is opened.
+    """
+    from modemtls.modem.finding import find, select, suits
+    from modemtls.modem.runner import Runner
+    from modemtls.profile import load
+
+    tell = progress or (lambda step, detail: None)  # noqa: ARG005
+    if settings.profile is not None:
+        suits(load(settings.profile), settings)
+    tell("port", f"opening {port}")
+    channel = find(port, settings, trace)
+    try:
+        deadline = channel.clock() + settings.timeout
+        tell("modem", "asking what it is")
+        identity = _identity(channel, deadline)
+        profile = select(channel, identity, settings.profile, deadline=deadline)
+        tell("modem", f"{identity}: profile {profile.name}")
+        profile = profile.fitted(model=identity.model, firmware=identity.revision)
+        suits(profile, settings)
+        channel.set_grammar(profile.grammar)
+        channel.recovery = profile.recovery or STANDARD_RECOVERY
+        runner = Runner(channel, profile, model=identity.model, firmware=identity.revision)
+        return AttachedModem(port, channel, runner, settings, identity, progress=progress)
+    except BaseException:
+        channel.close()
+        raise

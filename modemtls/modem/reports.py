@@ -1,0 +1,96 @@
+"""What the modem reports by itself, given to the part that it concerns. All of it runs in the reading thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modemtls.errors import ModemError, PortLostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modemtls.at.channel import Channel
+    from modemtls.at.exchange import Urc
+    from modemtls.modem.readiness import Readiness
+    from modemtls.modem.settings import Family
+    from modemtls.modem.slots import SlotTable
+
+__all__ = ["Reports"]
+
+
+class Reports:
+    """What the channel of ``name`` has to say: unsolicited results, the end of a boot epoch, its own end.
+
+    ``observe`` gives a result as the profile reads it. Everything only sets state.
+    """
+
+    def __init__(
+        self, name: str, channel: Channel, observe: Callable[[Urc], Urc], slots: SlotTable, readiness: Readiness
+    ) -> None:
+        self._name = name
+        self._channel = channel
+        self._observe = observe
+        self._slots = slots
+        self._readiness = readiness
+        self._acts: Mapping[str, Callable[[Family | None, Urc], None]] = {
+            "data": self._on_data,
+            "closed": self._on_closed,
+            "opened": self._on_opened,
+            "network_lost": self._on_network_lost,
+            "registration": self._on_change,
+            "sim": self._on_change,
+            "power_down": self._on_power_down,
+        }
+
+    def on_epoch(self, reason: str) -> None:
+        """Take note that a boot epoch ended."""
+        self._slots.begin_epoch(self._channel.epoch, reason)
+        self._readiness.note_change()
+
+    def on_close(self, reason: BaseException) -> None:
+        """Tell everybody that the port has gone."""
+        error = reason if isinstance(reason, ModemError) else PortLostError(f"{self._name}: {reason}")
+        for slot in self._slots.slots():
+            slot.note_lost(error)
+            slot.tell()
+
+    def on_urc(self, urc: Urc) -> None:
+        """Act upon an unsolicited result; one that no rule of the profile gives a meaning to is none of ours."""
+        rule = urc.rule
+        if rule is None:
+            return
+        urc = self._observe(urc)
+        act = self._acts.get(rule.means)
+        if act is not None:
+            act(rule.family, urc)  # type: ignore[arg-type]
+
+    def _on_data(self, family: Family | None, urc: Urc) -> None:
+        if not urc.complete:
+            self._slots.on_torn(family, _number(urc, "socket"), reported=not urc.payload)
+            return
+        data = urc.payload if urc.payload is not None else urc.values.get("data")
+        self._slots.on_data(family, _number(urc, "socket"), data if isinstance(data, bytes) else None)
+
+    def _on_closed(self, family: Family | None, urc: Urc) -> None:
+        self._slots.on_closed(family, _number(urc, "socket"))
+
+    def _on_opened(self, family: Family | None, urc: Urc) -> None:
+        number = _number(urc, "socket")
+        if number is not None:
+            self._slots.on_opened(family, number, _number(urc, "error") or 0)
+
+    def _on_network_lost(self, family: Family | None, urc: Urc) -> None:  # noqa: ARG002
+        pdp = _number(urc, "pdp")
+        self._readiness.note_lost(pdp)
+        self._slots.on_network_lost(pdp)
+
+    def _on_change(self, family: Family | None, urc: Urc) -> None:  # noqa: ARG002
+        self._readiness.note_change(no_sim=urc.values.get("state") == "absent")
+
+    def _on_power_down(self, family: Family | None, urc: Urc) -> None:  # noqa: ARG002
+        self._channel.end_epoch(f"the modem powered down ({urc.text})")
+
+
+def _number(urc: Urc, name: str) -> int | None:
+    value = urc.values.get(name)
+    return value if isinstance(value, int) else None
