@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-import modemtls.tlsengine  # noqa: F401 - a missing engine shows here, not at the first TLS connection
+import modemtls.tlsengine.openssl  # noqa: F401 - a missing engine shows here, not at the first TLS connection
 from modemtls.sim.faults import Fault
 from modemtls.sim.loop import Loop
 from modemtls.sim.machine import Machine

@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(model: str, options: Options) -> int:
     try:
-        import modemtls.tlsengine  # noqa: F401 - a missing engine shows now, not at the first TLS connection
+        import modemtls.tlsengine.openssl  # noqa: F401 - a missing engine shows now, not at the first TLS connection
         from modemtls.sim.machine import Machine
 
         machine = Machine(model, options)

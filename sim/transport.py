@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modemtls.sim.loop import Loop, Timer
     from modemtls.sim.network import Network, Stream
     from modemtls.sim.trace import Trace
-    from modemtls.tlsengine import Client, ClientSettings
+    from modemtls.tlsengine.openssl import Client, ClientSettings
 
 __all__ = ["PlainTransport", "Stage", "TlsTransport"]
 
@@ -154,7 +154,7 @@ class TlsTransport(PlainTransport):
         self._up = False
 
     def _connected(self, why: str | None) -> None:
-        from modemtls.tlsengine import Client, SettingsError
+        from modemtls.tlsengine.openssl import Client, SettingsError
 
         if why is not None:
             self.fail(Stage.CONNECT, f"TCP: {why}")
@@ -173,7 +173,7 @@ class TlsTransport(PlainTransport):
 
     def _advance(self) -> None:
         """Go on with the handshake."""
-        from modemtls.tlsengine import TlsError, WantReadError
+        from modemtls.tlsengine.openssl import TlsError, WantReadError
 
         assert self._tls is not None
         try:
@@ -218,7 +218,7 @@ class TlsTransport(PlainTransport):
             self._advance()
 
     def _drain(self) -> None:
-        from modemtls.tlsengine import TlsError, WantReadError
+        from modemtls.tlsengine.openssl import TlsError, WantReadError
 
         assert self._tls is not None
         while self._closing is None:
@@ -251,7 +251,7 @@ class TlsTransport(PlainTransport):
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
-        from modemtls.tlsengine import TlsError, WantReadError
+        from modemtls.tlsengine.openssl import TlsError, WantReadError
 
         if self._tls is None or not self._up:
             return

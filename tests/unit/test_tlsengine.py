@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from modemtls.tlsengine import Client, ClientSettings, SettingsError, TlsError, WantReadError
+from modemtls.tlsengine.openssl import Client, ClientSettings, SettingsError, TlsError, WantReadError
 
 
 def converse(client: Client, context: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
@@ -106,9 +106,9 @@ def test_key_is_not_in_the_repr(pki):
 
 def test_missing_libraries_are_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "OpenSSL", None)
-    monkeypatch.delitem(sys.modules, "modemtls.tlsengine")
+    monkeypatch.delitem(sys.modules, "modemtls.tlsengine.openssl")
     with pytest.raises(ImportError, match=r"pip install 'modemtls\[sim\]'") as caught:
-        importlib.import_module("modemtls.tlsengine")
+        importlib.import_module("modemtls.tlsengine.openssl")
     assert "\n" not in str(caught.value)
 
 
@@ -122,6 +122,6 @@ def test_missing_private_name_is_named(monkeypatch):
             return object()
 
     monkeypatch.setattr(OpenSSL._util, "lib", Lib())
-    monkeypatch.delitem(sys.modules, "modemtls.tlsengine")
+    monkeypatch.delitem(sys.modules, "modemtls.tlsengine.openssl")
     with pytest.raises(ImportError, match="does not export SSL_get0_param"):
-        importlib.import_module("modemtls.tlsengine")
+        importlib.import_module("modemtls.tlsengine.openssl")

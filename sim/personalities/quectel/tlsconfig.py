@@ -12,7 +12,7 @@ from modemtls.sim.personalities.quectel.area import Area
 if TYPE_CHECKING:
     from modemtls.sim.command import Args
     from modemtls.sim.job import Job
-    from modemtls.tlsengine import ClientSettings
+    from modemtls.tlsengine.openssl import ClientSettings
 
 __all__ = ["ConfigurationError", "TlsConfig"]
 
@@ -120,7 +120,7 @@ class TlsConfig(Area):
 
     def client_settings(self, context: int, host: str) -> ClientSettings:
         """Return what the context asks of the TLS stack; raises :class:`ConfigurationError`."""
-        from modemtls.tlsengine import ClientSettings
+        from modemtls.tlsengine.openssl import ClientSettings
 
         values = self._contexts[context]
         if values.get("dtls") == "1":

@@ -1,0 +1,39 @@
+"""Which engine serves which settings. Neither is loaded before it is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modemtls.tlsengine.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from modemtls.tlsengine.contract import Context, Engine
+    from modemtls.tlsengine.settings import Settings
+
+__all__ = ["context_for", "engine_for", "require"]
+
+OPENSSL_LEAST_WAIT = 1.0
+"""Seconds: OpenSSL's own first wait (dtls1_start_timer). It cannot be shortened, but be waited out longer."""
+
+
+def require(name: str) -> None:
+    """Load the engine ``openssl`` or ``mbedtls``.
+
+    Raises :exc:`modemtls.tlsengine.EngineUnavailableError` if it cannot be used here.
+    """
+    if name != "openssl":
+        raise EngineUnavailableError(f"no engine {name}")
+    import modemtls.tlsengine.openssl  # noqa: F401
+
+
+def context_for(settings: Settings) -> Context:
+    """Return the context of the engine that can fulfil ``settings``.
+
+    Raises :exc:`modemtls.tlsengine.SettingsError` and :exc:`modemtls.tlsengine.EngineUnavailableError`.
+    """
+    raise EngineUnavailableError(f"no engine fulfils the contract yet: {settings}")
+
+
+def engine_for(settings: Settings, peer: bytes = b"") -> Engine:
+    """Return the engine of one connection: ``context_for(settings).engine(peer)``."""
+    return context_for(settings).engine(peer)

@@ -1,0 +1,324 @@
+"""Cipher suites by IANA number: names, what they ask of both ends, what a record costs. Standard library only.
+
+The table has every suite that one of the two engines (OpenSSL 4.0, Mbed TLS 3.6) can still negotiate, except those that
+do not encrypt, authenticate nobody, or need SRP or DSA. Numbers and names: IANA registry "TLS Cipher Suites".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["SUITES", "Authentication", "Suite", "listed", "openssl_suite", "select", "unlisted"]
+
+_DTLS_HEADER = 13  # RFC 6347, section 4.1
+_MACS = {"SHA": 20, "SHA256": 32, "SHA384": 48}
+
+
+class Authentication(Enum):
+    """What the two ends know each other by."""
+
+    CERTIFICATE = "certificate"
+    PSK = "psk"
+    BOTH = "psk and certificate"
+    ANY = "any"
+    """TLS 1.3: the suite says nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One suite. ``name`` is IANA's; ``openssl`` is OpenSSL's, empty if OpenSSL does not have it.
+
+    ``nonce``: explicit nonce or IV, ``tag``: authentication tag or MAC, in bytes of each record; ``block``: cipher text
+    comes in multiples of so many bytes, 1 if in any.
+    """
+
+    number: int
+    name: str
+    openssl: str
+    authentication: Authentication
+    nonce: int
+    tag: int
+    block: int
+
+    @property
+    def tls13(self) -> bool:
+        """Whether it is for TLS 1.3, and for nothing else."""
+        return self.authentication is Authentication.ANY
+
+    @property
+    def short_tag(self) -> bool:
+        """Whether its tag has 64 bits only: fit for datagrams that are few (RFC 6655, section 6.1)."""
+        return "_CCM_8" in self.name
+
+    @property
+    def forward_secret(self) -> bool:
+        """Whether a key that leaks later leaves what was recorded before unreadable."""
+        return self.tls13 or "DHE" in self.name
+
+    def overhead(self, cid: bytes | None = None) -> int:
+        """Return what a DTLS 1.2 record adds to its payload, without padding, in bytes.
+
+        ``cid``: the Connection ID that the record bears; it costs its length and a byte for the inner type (RFC 9146).
+        """
+        return _DTLS_HEADER + self.nonce + self.tag + (len(cid) + 1 if cid else 0)
+
+    def payload(self, datagram: int, cid: bytes | None = None) -> int:
+        """Return the largest payload whose record fits into ``datagram`` bytes; below 0 if none does."""
+        left = datagram - self.overhead(cid)
+        return left if self.block == 1 else left // self.block * self.block - 1
+
+
+def _suite(row: str) -> Suite:
+    number, name, openssl = row.split()
+    exchange, _, cipher = name.rpartition("_WITH_")
+    if not exchange:
+        authentication = Authentication.ANY
+    elif "PSK" not in exchange:
+        authentication = Authentication.CERTIFICATE
+    else:
+        authentication = Authentication.BOTH if exchange.startswith("RSA") else Authentication.PSK
+    if "CBC" in cipher:
+        nonce, tag, block = 16, _MACS[cipher.rpartition("_")[2]], 16
+    else:
+        # AEAD: tags of 16 bytes (CCM-8: 8), an explicit nonce of 8 (RFC 5288, 6655, 6209, 6367), none with ChaCha20
+        # (RFC 7905) and in TLS 1.3.
+        nonce = 0 if not exchange or "CHACHA20" in cipher else 8
+        tag, block = (8 if "CCM_8" in cipher else 16), 1
+    name = f"TLS_{name}"
+    return Suite(int(number, 16), name, "" if openssl == "-" else openssl, authentication, nonce, tag, block)
+
+
+_TABLE = """
+002F RSA_WITH_AES_128_CBC_SHA AES128-SHA
+0033 DHE_RSA_WITH_AES_128_CBC_SHA DHE-RSA-AES128-SHA
+0035 RSA_WITH_AES_256_CBC_SHA AES256-SHA
+0039 DHE_RSA_WITH_AES_256_CBC_SHA DHE-RSA-AES256-SHA
+003C RSA_WITH_AES_128_CBC_SHA256 AES128-SHA256
+003D RSA_WITH_AES_256_CBC_SHA256 AES256-SHA256
+0041 RSA_WITH_CAMELLIA_128_CBC_SHA CAMELLIA128-SHA
+0045 DHE_RSA_WITH_CAMELLIA_128_CBC_SHA DHE-RSA-CAMELLIA128-SHA
+0067 DHE_RSA_WITH_AES_128_CBC_SHA256 DHE-RSA-AES128-SHA256
+006B DHE_RSA_WITH_AES_256_CBC_SHA256 DHE-RSA-AES256-SHA256
+0084 RSA_WITH_CAMELLIA_256_CBC_SHA CAMELLIA256-SHA
+0088 DHE_RSA_WITH_CAMELLIA_256_CBC_SHA DHE-RSA-CAMELLIA256-SHA
+008C PSK_WITH_AES_128_CBC_SHA PSK-AES128-CBC-SHA
+008D PSK_WITH_AES_256_CBC_SHA PSK-AES256-CBC-SHA
+0090 DHE_PSK_WITH_AES_128_CBC_SHA DHE-PSK-AES128-CBC-SHA
+0091 DHE_PSK_WITH_AES_256_CBC_SHA DHE-PSK-AES256-CBC-SHA
+0094 RSA_PSK_WITH_AES_128_CBC_SHA RSA-PSK-AES128-CBC-SHA
+0095 RSA_PSK_WITH_AES_256_CBC_SHA RSA-PSK-AES256-CBC-SHA
+009C RSA_WITH_AES_128_GCM_SHA256 AES128-GCM-SHA256
+009D RSA_WITH_AES_256_GCM_SHA384 AES256-GCM-SHA384
+009E DHE_RSA_WITH_AES_128_GCM_SHA256 DHE-RSA-AES128-GCM-SHA256
+009F DHE_RSA_WITH_AES_256_GCM_SHA384 DHE-RSA-AES256-GCM-SHA384
+00A8 PSK_WITH_AES_128_GCM_SHA256 PSK-AES128-GCM-SHA256
+00A9 PSK_WITH_AES_256_GCM_SHA384 PSK-AES256-GCM-SHA384
+00AA DHE_PSK_WITH_AES_128_GCM_SHA256 DHE-PSK-AES128-GCM-SHA256
+00AB DHE_PSK_WITH_AES_256_GCM_SHA384 DHE-PSK-AES256-GCM-SHA384
+00AC RSA_PSK_WITH_AES_128_GCM_SHA256 RSA-PSK-AES128-GCM-SHA256
+00AD RSA_PSK_WITH_AES_256_GCM_SHA384 RSA-PSK-AES256-GCM-SHA384
+00AE PSK_WITH_AES_128_CBC_SHA256 PSK-AES128-CBC-SHA256
+00AF PSK_WITH_AES_256_CBC_SHA384 PSK-AES256-CBC-SHA384
+00B2 DHE_PSK_WITH_AES_128_CBC_SHA256 DHE-PSK-AES128-CBC-SHA256
+00B3 DHE_PSK_WITH_AES_256_CBC_SHA384 DHE-PSK-AES256-CBC-SHA384
+00B6 RSA_PSK_WITH_AES_128_CBC_SHA256 RSA-PSK-AES128-CBC-SHA256
+00B7 RSA_PSK_WITH_AES_256_CBC_SHA384 RSA-PSK-AES256-CBC-SHA384
+00BA RSA_WITH_CAMELLIA_128_CBC_SHA256 CAMELLIA128-SHA256
+00BE DHE_RSA_WITH_CAMELLIA_128_CBC_SHA256 DHE-RSA-CAMELLIA128-SHA256
+00C0 RSA_WITH_CAMELLIA_256_CBC_SHA256 CAMELLIA256-SHA256
+00C4 DHE_RSA_WITH_CAMELLIA_256_CBC_SHA256 DHE-RSA-CAMELLIA256-SHA256
+1301 AES_128_GCM_SHA256 TLS_AES_128_GCM_SHA256
+1302 AES_256_GCM_SHA384 TLS_AES_256_GCM_SHA384
+1303 CHACHA20_POLY1305_SHA256 TLS_CHACHA20_POLY1305_SHA256
+1304 AES_128_CCM_SHA256 TLS_AES_128_CCM_SHA256
+1305 AES_128_CCM_8_SHA256 TLS_AES_128_CCM_8_SHA256
+C004 ECDH_ECDSA_WITH_AES_128_CBC_SHA -
+C005 ECDH_ECDSA_WITH_AES_256_CBC_SHA -
+C009 ECDHE_ECDSA_WITH_AES_128_CBC_SHA ECDHE-ECDSA-AES128-SHA
+C00A ECDHE_ECDSA_WITH_AES_256_CBC_SHA ECDHE-ECDSA-AES256-SHA
+C00E ECDH_RSA_WITH_AES_128_CBC_SHA -
+C00F ECDH_RSA_WITH_AES_256_CBC_SHA -
+C013 ECDHE_RSA_WITH_AES_128_CBC_SHA ECDHE-RSA-AES128-SHA
+C014 ECDHE_RSA_WITH_AES_256_CBC_SHA ECDHE-RSA-AES256-SHA
+C023 ECDHE_ECDSA_WITH_AES_128_CBC_SHA256 ECDHE-ECDSA-AES128-SHA256
+C024 ECDHE_ECDSA_WITH_AES_256_CBC_SHA384 ECDHE-ECDSA-AES256-SHA384
+C025 ECDH_ECDSA_WITH_AES_128_CBC_SHA256 -
+C026 ECDH_ECDSA_WITH_AES_256_CBC_SHA384 -
+C027 ECDHE_RSA_WITH_AES_128_CBC_SHA256 ECDHE-RSA-AES128-SHA256
+C028 ECDHE_RSA_WITH_AES_256_CBC_SHA384 ECDHE-RSA-AES256-SHA384
+C029 ECDH_RSA_WITH_AES_128_CBC_SHA256 -
+C02A ECDH_RSA_WITH_AES_256_CBC_SHA384 -
+C02B ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 ECDHE-ECDSA-AES128-GCM-SHA256
+C02C ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 ECDHE-ECDSA-AES256-GCM-SHA384
+C02D ECDH_ECDSA_WITH_AES_128_GCM_SHA256 -
+C02E ECDH_ECDSA_WITH_AES_256_GCM_SHA384 -
+C02F ECDHE_RSA_WITH_AES_128_GCM_SHA256 ECDHE-RSA-AES128-GCM-SHA256
+C030 ECDHE_RSA_WITH_AES_256_GCM_SHA384 ECDHE-RSA-AES256-GCM-SHA384
+C031 ECDH_RSA_WITH_AES_128_GCM_SHA256 -
+C032 ECDH_RSA_WITH_AES_256_GCM_SHA384 -
+C035 ECDHE_PSK_WITH_AES_128_CBC_SHA ECDHE-PSK-AES128-CBC-SHA
+C036 ECDHE_PSK_WITH_AES_256_CBC_SHA ECDHE-PSK-AES256-CBC-SHA
+C037 ECDHE_PSK_WITH_AES_128_CBC_SHA256 ECDHE-PSK-AES128-CBC-SHA256
+C038 ECDHE_PSK_WITH_AES_256_CBC_SHA384 ECDHE-PSK-AES256-CBC-SHA384
+C03C RSA_WITH_ARIA_128_CBC_SHA256 -
+C03D RSA_WITH_ARIA_256_CBC_SHA384 -
+C044 DHE_RSA_WITH_ARIA_128_CBC_SHA256 -
+C045 DHE_RSA_WITH_ARIA_256_CBC_SHA384 -
+C048 ECDHE_ECDSA_WITH_ARIA_128_CBC_SHA256 -
+C049 ECDHE_ECDSA_WITH_ARIA_256_CBC_SHA384 -
+C04A ECDH_ECDSA_WITH_ARIA_128_CBC_SHA256 -
+C04B ECDH_ECDSA_WITH_ARIA_256_CBC_SHA384 -
+C04C ECDHE_RSA_WITH_ARIA_128_CBC_SHA256 -
+C04D ECDHE_RSA_WITH_ARIA_256_CBC_SHA384 -
+C04E ECDH_RSA_WITH_ARIA_128_CBC_SHA256 -
+C04F ECDH_RSA_WITH_ARIA_256_CBC_SHA384 -
+C050 RSA_WITH_ARIA_128_GCM_SHA256 ARIA128-GCM-SHA256
+C051 RSA_WITH_ARIA_256_GCM_SHA384 ARIA256-GCM-SHA384
+C052 DHE_RSA_WITH_ARIA_128_GCM_SHA256 DHE-RSA-ARIA128-GCM-SHA256
+C053 DHE_RSA_WITH_ARIA_256_GCM_SHA384 DHE-RSA-ARIA256-GCM-SHA384
+C05C ECDHE_ECDSA_WITH_ARIA_128_GCM_SHA256 ECDHE-ECDSA-ARIA128-GCM-SHA256
+C05D ECDHE_ECDSA_WITH_ARIA_256_GCM_SHA384 ECDHE-ECDSA-ARIA256-GCM-SHA384
+C05E ECDH_ECDSA_WITH_ARIA_128_GCM_SHA256 -
+C05F ECDH_ECDSA_WITH_ARIA_256_GCM_SHA384 -
+C060 ECDHE_RSA_WITH_ARIA_128_GCM_SHA256 ECDHE-ARIA128-GCM-SHA256
+C061 ECDHE_RSA_WITH_ARIA_256_GCM_SHA384 ECDHE-ARIA256-GCM-SHA384
+C062 ECDH_RSA_WITH_ARIA_128_GCM_SHA256 -
+C063 ECDH_RSA_WITH_ARIA_256_GCM_SHA384 -
+C064 PSK_WITH_ARIA_128_CBC_SHA256 -
+C065 PSK_WITH_ARIA_256_CBC_SHA384 -
+C066 DHE_PSK_WITH_ARIA_128_CBC_SHA256 -
+C067 DHE_PSK_WITH_ARIA_256_CBC_SHA384 -
+C068 RSA_PSK_WITH_ARIA_128_CBC_SHA256 -
+C069 RSA_PSK_WITH_ARIA_256_CBC_SHA384 -
+C06A PSK_WITH_ARIA_128_GCM_SHA256 PSK-ARIA128-GCM-SHA256
+C06B PSK_WITH_ARIA_256_GCM_SHA384 PSK-ARIA256-GCM-SHA384
+C06C DHE_PSK_WITH_ARIA_128_GCM_SHA256 DHE-PSK-ARIA128-GCM-SHA256
+C06D DHE_PSK_WITH_ARIA_256_GCM_SHA384 DHE-PSK-ARIA256-GCM-SHA384
+C06E RSA_PSK_WITH_ARIA_128_GCM_SHA256 RSA-PSK-ARIA128-GCM-SHA256
+C06F RSA_PSK_WITH_ARIA_256_GCM_SHA384 RSA-PSK-ARIA256-GCM-SHA384
+C070 ECDHE_PSK_WITH_ARIA_128_CBC_SHA256 -
+C071 ECDHE_PSK_WITH_ARIA_256_CBC_SHA384 -
+C072 ECDHE_ECDSA_WITH_CAMELLIA_128_CBC_SHA256 ECDHE-ECDSA-CAMELLIA128-SHA256
+C073 ECDHE_ECDSA_WITH_CAMELLIA_256_CBC_SHA384 ECDHE-ECDSA-CAMELLIA256-SHA384
+C074 ECDH_ECDSA_WITH_CAMELLIA_128_CBC_SHA256 -
+C075 ECDH_ECDSA_WITH_CAMELLIA_256_CBC_SHA384 -
+C076 ECDHE_RSA_WITH_CAMELLIA_128_CBC_SHA256 ECDHE-RSA-CAMELLIA128-SHA256
+C077 ECDHE_RSA_WITH_CAMELLIA_256_CBC_SHA384 ECDHE-RSA-CAMELLIA256-SHA384
+C078 ECDH_RSA_WITH_CAMELLIA_128_CBC_SHA256 -
+C079 ECDH_RSA_WITH_CAMELLIA_256_CBC_SHA384 -
+C07A RSA_WITH_CAMELLIA_128_GCM_SHA256 -
+C07B RSA_WITH_CAMELLIA_256_GCM_SHA384 -
+C07C DHE_RSA_WITH_CAMELLIA_128_GCM_SHA256 -
+C07D DHE_RSA_WITH_CAMELLIA_256_GCM_SHA384 -
+C086 ECDHE_ECDSA_WITH_CAMELLIA_128_GCM_SHA256 -
+C087 ECDHE_ECDSA_WITH_CAMELLIA_256_GCM_SHA384 -
+C088 ECDH_ECDSA_WITH_CAMELLIA_128_GCM_SHA256 -
+C089 ECDH_ECDSA_WITH_CAMELLIA_256_GCM_SHA384 -
+C08A ECDHE_RSA_WITH_CAMELLIA_128_GCM_SHA256 -
+C08B ECDHE_RSA_WITH_CAMELLIA_256_GCM_SHA384 -
+C08C ECDH_RSA_WITH_CAMELLIA_128_GCM_SHA256 -
+C08D ECDH_RSA_WITH_CAMELLIA_256_GCM_SHA384 -
+C08E PSK_WITH_CAMELLIA_128_GCM_SHA256 -
+C08F PSK_WITH_CAMELLIA_256_GCM_SHA384 -
+C090 DHE_PSK_WITH_CAMELLIA_128_GCM_SHA256 -
+C091 DHE_PSK_WITH_CAMELLIA_256_GCM_SHA384 -
+C092 RSA_PSK_WITH_CAMELLIA_128_GCM_SHA256 -
+C093 RSA_PSK_WITH_CAMELLIA_256_GCM_SHA384 -
+C094 PSK_WITH_CAMELLIA_128_CBC_SHA256 PSK-CAMELLIA128-SHA256
+C095 PSK_WITH_CAMELLIA_256_CBC_SHA384 PSK-CAMELLIA256-SHA384
+C096 DHE_PSK_WITH_CAMELLIA_128_CBC_SHA256 DHE-PSK-CAMELLIA128-SHA256
+C097 DHE_PSK_WITH_CAMELLIA_256_CBC_SHA384 DHE-PSK-CAMELLIA256-SHA384
+C098 RSA_PSK_WITH_CAMELLIA_128_CBC_SHA256 RSA-PSK-CAMELLIA128-SHA256
+C099 RSA_PSK_WITH_CAMELLIA_256_CBC_SHA384 RSA-PSK-CAMELLIA256-SHA384
+C09A ECDHE_PSK_WITH_CAMELLIA_128_CBC_SHA256 ECDHE-PSK-CAMELLIA128-SHA256
+C09B ECDHE_PSK_WITH_CAMELLIA_256_CBC_SHA384 ECDHE-PSK-CAMELLIA256-SHA384
+C09C RSA_WITH_AES_128_CCM AES128-CCM
+C09D RSA_WITH_AES_256_CCM AES256-CCM
+C09E DHE_RSA_WITH_AES_128_CCM DHE-RSA-AES128-CCM
+C09F DHE_RSA_WITH_AES_256_CCM DHE-RSA-AES256-CCM
+C0A0 RSA_WITH_AES_128_CCM_8 AES128-CCM8
+C0A1 RSA_WITH_AES_256_CCM_8 AES256-CCM8
+C0A2 DHE_RSA_WITH_AES_128_CCM_8 DHE-RSA-AES128-CCM8
+C0A3 DHE_RSA_WITH_AES_256_CCM_8 DHE-RSA-AES256-CCM8
+C0A4 PSK_WITH_AES_128_CCM PSK-AES128-CCM
+C0A5 PSK_WITH_AES_256_CCM PSK-AES256-CCM
+C0A6 DHE_PSK_WITH_AES_128_CCM DHE-PSK-AES128-CCM
+C0A7 DHE_PSK_WITH_AES_256_CCM DHE-PSK-AES256-CCM
+C0A8 PSK_WITH_AES_128_CCM_8 PSK-AES128-CCM8
+C0A9 PSK_WITH_AES_256_CCM_8 PSK-AES256-CCM8
+C0AA PSK_DHE_WITH_AES_128_CCM_8 DHE-PSK-AES128-CCM8
+C0AB PSK_DHE_WITH_AES_256_CCM_8 DHE-PSK-AES256-CCM8
+C0AC ECDHE_ECDSA_WITH_AES_128_CCM ECDHE-ECDSA-AES128-CCM
+C0AD ECDHE_ECDSA_WITH_AES_256_CCM ECDHE-ECDSA-AES256-CCM
+C0AE ECDHE_ECDSA_WITH_AES_128_CCM_8 ECDHE-ECDSA-AES128-CCM8
+C0AF ECDHE_ECDSA_WITH_AES_256_CCM_8 ECDHE-ECDSA-AES256-CCM8
+CCA8 ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 ECDHE-RSA-CHACHA20-POLY1305
+CCA9 ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 ECDHE-ECDSA-CHACHA20-POLY1305
+CCAA DHE_RSA_WITH_CHACHA20_POLY1305_SHA256 DHE-RSA-CHACHA20-POLY1305
+CCAB PSK_WITH_CHACHA20_POLY1305_SHA256 PSK-CHACHA20-POLY1305
+CCAC ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256 ECDHE-PSK-CHACHA20-POLY1305
+CCAD DHE_PSK_WITH_CHACHA20_POLY1305_SHA256 DHE-PSK-CHACHA20-POLY1305
+CCAE RSA_PSK_WITH_CHACHA20_POLY1305_SHA256 RSA-PSK-CHACHA20-POLY1305
+"""  # fmt: skip
+
+SUITES: Mapping[int, Suite] = MappingProxyType({suite.number: suite for suite in map(_suite, _TABLE.split("\n")[1:-1])})
+_BY_OPENSSL_NAME = {suite.openssl: suite for suite in SUITES.values() if suite.openssl}
+
+
+def openssl_suite(name: str) -> Suite | None:
+    """Return the suite by OpenSSL's name for it."""
+    return _BY_OPENSSL_NAME.get(name)
+
+
+def listed(numbers: Iterable[int]) -> tuple[Suite, ...]:
+    """Return the suites of the table among ``numbers``, each once, in their order."""
+    return tuple(SUITES[number] for number in dict.fromkeys(numbers) if number in SUITES)
+
+
+def unlisted(numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return those of ``numbers`` that the table does not have: no engine here can negotiate them."""
+    return tuple(number for number in dict.fromkeys(numbers) if number not in SUITES)
+
+
+def _preference(suite: Suite) -> tuple[bool, bool, bool, bool, bool, bool, int]:
+    """Sort: forward secrecy first, then AEAD before CBC, long tags before short, AES before the rest."""
+    return (
+        not suite.tls13, not suite.forward_secret, suite.block != 1, suite.short_tag, "_AES_" not in suite.name,
+        "ECDHE" not in suite.name, suite.number,
+    )  # fmt: skip
+
+
+def select(
+    numbers: Iterable[int] | None,
+    *,
+    certificate: bool,
+    psk: bool,
+    datagram: bool,
+    tls13: bool = True,
+    tls12: bool = True,
+) -> tuple[Suite, ...]:
+    """Return what may be offered: of ``numbers``, or of the whole table, what fits the way of authentication.
+
+    Without ``certificate`` suites that need one are left out, without ``psk`` those that need a pre-shared key:
+    offering them breaks servers that serve both on one port. From the whole table suites with short tags are taken for
+    datagrams only (CoAP demands them, RFC 7252, section 9), those with a static Diffie-Hellman key never. ``tls13``,
+    ``tls12``: whether suites of TLS 1.3 and of the versions before it are wanted.
+    """
+    chosen = listed(numbers) if numbers is not None else sorted(SUITES.values(), key=_preference)
+    if numbers is None:
+        chosen = [
+            suite for suite in chosen if (datagram or not suite.short_tag) and not suite.name.startswith("TLS_ECDH_")
+        ]
+    fits = {
+        Authentication.CERTIFICATE: certificate,
+        Authentication.PSK: psk,
+        Authentication.BOTH: certificate and psk,
+        Authentication.ANY: tls13 and not datagram,
+    }
+    return tuple(suite for suite in chosen if fits[suite.authentication] and (suite.tls13 or tls12))
