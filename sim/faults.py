@@ -1,6 +1,7 @@
-"""Faults on demand: ``KIND@(byte N|command N|urc N)[:argument]``.
+"""Faults on demand: ``KIND@(byte N|command N|urc N|out N|in N)[:argument]``.
 
-``N`` counts from 1: bytes that the modem sends, command lines that it receives, unsolicited results that it prints.
+``N`` counts from 1: bytes that the modem sends, command lines that it receives, unsolicited results that it prints,
+datagrams that it sends (``out``) and that come for it (``in``).
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ KINDS: dict[str, tuple[frozenset[str], str, str]] = {
     "unplug": (frozenset({"byte", "command", "urc"}), "seconds", "0"),
     "sendfail": (frozenset({"command"}), "count", "1"),
     "pdpdeact": (frozenset({"byte", "command", "urc"}), "count", "1"),
+    "drop": (frozenset({"out", "in"}), "count", "1"),
+    "swap": (frozenset({"out", "in"}), "count", "1"),
+    "postpone": (frozenset({"out", "in"}), "seconds", "1"),
+    "twice": (frozenset({"out", "in"}), "count", "1"),
 }
 
 _ABOUT = {
@@ -45,6 +50,10 @@ _ABOUT = {
     "unplug": "the port vanishes; it comes back under a new name after this long (seconds; default 0: never)",
     "sendfail": "this many following sends answer SEND FAIL (default 1)",
     "pdpdeact": "the network deactivates this PDP context (default 1)",
+    "drop": "the network loses this many datagrams, from this one on (default 1)",
+    "swap": "this many later datagrams overtake this one (default 1)",
+    "postpone": "this datagram comes later by this long (seconds; default 1)",
+    "twice": "this datagram comes this many more times (default 1)",
 }
 
 
@@ -65,10 +74,11 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> Fault:
         """Read the command line's form; raises :class:`UsageError`."""
-        match = re.fullmatch(r"([a-z]+)@\(?(byte|command|urc) ?([0-9]{1,9})\)?(?::(.*))?", text, re.DOTALL)
+        match = re.fullmatch(r"([a-z]+)@\(?(byte|command|urc|out|in) ?([0-9]{1,9})\)?(?::(.*))?", text, re.DOTALL)
         if not match:
             raise UsageError(
-                f"fault {text!r}: expected KIND@(byte N|command N|urc N)[:argument], e.g. 'late@command 5:2.5'"
+                f"fault {text!r}: expected KIND@(byte N|command N|urc N|out N|in N)[:argument], "
+                "e.g. 'late@command 5:2.5'"
             )
         kind, at, n, argument = match[1], match[2], int(match[3]), match[4]
         if kind not in KINDS:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modemtls.sim.loop import Loop
     from modemtls.sim.phases import Phase
 
-__all__ = ["Hooks", "Interpreter", "Job", "LineSettings"]
+__all__ = ["Habits", "Hooks", "Interpreter", "Job", "LineSettings"]
 
 
 LONGEST_LINE = 4096  # bytes; V.250 5.2.1 asks for 40 at least, vendors take some thousand
@@ -53,6 +53,20 @@ class LineSettings:
         return LineSettings(self.echo, self.verbose, self.quiet, self.extended, self.cmee, dict(self.registers))
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a family's interpreter differs from the plainest one.
+
+    ``longest_line`` is in bytes, without its end; ``too_long`` is the answer to a longer one. Commands in ``alone``
+    take a whole line. ``numeric`` adds to the numbers that ATV0 prints.
+    """
+
+    longest_line: int = LONGEST_LINE
+    too_long: Refusal = field(default_factory=Refusal)
+    alone: frozenset[str] = frozenset()
+    numeric: Mapping[str, int] = field(default_factory=dict)
+
+
 class Hooks:
     """What the machine around the interpreter may want to know or change; the defaults do nothing."""
 
@@ -79,6 +93,8 @@ class Interpreter:
     """Feed it with :meth:`receive`; it prints through ``send``.
 
     ``table`` maps upper-case command names to handlers; ``cme_texts`` maps +CME ERROR numbers to their verbose form.
+    URCs may come between a prompt and the end of its data (``urcs_at_prompt``), and between a command line and its
+    final result (``urcs_in_answer``), or are held back until the final result.
     """
 
     def __init__(
@@ -91,6 +107,8 @@ class Interpreter:
         hooks: Hooks | None = None,
         latency: float = 0.0,
         urcs_at_prompt: bool = True,
+        urcs_in_answer: bool = True,
+        habits: Habits | None = None,
     ) -> None:
         self.loop = loop
         self.send = send
@@ -100,12 +118,16 @@ class Interpreter:
         self._hooks = hooks or Hooks()
         self._latency = latency
         self._urcs_at_prompt = urcs_at_prompt
+        self._urcs_in_answer = urcs_in_answer
+        self._habits = habits or Habits()
+        self._numeric = {**_NUMERIC, **self._habits.numeric}
         self._input = bytearray()
         self._line = bytearray()
         self._overlong = False
         self._skip_lf = False
         self._last = ""
         self._queue: deque[Command] = deque()
+        self._chained = False
         self._job: Job | None = None
         self._waiting = False  # the answer's latency is running
         self._phase: Phase | None = None
@@ -137,7 +159,7 @@ class Interpreter:
             return b""
         if self.settings.verbose:
             return self._eol + text.encode() + self._eol
-        number = _NUMERIC.get("CONNECT" if text.startswith("CONNECT") else text)
+        number = self._numeric.get("CONNECT" if text.startswith("CONNECT") else text)
         return f"{number}".encode() + self._cr if number is not None else text.encode() + self._eol
 
     def render(self, refusal: Refusal) -> str:
@@ -151,7 +173,8 @@ class Interpreter:
 
     def urc(self, data: bytes) -> None:
         """Print an unsolicited result, framed already; held back while the line carries data."""
-        if self._data_mode or (self._phase is not None and not self._urcs_at_prompt):
+        may = self._urcs_at_prompt if self._phase is not None else self._urcs_in_answer or not self.running
+        if self._data_mode or not may:
             self._held.append(data)
         else:
             self.send(data)
@@ -297,7 +320,7 @@ class Interpreter:
             if byte == backspace:
                 del self._line[-1:]
             elif byte >= 0x20:  # V.250 5.2.1: other control characters are ignored
-                if len(self._line) < LONGEST_LINE:
+                if len(self._line) < self._habits.longest_line:
                     self._line.append(byte)
                 else:
                     self._overlong = True
@@ -308,7 +331,7 @@ class Interpreter:
             return  # noise: an interpreter hunts for its prefix
         text = line[at + 2 :].decode("utf-8", "surrogateescape")
         if overlong:
-            self._hooks.refused("AT", f"line longer than {LONGEST_LINE} bytes")
+            self._hooks.refused("AT", f"line longer than {self._habits.longest_line} bytes")
             text = "\0overlong"
         else:
             self._last = text
@@ -322,12 +345,13 @@ class Interpreter:
             self._hooks.answered()
             return
         if text == "\0overlong":
-            self.send(self.result("ERROR"))
+            self.send(self.result(self.render(self._habits.too_long)))
             self._hooks.answered()
             return
         self._queue = deque(parse_body(text))
         if not self._queue:
             self._queue.append(Command("", Form.ACTION))
+        self._chained = len(self._queue) > 1
         if self._latency > 0:
             self._waiting = True
             self.loop.call_later(self._latency, self._guarded(self._run))
@@ -362,6 +386,9 @@ class Interpreter:
             if command.malformed or handler is None:
                 self._hooks.refused(command.name, "malformed" if command.malformed else "unknown command")
                 raise Refusal  # noqa: TRY301 - every failure ends the line in one place
+            if self._chained and command.name in self._habits.alone:
+                self._hooks.refused(command.name, "it takes a whole line")
+                raise Refusal  # noqa: TRY301 - as above
             handler(job)
         except Refusal as refusal:
             job.refuse(refusal)

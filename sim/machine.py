@@ -13,6 +13,7 @@ from modemtls.sim.options import Variants
 from modemtls.sim.outlet import Outlet
 from modemtls.sim.personalities import find
 from modemtls.sim.trace import Trace
+from modemtls.sim.weather import Weather
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +77,9 @@ class Machine(Hooks, LineEvents):
         self.variants = Variants(kind.variants(model), options.variants)
         self.loop = loop or Loop()
         self.trace = Trace(self.loop.clock, options.trace)
-        self.network = Network(self.loop, options.maps, self.trace)
         self.plan = FaultPlan(options.faults, options.seed)
+        self.weather = Weather(self.loop, self.plan, self.trace, self.variants.number("datagram-loss"))
+        self.network = Network(self.loop, options.maps, self.trace, self.weather)
         self.outlet = Outlet(self.loop, self._write)
         self.outlet.reached = self._byte_reached
         self.outlet.due = self.plan.bytes_due()
@@ -100,6 +102,8 @@ class Machine(Hooks, LineEvents):
             hooks=self,
             latency=self.variants.number("latency"),
             urcs_at_prompt=self.variants["urcs-at-prompt"] == "emit",
+            urcs_in_answer=self.variants["urcs-in-answer"] == "emit",
+            habits=self.personality.habits,
         )
         if make_line is not None:
             self.line = make_line(self.loop, self)

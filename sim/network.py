@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from modemtls.sim.loop import Loop, Timer
     from modemtls.sim.options import NameMap
     from modemtls.sim.trace import Trace
+    from modemtls.sim.weather import Weather
 
 __all__ = ["LOOPBACK", "Datagrams", "Listener", "Network", "Stream"]
 
@@ -25,8 +26,9 @@ _IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK}
 class Network:
     """Resolves what the host asks for and opens sockets to where it is mapped."""
 
-    def __init__(self, loop: Loop, maps: Sequence[NameMap], trace: Trace) -> None:
+    def __init__(self, loop: Loop, maps: Sequence[NameMap], trace: Trace, weather: Weather) -> None:
         self._loop = loop
+        self.weather = weather
         self._maps = list(maps)
         self._trace = trace
         self._sockets: set[Stream | Datagrams | Listener] = set()
@@ -59,13 +61,13 @@ class Network:
                     return entry.host, entry.to_port
         return LOOPBACK, port
 
-    def connect(self, name: str, port: int) -> Stream:
+    def connect(self, name: str, port: int, local_port: int = 0) -> Stream:
         """Start a TCP connection; its outcome is reported through the stream's callbacks."""
         host, to_port = self.target(name, port)
         self._trace.note(f"TCP to {name}:{port} goes to {host}:{to_port}")
         stream = Stream(self._loop, self, None)
         self._sockets.add(stream)
-        stream.open(host, to_port)
+        stream.open(host, to_port, local_port)
         return stream
 
     def datagrams(self, local_port: int) -> Datagrams:
@@ -109,6 +111,7 @@ class Stream:
         self._ended = False
         self._timer: Timer | None = None
         self.sent = 0
+        self.error = 0  # errno of what ended it or kept it from opening
         self.on_connect: Callable[[str | None], None] = lambda _: None
         self.on_data: Callable[[bytes], None] = lambda _: None
         self.on_end: Callable[[str | None], None] = lambda _: None  # None: orderly; else the reason
@@ -117,7 +120,7 @@ class Stream:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def open(self, host: str, port: int) -> None:
+    def open(self, host: str, port: int, local_port: int = 0) -> None:
         """Start connecting; the result is reported from the loop, never from here."""
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -126,12 +129,17 @@ class Stream:
             self._socket = socket.socket(family, socket.SOCK_STREAM)
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if local_port:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self._socket.bind(("", local_port))
             code = self._socket.connect_ex((host, port))
         except OSError as error:
             text = str(error)
+            self.error = error.errno or errno.EHOSTUNREACH
             self._timer = self._loop.call_later(0, lambda: self.on_connect(text))
             return
         if code and code not in _IN_PROGRESS:
+            self.error = code
             self._timer = self._loop.call_later(0, lambda: self.on_connect(os.strerror(code)))
             return
         self._loop.watch(self._socket.fileno(), None, self._connect_done)
@@ -141,6 +149,7 @@ class Stream:
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._loop.unwatch(self._socket.fileno())
         if code:
+            self.error = code
             self.on_connect(os.strerror(code))
             return
         self._connected = True
@@ -236,6 +245,7 @@ class Stream:
             pass
         except OSError as error:
             self._out.clear()
+            self.error = error.errno or errno.EIO
             self._end(str(error))
             return
         if self._shut and not self._out:
@@ -254,6 +264,7 @@ class Stream:
         except BlockingIOError:
             return
         except OSError as error:
+            self.error = error.errno or errno.EIO
             self._end(str(error))
             return
         if data:
@@ -290,7 +301,10 @@ class Datagrams:
         return int(self._socket.getsockname()[1]) if self._socket is not None else 0
 
     def send(self, data: bytes, host: str, port: int) -> bool:
-        """Send one datagram; returns whether the kernel took it."""
+        """Send one datagram; returns whether the kernel took it, or would have, had the network not lost or kept it."""
+        return self._network.weather.carry("out", lambda: self._send(data, host, port))
+
+    def _send(self, data: bytes, host: str, port: int) -> bool:
         if self._socket is None:
             return False
         try:
@@ -313,7 +327,12 @@ class Datagrams:
             data, peer = self._socket.recvfrom(65536)
         except OSError:
             return  # an ICMP error of an earlier datagram
-        self.on_datagram(data, str(peer[0]), int(peer[1]))
+        self._network.weather.carry("in", lambda: self._deliver(data, str(peer[0]), int(peer[1])))
+
+    def _deliver(self, data: bytes, host: str, port: int) -> bool:
+        if self._socket is not None:
+            self.on_datagram(data, host, port)
+        return True
 
 
 class Listener:

@@ -56,10 +56,22 @@ class _IdleTimer:
 
 
 class Escape:
-    """Finds ``+++`` framed by silence in a stream; what turns out to be data is given back in order."""
+    """Finds ``+++`` framed by ``guard`` seconds of silence in a stream.
 
-    def __init__(self, loop: Loop, data: Callable[[bytes], None], escaped: Callable[[], None]) -> None:
+    What turns out to be data is given back in order. ``mark`` is another character than ``+`` (S2 of the V.250 family).
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        data: Callable[[bytes], None],
+        escaped: Callable[[], None],
+        *,
+        guard: float = GUARD_TIME,
+        mark: bytes = b"+",
+    ) -> None:
         self._loop, self._data, self._escaped = loop, data, escaped
+        self._guard, self._mark = guard, mark
         self._last = float("-inf")
         self._held = 0
         self._timer: Timer | None = None
@@ -67,16 +79,16 @@ class Escape:
     def feed(self, data: bytes) -> None:
         """Take the host's bytes; calls back with those that are data."""
         now = self._loop.now()
-        quiet = now - self._last >= GUARD_TIME
+        quiet = now - self._last >= self._guard
         self._last = now
         if self._held or quiet:
             pluses = self._held + len(data)
-            if data.strip(b"+") == b"" and pluses <= 3:
+            if data.strip(self._mark) == b"" and pluses <= 3:
                 self._held = pluses
                 self._arm()
                 return
         if self._held:
-            data = b"+" * self._held + data
+            data = self._mark * self._held + data
             self.cancel()
         self._data(data)
 
@@ -90,7 +102,7 @@ class Escape:
         held = self._held
         self.cancel()
         if held:
-            self._data(b"+" * held)
+            self._data(self._mark * held)
 
     def cancel(self) -> None:
         """Forget what is held."""
@@ -102,7 +114,7 @@ class Escape:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(GUARD_TIME, self._silence)
+        self._timer = self._loop.call_later(self._guard, self._silence)
 
     def _silence(self) -> None:
         held = self._held
@@ -110,7 +122,7 @@ class Escape:
         if held == 3:
             self._escaped()
         else:
-            self._data(b"+" * held)
+            self._data(self._mark * held)
 
 
 class CountedPhase:
@@ -223,10 +235,18 @@ class TextPhase:
 
 
 class StreamPhase:
-    """Bytes to the far end until ``+++``."""
+    """Bytes to the far end until ``+++``; ``guard`` and ``mark`` as for :class:`Escape`."""
 
-    def __init__(self, loop: Loop, data: Callable[[bytes], None], escaped: Callable[[], None]) -> None:
-        self._escape = Escape(loop, data, escaped)
+    def __init__(
+        self,
+        loop: Loop,
+        data: Callable[[bytes], None],
+        escaped: Callable[[], None],
+        *,
+        guard: float = GUARD_TIME,
+        mark: bytes = b"+",
+    ) -> None:
+        self._escape = Escape(loop, data, escaped, guard=guard, mark=mark)
 
     def feed(self, data: bytes) -> int:
         """Take everything."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from modemtls.sim.interpreter import Habits
 from modemtls.sim.options import Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from modemtls.sim.job import Job
     from modemtls.sim.machine import Machine
 
-__all__ = ["COMMON_VARIANTS", "Personality", "at", "commands_of"]
+__all__ = ["COMMON_VARIANTS", "Personality", "at", "commands_of", "preferring"]
 
 F = TypeVar("F", bound="Callable[..., None]")
 
@@ -26,8 +28,27 @@ COMMON_VARIANTS = (
     ),
     Variant("latency", "seconds before each command line is carried out", ("0",), number=True),
     Variant("urcs-at-prompt", "whether URCs are printed between a prompt and the end of its data", ("emit", "hold")),
+    Variant(
+        "urcs-in-answer",
+        "whether URCs are printed between a command line and its final result, or held back until then",
+        ("emit", "hold"),
+    ),
+    Variant("datagram-loss", "per cent of the datagrams, either way, that the network loses", ("0",), number=True),
     Variant("baud-check", "whether bytes sent at another rate than the modem's are lost", ("no", "yes")),
 )
+
+
+def preferring(variants: Iterable[Variant], **defaults: str) -> tuple[Variant, ...]:
+    """Return ``variants`` with other defaults (``_`` for ``-`` in a name); :class:`KeyError` if one is not there."""
+    wanted = {name.replace("_", "-"): value for name, value in defaults.items()}
+    made = []
+    for variant in variants:
+        value = wanted.pop(variant.name, variant.values[0])
+        rest = () if variant.free or variant.number else tuple(other for other in variant.values if other != value)
+        made.append(replace(variant, values=(variant.check(value), *rest)))
+    if wanted:
+        raise KeyError(*wanted)
+    return tuple(made)
 
 
 def at(*names: str) -> Callable[[F], F]:
@@ -53,6 +74,7 @@ class Personality(ABC):
     """One modem of a family. ``table`` maps command names to handlers."""
 
     table: Mapping[str, Callable[[Job], None]]
+    habits: Habits = Habits()
     cme_texts: Mapping[int, str]
     boot_time: float
     baud: int

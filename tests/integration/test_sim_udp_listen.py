@@ -160,10 +160,12 @@ def test_wrong_opens(modem, text):
 
 def test_port_is_never_the_default_loopback_only_by_map():
     """Addresses go to loopback, too, and a map of one port leaves the others alone."""
+    from modemtls.sim.faults import FaultPlan
     from modemtls.sim.loop import Loop
     from modemtls.sim.network import Network
     from modemtls.sim.options import NameMap
     from modemtls.sim.trace import Trace
+    from modemtls.sim.weather import Weather
 
     loop = Loop()
     maps = [
@@ -171,7 +173,8 @@ def test_port_is_never_the_default_loopback_only_by_map():
         NameMap.parse("b.example=127.0.0.1:1"),
         NameMap.parse("b.example:2=127.0.0.1:3"),
     ]
-    network = Network(loop, maps, Trace(loop.clock))
+    trace = Trace(loop.clock)
+    network = Network(loop, maps, trace, Weather(loop, FaultPlan([], 0), trace, 0))
     assert network.target("A.Example", 443) == ("127.0.0.1", 8443)
     assert network.target("a.example", 80) == ("127.0.0.1", 80)
     assert network.target("b.example", 9) == ("127.0.0.1", 1)

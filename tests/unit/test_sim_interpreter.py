@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from modemtls.sim.command import Form, Value, parse_body
+from modemtls.sim.clock import ManualClock
+from modemtls.sim.command import Form, Refusal, Value, parse_body
 from modemtls.sim.harness import Harness
+from modemtls.sim.interpreter import Habits, Interpreter
+from modemtls.sim.job import Job
+from modemtls.sim.loop import Loop
 
 
 @pytest.fixture
@@ -194,3 +198,41 @@ def test_parsing_mixed_line():
     assert [command.name for command in commands] == ["E", "V", "S", "&F", "+QX", "+Y", "+Z", "D"]
     assert commands[4].values == (Value("a;b", quoted=True),)
     assert [command.form for command in commands[5:7]] == [Form.READ, Form.TEST]
+
+
+def test_habits_of_a_family():
+    """Its longest line and what it says to a longer one, commands that take a whole line, URCs that wait."""
+
+    loop = Loop(ManualClock())
+    out = bytearray()
+    waiting: list[Job] = []
+
+    def later(job: Job) -> None:
+        job.defer()
+        waiting.append(job)
+
+    table = {"+LONE": lambda job: None, "+MORE": lambda job: None, "+WAIT": later}
+    habits = Habits(longest_line=20, too_long=Refusal(cme=1650), alone=frozenset({"+LONE"}), numeric={"DISCONNECT": 14})
+    made = Interpreter(loop, out.extend, table, urcs_in_answer=False, habits=habits)
+    made.settings.echo = False
+
+    def said(line: bytes) -> bytes:
+        out.clear()
+        made.receive(line + b"\r")
+        return bytes(out)
+
+    assert said(b"AT+LONE") == b"\r\nOK\r\n"
+    assert said(b"AT+MORE;+MORE") == b"\r\nOK\r\n"
+    assert said(b"AT+MORE;+LONE") == b"\r\nERROR\r\n"
+    assert said(b"AT+LONE;+MORE") == b"\r\nERROR\r\n"
+    assert said(b"AT+MORE" + b"=" + b"1" * 12) == b"\r\nOK\r\n"
+    assert said(b"AT+MORE" + b"=" + b"1" * 13) == b"\r\n+CME ERROR: 1650\r\n"
+    made.settings.verbose = False
+    assert made.result("DISCONNECT") == b"14\r"
+    made.settings.verbose = True
+    assert said(b"AT+WAIT") == b""
+    made.urc(b"\r\n+URC\r\n")
+    assert out == b""
+    waiting.pop().ok()
+    assert out == b"\r\nOK\r\n\r\n+URC\r\n"
+    loop.close()
