@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modemtls.sim.personalities.base import Personality, commands_of
 from modemtls.sim.personalities.common.card import Card
+from modemtls.sim.personalities.common.line import Line
 from modemtls.sim.personalities.common.registration import Registration
 from modemtls.sim.personalities.quectel import facts
 from modemtls.sim.personalities.quectel.clock import ClockCommands
@@ -38,6 +39,7 @@ class Quectel(Personality):
         self.facts = facts.MODELS[model]
         self.boot_time = machine.variants.number("boot-time")
         self.last_error = 0
+        self.line = Line(self, self.facts.baud_rates, self.facts.dtr)
         self.general = General(self)
         self.clock = ClockCommands(self)
         self.card = Card(self)
@@ -49,9 +51,10 @@ class Quectel(Personality):
         self.tcp = Tcp(self)
         self.ssl = Ssl(self)
         self._areas = (
-            self.general, self.clock, self.card, self.registration, self.radio, self.packet,
+            self.line, self.general, self.clock, self.card, self.registration, self.radio, self.packet,
             self.files, self.tlsconfig, self.tcp, self.ssl,
         )  # fmt: skip
+        self.line.defaulted = self.registration.silence
         self.table = {name: handler for area in self._areas for name, handler in commands_of(area).items()}
 
     @classmethod
@@ -67,7 +70,7 @@ class Quectel(Personality):
     @property
     def baud(self) -> int:  # type: ignore[override]
         """The rate set with AT+IPR."""
-        return self.general.baud
+        return self.line.baud
 
     def boot(self, *, banner: bool, settled: bool) -> None:
         """Everything volatile at its default, then the boot URCs."""
@@ -99,9 +102,9 @@ class Quectel(Personality):
 
     def host_closed(self) -> None:
         """Treat it as a DTR drop where the variant says so."""
-        if self.machine.variants["dtr"] == "follow" and self.general.dtr:
-            self.tcp.drop_dtr(end=self.general.dtr == 2)
-            self.ssl.drop_dtr(end=self.general.dtr == 2)
+        if self.machine.variants["dtr"] == "follow" and self.line.dtr:
+            self.tcp.drop_dtr(end=self.line.dtr == 2)
+            self.ssl.drop_dtr(end=self.line.dtr == 2)
 
     def drained(self) -> None:
         """Let push connections go on."""

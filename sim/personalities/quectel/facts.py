@@ -12,6 +12,7 @@ from modemtls.sim.options import Variant
 from modemtls.sim.personalities.base import COMMON_VARIANTS
 from modemtls.sim.personalities.common.card import CARD_VARIANTS
 from modemtls.sim.personalities.common.clock import CLOCK_VARIANTS
+from modemtls.sim.personalities.common.line import LINE_VARIANTS
 from modemtls.sim.personalities.common.registration import REGISTRATION_VARIANTS
 
 __all__ = ["CIPHERS_BG95", "CIPHERS_BG96", "CME_TEXTS", "IP_ERRORS", "MODELS", "VARIANTS", "Model"]
@@ -201,10 +202,7 @@ VARIANTS = (
     Variant("receive-buffer", "bytes buffered per connection before the modem stops reading", ("16384",), number=True),
     Variant("send-buffer", "unsent bytes per connection from which on a send gets SEND FAIL", ("32768",), number=True),
     Variant("send-fail-every", "every so manieth send gets SEND FAIL (0: none does so)", ("0",), number=True),
-    # settings that do not take
-    Variant("ate", "ATE0 and ATE1: obeyed; OK, and the echo stays as it is; ERROR", ("obeyed", "ignored", "refused")),
-    Variant("cmee", "AT+CMEE=<n>: obeyed; OK, and errors stay as they are; ERROR", ("obeyed", "ignored", "refused")),
-    Variant("cmee-at-start", "how errors are told at first: 1 in numbers, 0 not, 2 in words", ("1", "0", "2")),
+    *LINE_VARIANTS,
     # what the documents leave open
     Variant(
         "prompt",

@@ -1,4 +1,4 @@
-"""V.250 basics, identification, line, URC port, power (BG96 AT Commands Manual V2.2)."""
+"""Identification, URC port, power (BG96 AT Commands Manual V2.2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from modemtls.sim.command import Form, Refusal
-from modemtls.sim.interpreter import LineSettings
 from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.common.card import ICCID, IMSI
 from modemtls.sim.personalities.quectel.area import Area
@@ -29,25 +28,16 @@ _URC_PORTS = ("usbat", "usbmodem", "uart1")
 
 
 class General(Area):
-    """Commands that concern the line and the module itself."""
+    """Commands that concern the module itself."""
 
     def __init__(self, module: Quectel) -> None:
         super().__init__(module)
         # non-volatile
-        self._saved = LineSettings(cmee=int(self.variants["cmee-at-start"]))
-        self._saved_baud = self.machine.options.baud or 115200
         self.urc_port = module.facts.port if self.variants["urc-port"] == "own" else self.variants["urc-port"]
 
     def reset(self) -> None:
-        """Load what &W saved."""
-        self.baud = self._saved_baud
-        self.machine.line.set_baud(self.baud)
-        self.machine.interpreter.settings = self._saved.copy()
-        self.dtr = self.module.facts.dtr
-        self.dcd = 1
-        self._flow = (0, 0)
+        """No sleep, nothing configured."""
         self._sleep = 0
-        self._formats = (3, 3)
         self._qcfg: dict[str, str] = {}
 
     @property
@@ -66,94 +56,11 @@ class General(Area):
             line = pattern.sub(lambda match: match[1] + b"{%d bytes redacted}" % len(match[2]), line)
         return line
 
-    # --- V.250 --------------------------------------------------------------------------------------------------------
-
-    @at("")
-    def _at(self, job: Job) -> None:
-        del job
-
-    def _flag(self, job: Job, most: int = 1, default: int = 0) -> int:
-        return job.args().number(0, 0, most, default)
-
-    def _obeys(self, variant: str) -> bool:
-        """Whether a setting is taken; one that is refused is an error."""
-        if self.variants[variant] == "refused":
-            raise Refusal
-        return self.variants[variant] == "obeyed"
-
-    @at("E")
-    def _echo(self, job: Job) -> None:
-        echo = self._flag(job) == 1
-        if self._obeys("ate"):
-            self.machine.interpreter.settings.echo = echo
-
-    @at("V")
-    def _verbose(self, job: Job) -> None:
-        self.machine.interpreter.settings.verbose = self._flag(job) == 1
-
-    @at("Q")
-    def _quiet(self, job: Job) -> None:
-        self.machine.interpreter.settings.quiet = self._flag(job) == 1
-
-    @at("X")
-    def _extended(self, job: Job) -> None:
-        self.machine.interpreter.settings.extended = self._flag(job, 4)
-
-    @at("&C")
-    def _carrier(self, job: Job) -> None:
-        self.dcd = self._flag(job)
-
-    @at("&D")
-    def _terminal(self, job: Job) -> None:
-        self.dtr = self._flag(job, 2)
-
-    @at("S")
-    def _register(self, job: Job) -> None:
-        registers = self.machine.interpreter.settings.registers
-        args = job.args()
-        number = args.number(0, 0, 255)
-        if number not in registers:
-            raise Refusal
-        if job.form is Form.READ:
-            job.info(f"{registers[number]:03d}")
-        else:
-            registers[number] = args.number(1, 0, 127 if number in {3, 4, 5} else 255, 0)
-
-    @at("&F")
-    def _factory(self, job: Job) -> None:
-        self._flag(job)
-        self.machine.interpreter.settings = LineSettings()
-        self.dtr, self.dcd = self.module.facts.dtr, 1
-        self.module.registration.silence()
-
-    @at("&W")
-    def _save(self, job: Job) -> None:
-        self._flag(job)
-        self._saved = self.machine.interpreter.settings.copy()
-        self._saved_baud = self.baud
-
-    @at("Z")
-    def _restore(self, job: Job) -> None:
-        self._flag(job)
-        self.machine.interpreter.settings = self._saved.copy()
-
-    @at("+CMEE")
-    def _cmee(self, job: Job) -> None:
-        settings = self.machine.interpreter.settings
-        if job.form is Form.TEST:
-            job.info("+CMEE: (0,1,2)")
-        elif job.form is Form.READ:
-            job.info(f"+CMEE: {settings.cmee}")
-        else:
-            form = job.args().number(0, 0, 2, 0)
-            if self._obeys("cmee"):
-                settings.cmee = form
-
     # --- identification ---------------------------------------------------------------------------
 
     @at("I")
     def _identify(self, job: Job) -> None:
-        self._flag(job)
+        self.module.line.flag(job)
         job.info("Quectel", self.module.facts.name, f"Revision: {self.firmware[0]}")
 
     def _line(self, job: Job, text: str) -> None:
@@ -193,42 +100,6 @@ class General(Area):
         self._line(job, IMSI)
 
     # --- line -------------------------------------------------------------------------------------
-
-    @at("+IPR")
-    def _rate(self, job: Job) -> None:
-        rates = self.module.facts.baud_rates
-        if job.form is Form.TEST:
-            job.info(f"+IPR: ({','.join(map(str, rates))})")
-        elif job.form is Form.READ:
-            job.info(f"+IPR: {self.baud}")
-        else:
-            rate = job.args().number(0, 0, 10_000_000)
-            if rate not in rates:
-                raise Refusal
-            job.ok()  # the new rate applies behind the OK
-            self.baud = rate
-            self.machine.line.set_baud(rate)
-
-    @at("+IFC")
-    def _flow_control(self, job: Job) -> None:
-        if job.form is Form.TEST:
-            job.info("+IFC: (0,2),(0,2)")
-        elif job.form is Form.READ:
-            job.info("+IFC: {},{}".format(*self._flow))
-        else:
-            args = job.args()
-            values = args.number(0, 0, 2), args.number(1, 0, 2, 0)
-            if 1 in values:
-                raise Refusal
-            self._flow = values
-
-    @at("+ICF")
-    def _framing(self, job: Job) -> None:
-        if job.form is Form.READ:
-            job.info("+ICF: {},{}".format(*self._formats))
-        elif job.form is Form.SET:
-            args = job.args()
-            self._formats = args.number(0, 3, 3), args.number(1, 0, 3, 3)
 
     @at("+QSCLK")
     def _sleep_mode(self, job: Job) -> None:
@@ -283,7 +154,7 @@ class General(Area):
 
     @at("H")
     def _hang_up(self, job: Job) -> None:
-        self._flag(job)
+        self.module.line.flag(job)
 
     @at("D")
     def _dial(self, job: Job) -> None:
