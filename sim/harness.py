@@ -145,7 +145,7 @@ class Harness:
 
         ``limit`` is in the modem's seconds.
         """
-        self.write(line.encode() + b"\r")
+        self.write(line.encode() + self.machine.personality.terminator)
         waited = 0.0
         while self.machine.interpreter.running and waited < limit:
             self.advance(0.01)

@@ -348,7 +348,7 @@ class Interpreter:
             self.send(self.result(self.render(self._habits.too_long)))
             self._hooks.answered()
             return
-        self._queue = deque(parse_body(text))
+        self._queue = deque(self.parse(text))
         if not self._queue:
             self._queue.append(Command("", Form.ACTION))
         self._chained = len(self._queue) > 1
@@ -357,6 +357,10 @@ class Interpreter:
             self.loop.call_later(self._latency, self._guarded(self._run))
         else:
             self._run()
+
+    def parse(self, text: str) -> list[Command]:
+        """Take a command line apart, without its ``AT``."""
+        return parse_body(text)
 
     def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
         generation = self._generation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from modemtls.sim.faults import FaultPlan
-from modemtls.sim.interpreter import Hooks, Interpreter
+from modemtls.sim.interpreter import Hooks
 from modemtls.sim.line import LineEvents, PtyLine
 from modemtls.sim.loop import Loop
 from modemtls.sim.network import Network
@@ -94,7 +94,7 @@ class Machine(Hooks, LineEvents):
         self.send_failures = 0
         self.line: Line
         self.personality: Personality = kind(self, model)
-        self.interpreter = Interpreter(
+        self.interpreter = self.personality.interpreter(
             self.loop,
             self._send,
             self.personality.table,
@@ -245,7 +245,7 @@ class Machine(Hooks, LineEvents):
 
     def command_line(self, shown: bytes) -> str | None:
         """Trace the line and apply the faults that wait for it."""
-        self.trace.command(shown)
+        self.trace.command(shown, self.personality.terminator)
         self._commands += 1
         instead = self._inject("command", self._commands)
         return instead if self.running else ""

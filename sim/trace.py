@@ -69,12 +69,12 @@ class Trace:
         """Keep echo back until its line is complete and can be masked."""
         self._echo += data
 
-    def command(self, shown: bytes) -> None:
+    def command(self, shown: bytes, end: bytes) -> None:
         """Write a complete command line, masked, and its echo."""
-        self._put(">", shown + b"\r")
+        self._put(">", shown + end)
         if self._echo:
             self._echo.clear()
-            self._put("<", shown + b"\r")
+            self._put("<", shown + end)
 
     @property
     def lines(self) -> list[str]:
@@ -90,7 +90,9 @@ class Trace:
     def commands(self) -> list[str]:
         """The command lines, masked, without their line end."""
         found = [
-            what[:-1] for mark, what in self._entries if mark == ">" and isinstance(what, bytes) and what[-1:] == b"\r"
+            what.rstrip(b"\r\n")
+            for mark, what in self._entries
+            if mark == ">" and isinstance(what, bytes) and what[-1:] in {b"\r", b"\n"}
         ]
         return [escape(line) for line in found if line[:2].upper() == b"AT"]
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modemtls.sim.interpreter import Habits
+from modemtls.sim.interpreter import Habits, Interpreter
 from modemtls.sim.options import Variant
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Personality(ABC):
 
     table: Mapping[str, Callable[[Job], None]]
     habits: Habits = Habits()
+    interpreter: type[Interpreter] = Interpreter
+    terminator = b"\r"  # what ends a command line
     cme_texts: Mapping[int, str]
     boot_time: float
     baud: int
