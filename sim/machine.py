@@ -321,6 +321,11 @@ class Machine(Hooks, LineEvents):
                 self.restart(fault.seconds or self.personality.boot_time, "fault")
             case "mutereboot":
                 self.restart(fault.seconds or self.personality.boot_time, "fault, notices lost", mute=True)
+            case "amnesia":
+                self.trace.note("restart: fault, unheard and over already")
+                self._down()
+                self._on = True
+                self.personality.boot(banner=False, settled=True)
             case "unplug":
                 self._unplug(fault.seconds)
             case "sendfail":

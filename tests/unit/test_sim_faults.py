@@ -204,3 +204,11 @@ def test_settings_that_do_not_take(start, way):
     assert modem.command("ATE0") == b"ATE0\r" + answer
     assert modem.command("AT+CMEE=1") == b"AT+CMEE=1\r" + answer
     assert modem.command("AT+CFUN=1;+CGACT=1,1") == b"AT+CFUN=1;+CGACT=1,1\r\r\n+CME ERROR: operation not allowed\r\n"
+
+
+def test_a_command_to_a_modem_that_has_restarted_in_the_pause_before(start):
+    modem = start("amnesia@command 4")
+    assert modem.command("AT+CEREG=1") == OK
+    assert modem.command("AT+QIACT=1") == OK
+    assert modem.command("AT+CEREG?;+QIACT?") == b"\r\n+CEREG: 0,2\r\n" + OK
+    assert modem.command("AT+CEREG?") == b"AT+CEREG?\r\r\n+CEREG: 0,1\r\n" + OK
