@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bench.placement import apart
+from bench.started import started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 PIECE = 1460
 """Bytes a piece, both ways: a TCP segment's payload over Ethernet (RFC 879), and what the modems take at once."""
@@ -66,14 +63,6 @@ while True:
 """
 
 
-@contextmanager
-def responder(rate: int = 0) -> Iterator[str]:
+def responder(rate: int = 0) -> AbstractContextManager[str]:
     """Start the modem; the value is its port. ``rate`` in bit/s, 0 for as fast as it can."""
-    with subprocess.Popen([sys.executable, "-c", _SOURCE, str(rate)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            path = process.stdout.readline().strip()
-            with apart(process.pid):
-                yield path
-        finally:
-            process.kill()
+    return started(_SOURCE, str(rate))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bench.placement import apart
+from bench.started import started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 # Plain C-like Python: one read, one write a command. Commands end with CR; probes get the line that tells them apart.
 _SOURCE = r"""
@@ -36,14 +33,6 @@ while True:
 """
 
 
-@contextmanager
-def responder() -> Iterator[str]:
+def responder() -> AbstractContextManager[str]:
     """Start the modem; the value is its port."""
-    with subprocess.Popen([sys.executable, "-c", _SOURCE], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            path = process.stdout.readline().strip()
-            with apart(process.pid):
-                yield path
-        finally:
-            process.kill()
+    return started(_SOURCE)

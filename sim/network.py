@@ -31,7 +31,7 @@ class Network:
         self.weather = weather
         self._maps = list(maps)
         self._trace = trace
-        self._sockets: set[Stream | Datagrams | Listener] = set()
+        self._sockets: set[Stream | _Bound] = set()
 
     def map(self, entry: NameMap) -> None:
         """Add a mapping; a later one for the same name and port wins."""
@@ -88,7 +88,7 @@ class Network:
         self._sockets.add(stream)
         return stream
 
-    def forget(self, item: Stream | Datagrams | Listener) -> None:
+    def forget(self, item: Stream | _Bound) -> None:
         """Drop a closed socket from the list."""
         self._sockets.discard(item)
 
@@ -124,8 +124,7 @@ class Stream:
         """Start connecting; the result is reported from the loop, never from here."""
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            if not _is_address(host):
-                host = str(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0])
+            host = str(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0])
             self._socket = socket.socket(family, socket.SOCK_STREAM)
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -280,16 +279,15 @@ class Stream:
         self.on_end(why)
 
 
-class Datagrams:
-    """A UDP socket on loopback."""
+class _Bound:
+    """A socket bound to a port of loopback, and what the loop does when it is readable. Raises :class:`OSError`."""
 
-    def __init__(self, loop: Loop, network: Network, local_port: int) -> None:
+    def __init__(self, loop: Loop, network: Network, kind: socket.SocketKind, local_port: int) -> None:
         self._loop, self._network = loop, network
-        self._socket: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.on_datagram: Callable[[bytes, str, int], None] = lambda *_: None
+        self._socket: socket.socket | None = socket.socket(socket.AF_INET, kind)
         try:
             self._socket.setblocking(False)
-            self._socket.bind((LOOPBACK, local_port))
+            self._bind(self._socket, (LOOPBACK, local_port))
         except OSError:
             self._socket.close()
             raise
@@ -297,8 +295,30 @@ class Datagrams:
 
     @property
     def local_port(self) -> int:
-        """The port on our side."""
+        """The port on our side, 0 once it is closed."""
         return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    def abort(self) -> None:
+        """Close."""
+        if self._socket is not None:
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        self._network.forget(self)
+
+    def _bind(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        sock.bind(address)
+
+    def _readable(self) -> None:
+        raise NotImplementedError
+
+
+class Datagrams(_Bound):
+    """A UDP socket on loopback."""
+
+    def __init__(self, loop: Loop, network: Network, local_port: int) -> None:
+        self.on_datagram: Callable[[bytes, str, int], None] = lambda *_: None
+        super().__init__(loop, network, socket.SOCK_DGRAM, local_port)
 
     def send(self, data: bytes, host: str, port: int) -> bool:
         """Send one datagram; returns whether the kernel took it, or would have, had the network not lost or kept it."""
@@ -312,14 +332,6 @@ class Datagrams:
         except OSError:
             return False
         return True
-
-    def abort(self) -> None:
-        """Close."""
-        if self._socket is not None:
-            self._loop.unwatch(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-        self._network.forget(self)
 
     def _readable(self) -> None:
         assert self._socket is not None
@@ -335,36 +347,19 @@ class Datagrams:
         return True
 
 
-class Listener:
+class Listener(_Bound):
     """A listening TCP socket on loopback."""
 
     def __init__(
         self, loop: Loop, network: Network, local_port: int, accepted: Callable[[Stream, str, int], None]
     ) -> None:
-        self._loop, self._network, self._accepted = loop, network, accepted
-        self._socket: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.setblocking(False)
-            self._socket.bind((LOOPBACK, local_port))
-            self._socket.listen(16)
-        except OSError:
-            self._socket.close()
-            raise
-        loop.watch(self._socket.fileno(), self._readable)
+        self._accepted = accepted
+        super().__init__(loop, network, socket.SOCK_STREAM, local_port)
 
-    @property
-    def local_port(self) -> int:
-        """The port listened on."""
-        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
-
-    def abort(self) -> None:
-        """Close."""
-        if self._socket is not None:
-            self._loop.unwatch(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-        self._network.forget(self)
+    def _bind(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(16)
 
     def _readable(self) -> None:
         assert self._socket is not None
@@ -373,11 +368,3 @@ class Listener:
         except OSError:
             return
         self._accepted(self._network.adopt(sock), str(peer[0]), int(peer[1]))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
