@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modemtls.sim.loop import Loop, Timer
     from modemtls.sim.network import Network, Stream
     from modemtls.sim.trace import Trace
-    from modemtls.tlsengine.openssl import Client, ClientSettings
+    from modemtls.tlsengine import Engine, Settings
 
 __all__ = ["PlainTransport", "Stage", "TlsTransport"]
 
@@ -147,21 +147,21 @@ class PlainTransport:
 class TlsTransport(PlainTransport):
     """TLS over TCP. ``settings`` is asked when the connection starts, as the modem reads its settings at open time."""
 
-    def __init__(self, loop: Loop, network: Network, trace: Trace, settings: ClientSettings, limit: float) -> None:
+    def __init__(self, loop: Loop, network: Network, trace: Trace, settings: Settings, limit: float) -> None:
         super().__init__(loop, network, trace)
         self._settings, self._handshake_limit = settings, limit
-        self._tls: Client | None = None
+        self._tls: Engine | None = None
         self._up = False
 
     def _connected(self, why: str | None) -> None:
-        from modemtls.tlsengine.openssl import Client, SettingsError
+        from modemtls.tlsengine import SettingsError, engine_for
 
         if why is not None:
             self.fail(Stage.CONNECT, f"TCP: {why}")
             return
         self._no_limit()
         try:
-            self._tls = Client(self._settings)
+            self._tls = engine_for(self._settings)
         except SettingsError as error:
             self.fail(Stage.TLS, str(error))
             return
@@ -173,7 +173,7 @@ class TlsTransport(PlainTransport):
 
     def _advance(self) -> None:
         """Go on with the handshake."""
-        from modemtls.tlsengine.openssl import TlsError, WantReadError
+        from modemtls.tlsengine import TlsError, WantReadError
 
         assert self._tls is not None
         try:
@@ -199,7 +199,7 @@ class TlsTransport(PlainTransport):
         self._no_limit()
         self._up = True
         info = self._tls.info()
-        self._trace.note(f"TLS: {info.version}, {info.cipher}")
+        self._trace.note(f"TLS: {info.version}, {info.suite_name}")
         self.opened()
         self._drain()
 
@@ -218,7 +218,7 @@ class TlsTransport(PlainTransport):
             self._advance()
 
     def _drain(self) -> None:
-        from modemtls.tlsengine.openssl import TlsError, WantReadError
+        from modemtls.tlsengine import TlsError, WantReadError
 
         assert self._tls is not None
         while self._closing is None:
@@ -251,7 +251,7 @@ class TlsTransport(PlainTransport):
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
-        from modemtls.tlsengine.openssl import TlsError, WantReadError
+        from modemtls.tlsengine import TlsError, WantReadError
 
         if self._tls is None or not self._up:
             return

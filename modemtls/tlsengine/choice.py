@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 __all__ = ["context_for", "engine_for", "require"]
 
-OPENSSL_LEAST_WAIT = 1.0
-"""Seconds: OpenSSL's own first wait (dtls1_start_timer). It cannot be shortened, but be waited out longer."""
-
 
 def require(name: str) -> None:
     """Load the engine ``openssl`` or ``mbedtls``.
 
     Raises :exc:`modemtls.tlsengine.EngineUnavailableError` if it cannot be used here.
     """
-    if name != "openssl":
-        raise EngineUnavailableError(f"no engine {name}")
-    import modemtls.tlsengine.openssl  # noqa: F401
+    if name == "openssl":
+        import modemtls.tlsengine.openssl  # noqa: F401
+    elif name == "mbedtls":
+        raise EngineUnavailableError("mbedtls: not there yet")
+    else:
+        raise ValueError(f"no such engine: {name}")
 
 
 def context_for(settings: Settings) -> Context:
@@ -31,7 +31,9 @@ def context_for(settings: Settings) -> Context:
 
     Raises :exc:`modemtls.tlsengine.SettingsError` and :exc:`modemtls.tlsengine.EngineUnavailableError`.
     """
-    raise EngineUnavailableError(f"no engine fulfils the contract yet: {settings}")
+    from modemtls.tlsengine.openssl import OpenSslContext
+
+    return OpenSslContext(settings)
 
 
 def engine_for(settings: Settings, peer: bytes = b"") -> Engine:

@@ -1,283 +1,393 @@
-"""A TLS client without sockets: bytes in, bytes out. Neutral: it knows neither modems nor their simulation.
-
-Built on pyOpenSSL's memory BIO, which brings an OpenSSL of its own that still speaks TLS 1.0 to 1.3 and lets the
-verification
-time be chosen. A few functions that ``cryptography`` exports but pyOpenSSL does not wrap are used under their private
-names; they
-are looked up when this module is imported, and :exc:`EngineUnavailableError` names what is missing, in one line.
-"""
+"""The engine on OpenSSL, through pyOpenSSL's memory BIO. The contract is in :mod:`modemtls.tlsengine.contract`."""
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-__all__ = ["Client", "ClientSettings", "EngineUnavailableError", "Info", "SettingsError", "TlsError", "WantReadError"]
+from modemtls.tlsengine import blocks, sessions
+from modemtls.tlsengine.contract import Info
+from modemtls.tlsengine.errors import (
+    Alert,
+    AlertReceivedError,
+    CertificateRefusedError,
+    HandshakeTimeoutError,
+    MessageSizeError,
+    ProtocolError,
+    StreamEndedError,
+    TlsError,
+    UnsupportedError,
+    WantReadError,
+)
+from modemtls.tlsengine.openssl_context import NoCommonProtocolError, Notes, OpenSslSettings
+from modemtls.tlsengine.openssl_library import SSL, crypto, ffi, lib, verify_text
+from modemtls.tlsengine.openssl_verify import demand, is_address, wire_name
+from modemtls.tlsengine.suites import openssl_suite
+from modemtls.tlsengine.timers import FlightTimer
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Callable, Iterator
 
+    from modemtls.tlsengine.settings import Settings
 
-class EngineUnavailableError(ImportError):
-    """The TLS engine cannot be used; the text says what to install."""
+__all__ = ["OpenSslContext", "OpenSslEngine"]
 
-
-class SettingsError(ValueError):
-    """A certificate, key or suite list that the engine cannot use."""
-
-
-class TlsError(Exception):
-    """The handshake or the connection failed.
-
-    ``reason`` is for people; ``verify_code`` is OpenSSL's, 0 if verification was not it.
-    """
-
-    def __init__(self, reason: str, verify_code: int = 0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.verify_code = verify_code
-
-
-class WantReadError(Exception):
-    """Nothing can be done before more bytes of the peer have been fed."""
-
-
-_NEEDED = (
-    "SSL_get0_param",
-    "SSL_get_verify_result",
-    "X509_VERIFY_PARAM_set1_host",
-    "X509_VERIFY_PARAM_set1_ip",
-    "X509_VERIFY_PARAM_set_flags",
-    "X509_VERIFY_PARAM_set_hostflags",
-    "X509_VERIFY_PARAM_set_time",
-    "X509_verify_cert_error_string",
-    "SSL_session_reused",
-)
-_HINT = "install it with: pip install 'modemtls[sim]'"
-
-try:
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from OpenSSL import SSL, crypto
-    from OpenSSL._util import ffi, lib
-except ImportError as error:
-    raise EngineUnavailableError(f"the TLS engine needs pyOpenSSL and cryptography ({error}); {_HINT}") from error
-_missing = [name for name in _NEEDED if not hasattr(lib, name)]
-if _missing:
-    raise EngineUnavailableError(
-        f"this version of cryptography does not export {', '.join(_missing)}, which the TLS engine needs; {_HINT}"
-    )
-
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, openssl/x509_vfy.h
-_NEVER_CHECK_SUBJECT = 0x20  # X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, openssl/x509v3.h
-_VERSIONS = {
-    "TLSv1": SSL.TLS1_VERSION,
-    "TLSv1.1": SSL.TLS1_1_VERSION,
-    "TLSv1.2": SSL.TLS1_2_VERSION,
-    "TLSv1.3": SSL.TLS1_3_VERSION,
-}
+T = TypeVar("T")
 _READ_SIZE = 65536
+_RECORD_HEADER, _STREAM_RECORD = 13, 16384  # RFC 6347, section 4.1; RFC 8446, section 5.1
+_CB_ALERT, _CB_READ, _CB_WRITE = 0x4000, 0x04, 0x08  # openssl/ssl.h, SSL_CB_…
+_FATAL = 2
+_TICKET = 0xAA  # SSL_SESSION's ASN.1, ssl_asn1.c: [10] tlsext_tick
+_SESSION_ID_PLACE = 3  # after its version, the protocol's, and the suite
+_TLS1_3 = 0x0304
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSettings:
-    """What a connection may do and what it demands of the peer.
+class OpenSslContext:
+    """Settings that OpenSSL has accepted; raises :exc:`modemtls.tlsengine.SettingsError` if it does not."""
 
-    Versions are ``TLSv1``, ``TLSv1.1``, ``TLSv1.2`` or ``TLSv1.3``. ``ciphers`` is an OpenSSL list for up to TLS 1.2.
-    ``ca``, ``cert`` (leaf first) and ``key`` are PEM. With ``verify`` the chain is checked, ``at`` a date (or now) or
-    without regard to dates (``check_dates`` false). ``host`` is the name or address that the certificate must bear;
-    ``server_name`` is sent as SNI.
-    """
+    name = "openssl"
 
-    min_version: str = "TLSv1.2"
-    max_version: str = "TLSv1.2"
-    ciphers: str = "DEFAULT"
-    ca: bytes = b""
-    cert: bytes = b""
-    key: bytes = field(default=b"", repr=False)
-    verify: bool = True
-    check_dates: bool = True
-    at: datetime | None = None
-    host: str = ""
-    common_name_counts: bool = True
-    server_name: str = ""
+    def __init__(self, settings: Settings) -> None:
+        if settings.server_name and not is_address(settings.server_name):
+            wire_name(settings.server_name)
+        if settings.host and not is_address(settings.host):
+            wire_name(settings.host)
+        self._made = OpenSslSettings(settings)
+
+    @property
+    def settings(self) -> Settings:
+        """What it was made of."""
+        return self._made.settings
+
+    def engine(self, peer: bytes = b"") -> OpenSslEngine:
+        """Return the engine of one connection."""
+        return OpenSslEngine(self._made, peer)
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
-    """What was agreed on."""
+class OpenSslEngine:
+    """One end of one connection."""
 
-    version: str
-    cipher: str
-    resumed: bool
-    verify_code: int
+    def __init__(self, made: OpenSslSettings, peer: bytes) -> None:
+        self._made = made
+        self._settings = settings = made.settings
+        self._notes = notes = Notes(peer)
+        self._connection = SSL.Connection(made.context, None)
+        self._connection.set_app_data(notes)
+        self._connection.set_info_callback(_note_alert)
+        self._ssl: Any = self._connection._ssl  # noqa: SLF001 - probed in openssl_library
+        self._listening = settings.server and settings.datagram and settings.cookies
+        if settings.server:
+            self._connection.set_accept_state()
+        else:
+            self._connection.set_connect_state()
+        if settings.datagram:
+            self._connection.set_options(SSL.OP_NO_QUERY_MTU)
+            self._connection.set_ciphertext_mtu(settings.mtu)
+        demand(self._ssl, settings)
+        if settings.server_name and not settings.server and not is_address(settings.server_name):
+            self._connection.set_tlsext_host_name(wire_name(settings.server_name))
+        self._datagrams: deque[bytes] = deque()
+        self._timer = FlightTimer(settings.timers) if settings.timers is not None else None
+        self._offered: Any = ffi.NULL
+        self._done = self._resumed = self._closed = False
 
-
-def _context(settings: ClientSettings) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    try:
-        context.set_min_proto_version(_VERSIONS[settings.min_version])
-        context.set_max_proto_version(_VERSIONS[settings.max_version])
-        context.set_cipher_list(settings.ciphers.encode())
-    except (KeyError, SSL.Error) as error:
-        raise SettingsError(f"no such version or cipher suites: {settings.ciphers}") from error
-    context.set_verify(SSL.VERIFY_PEER if settings.verify else SSL.VERIFY_NONE, lambda *args: bool(args[-1]))
-    if settings.ca:
-        store = context.get_cert_store()
-        if store is None:
-            raise SettingsError("no certificate store")
-        for certificate in _certificates(settings.ca, "CA certificate"):
-            store.add_cert(crypto.X509.from_cryptography(certificate))
-    if settings.cert or settings.key:
-        _use_identity(context, settings.cert, settings.key)
-    return context
-
-
-def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
-    try:
-        found = x509.load_pem_x509_certificates(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise SettingsError(f"the {what} is not PEM: {error}") from error
-    return found
-
-
-def _use_identity(context: SSL.Context, cert: bytes, key: bytes) -> None:
-    leaf, *others = _certificates(cert, "client certificate")
-    try:
-        private: Any = load_pem_private_key(key, None)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        raise SettingsError("the client key is not an unencrypted PEM key") from error
-    try:
-        context.use_certificate(leaf)
-        for other in others:
-            context.add_extra_chain_cert(other)
-        context.use_privatekey(private)
-        context.check_privatekey()
-    except (SSL.Error, TypeError) as error:
-        raise SettingsError("the client key does not belong to the client certificate") from error
-
-
-class Client:
-    """One TLS connection of a client. Feed what arrived, send what :meth:`take` returns, after every call.
-
-    Raises :exc:`SettingsError` at once for certificates and suites that cannot be used.
-    """
-
-    def __init__(self, settings: ClientSettings) -> None:
-        self._settings = settings
-        self._connection = SSL.Connection(_context(settings), None)
-        self._connection.set_connect_state()
-        ssl = self._connection._ssl  # noqa: SLF001 - probed above
-        parameters = lib.SSL_get0_param(ssl)
-        if not settings.check_dates:
-            lib.X509_VERIFY_PARAM_set_flags(parameters, _NO_CHECK_TIME)
-        elif settings.at is not None:
-            lib.X509_VERIFY_PARAM_set_time(parameters, int(settings.at.timestamp()))
-        if settings.host:
-            self._demand_host(parameters, settings.host)
-        if settings.server_name and not _is_address(settings.server_name):
-            self._connection.set_tlsext_host_name(_wire_name(settings.server_name))
-        self._ssl = ssl
-
-    def _demand_host(self, parameters: Any, host: str) -> None:
-        if _is_address(host):
-            packed = ipaddress.ip_address(host).packed
-            lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
-            return
-        if not self._settings.common_name_counts:
-            lib.X509_VERIFY_PARAM_set_hostflags(parameters, _NEVER_CHECK_SUBJECT)
-        name = _wire_name(host)
-        lib.X509_VERIFY_PARAM_set1_host(parameters, name, len(name))
+    # --- bytes ------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the peer; ``b""`` means that it has ended the stream."""
-        if data:
+        """Take what arrived."""
+        if self._settings.datagram:
+            self._datagrams.append(data)
+        elif data:
             self._connection.bio_write(data)
         else:
             self._connection.bio_shutdown()
 
     def take(self) -> list[bytes]:
         """Return what has to be sent."""
-        out = []
+        out = b""
         while True:
             try:
-                out.append(self._connection.bio_read(_READ_SIZE))
+                out += self._connection.bio_read(_READ_SIZE)
             except SSL.WantReadError:
-                return out
+                break
+        if self._settings.datagram:
+            return list(_records(out))
+        return [out] if out else []
+
+    def _until_starved(self, function: Callable[[], T], during: str) -> T:
+        """Call it, with one datagram after the other: what is wrong with one must not spoil the next."""
+        while True:
+            try:
+                return function()
+            except SSL.WantReadError:
+                if not self._datagrams:
+                    raise WantReadError from None
+                data = self._datagrams.popleft()
+                if data:
+                    self._connection.bio_write(data)
+            except (SSL.Error, NoCommonProtocolError) as error:
+                self._fail(error, during)
+
+    # --- the handshake ----------------------------------------------------------------------------
 
     def handshake(self) -> None:
-        """Go on with the handshake; returns when it is done. Raises :exc:`WantReadError` or :exc:`TlsError`."""
+        """Go on with the handshake."""
+        if self._done:
+            return
+        if self._listening:
+            self._until_starved(self._listen, "handshake")
+            self._listening = False
+        before = self._openssl_deadline()
         try:
-            self._connection.do_handshake()
+            self._until_starved(self._connection.do_handshake, "handshake")
+        except WantReadError:
+            self._watch_flight(before)
+            raise
+        if self._timer is not None:
+            self._timer.stop()
+        self._done = True
+        self._resumed = self._was_resumed()
+        self._forget_offer()
+
+    def _listen(self) -> None:
+        try:
+            self._connection.DTLSv1_listen()
         except SSL.WantReadError:
-            raise WantReadError from None
+            raise
+        except SSL.Error:  # no ClientHello: nothing is known of this peer yet, so it is nothing
+            raise SSL.WantReadError from None
+
+    def _watch_flight(self, before: float | None) -> None:
+        """Tell a new flight, which starts OpenSSL's timer anew, from one that OpenSSL sent again by itself."""
+        if self._timer is None:
+            return
+        after = self._openssl_deadline()
+        if after is None:
+            self._timer.stop()
+        elif before is None or 0 < before < after:
+            self._timer.start()
+
+    def _was_resumed(self) -> bool:
+        if not lib.SSL_session_reused(self._ssl):
+            return False
+        if self._settings.server:
+            return not self._notes.external
+        return bool(self._offered != ffi.NULL and lib.SSL_get_session(self._ssl) == self._offered)
+
+    def _forget_offer(self) -> None:
+        if self._offered != ffi.NULL:
+            lib.SSL_SESSION_free(self._offered)
+            self._offered = ffi.NULL
+
+    def __del__(self) -> None:
+        if getattr(self, "_offered", None):
+            self._forget_offer()
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _openssl_deadline(self) -> float | None:
+        return self._connection.DTLSv1_get_timeout() if self._settings.datagram and not self._listening else None
+
+    def deadline(self) -> float | None:
+        """Return the seconds until the timer is due."""
+        left = self._openssl_deadline()
+        if left is None or self._timer is None:
+            return left
+        own = self._timer.left()
+        return left if own is None else max(own, left)
+
+    def on_timer(self) -> bool:
+        """Send the last flight again if it is due."""
+        left = self.deadline()
+        if left is None or left > 0:
+            return False
+        if self._timer is not None and not self._timer.again():
+            raise HandshakeTimeoutError("the last flight went unanswered", **self._alerts())
+        try:
+            return self._connection.DTLSv1_handle_timeout()
+        except SSL.WantReadError:
+            return True
         except SSL.Error as error:
-            raise self._error(error, "handshake") from error
+            if "timeout" in _reasons(error):
+                raise HandshakeTimeoutError("the last flight went unanswered", **self._alerts()) from error
+            self._fail(error, "handshake")
+
+    # --- data -------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Encrypt ``data``; raises :exc:`TlsError`."""
+        """Encrypt ``data``."""
+        if self._closed:
+            raise ProtocolError("this end is closed", **self._alerts())
+        size = _STREAM_RECORD
+        if self._settings.datagram:
+            size = self.payload_limit()
+            if len(data) > size:
+                raise MessageSizeError(len(data), size)
         view = memoryview(data)
         while view:
-            try:
-                view = view[self._connection.send(view[:16384]) :]
-            except SSL.WantReadError:
-                raise WantReadError from None
-            except SSL.Error as error:
-                raise self._error(error, "write") from error
+            piece = view[:size]
+            view = view[self._until_starved(lambda piece=piece: self._connection.send(piece), "write") :]  # type: ignore[misc]
+
+    def payload_limit(self) -> int:
+        """Return the largest payload of one datagram."""
+        if not self._settings.datagram:
+            return 0
+        suite = openssl_suite(self._connection.get_cipher_name() or "")
+        if suite is None:
+            raise ValueError("the suite is not agreed on yet")
+        return suite.payload(self._settings.mtu)
 
     def read(self) -> bytes:
-        """Return decrypted bytes, or ``b""`` after the peer's close_notify.
-
-        Raises :exc:`WantReadError` or :exc:`TlsError`.
-        """
+        """Return decrypted bytes."""
         try:
-            return self._connection.recv(_READ_SIZE)
-        except SSL.WantReadError:
-            raise WantReadError from None
+            return self._until_starved(self._receive, "read")
         except SSL.ZeroReturnError:
             return b""
-        except SSL.Error as error:
-            raise self._error(error, "read") from error
 
-    def close(self) -> None:
-        """Say goodbye (close_notify)."""
-        try:
-            self._connection.shutdown()
-        except SSL.Error:
-            pass  # a connection that failed has nothing to say
+    def _receive(self) -> bytes:
+        return self._connection.recv(_READ_SIZE)
+
+    def close(self, *, notify: bool = True) -> None:
+        """End our direction."""
+        if notify and not self._closed and self._done:
+            try:
+                self._connection.shutdown()
+            except SSL.Error:
+                pass  # a connection that failed has nothing to say
+        self._closed = True
+
+    # --- what it came to --------------------------------------------------------------------------
 
     def info(self) -> Info:
-        """Return what was agreed on."""
+        """Return what was agreed on so far."""
+        cipher = openssl_suite(self._connection.get_cipher_name() or "")
+        notes = self._notes
+        code = notes.wrong[0].code if notes.wrong else int(lib.SSL_get_verify_result(self._ssl))
+        name = self._connection.get_servername() if self._settings.server else None
         return Info(
-            version=self._connection.get_protocol_version_name(),
-            cipher=self._connection.get_cipher_name() or "",
-            resumed=bool(lib.SSL_session_reused(self._ssl)),
-            verify_code=int(lib.SSL_get_verify_result(self._ssl)),
+            engine="openssl",
+            version=self._connection.get_protocol_version_name() if cipher else "",
+            suite=cipher.number if cipher else 0,
+            suite_name=cipher.name if cipher else "",
+            alpn=self._connection.get_alpn_proto_negotiated(),
+            resumed=self._resumed,
+            peer_chain=self._peer_chain(),
+            verified_chain=tuple(map(_der, self._connection.get_verified_chain() or ())),
+            verify_code=code,
+            verify_errors=tuple(notes.wrong),
+            server_name=name.decode("ascii", "replace") if name else "",
+            psk_identity=notes.psk_identity,
+            received=notes.received,
+            sent=notes.sent,
         )
 
-    def _error(self, error: SSL.Error, during: str) -> TlsError:
-        code = int(lib.SSL_get_verify_result(self._ssl)) if self._settings.verify else 0
-        if during == "handshake" and code:
-            text = ffi.string(lib.X509_verify_cert_error_string(code)).decode()
-            return TlsError(f"certificate refused: {text} (verify code {code})", code)
-        if isinstance(error, SSL.SysCallError):
-            return TlsError(f"the peer ended the connection during the {during}")
-        reasons = [entry[-1] for entry in error.args[0]] if error.args and isinstance(error.args[0], list) else []
-        return TlsError(f"{during} failed: {'; '.join(reasons) or 'unknown reason'}")
+    def _peer_chain(self) -> tuple[bytes, ...]:
+        """Return the chain; as OpenSSL tells it, a server's lacks the client's own certificate."""
+        chain = list(self._connection.get_peer_cert_chain() or ())
+        leaf = self._connection.get_peer_certificate()
+        if leaf is not None and (self._settings.server or not chain):
+            chain.insert(0, leaf)
+        return tuple(map(_der, chain))
 
+    def export_session(self) -> bytes:
+        """Return the session, or ``b""``."""
+        if self._settings.server or not self._done:
+            return b""
+        session = lib.SSL_get1_session(self._ssl)
+        if session == ffi.NULL:
+            return b""
+        length = lib.i2d_SSL_SESSION(session, ffi.NULL)
+        buffer = ffi.new("unsigned char[]", max(length, 1))
+        lib.i2d_SSL_SESSION(session, ffi.new("unsigned char **", buffer))
+        lib.SSL_SESSION_free(session)
+        der = bytes(ffi.buffer(buffer, max(length, 0)))
+        return sessions.pack(sessions.SESSION, self._made.demands, der) if _resumable(der) else b""
 
-def _wire_name(host: str) -> bytes:
-    try:
-        return host.encode("ascii") if host.isascii() else host.encode("idna")
-    except UnicodeError as error:
-        raise SettingsError(f"not a host name: {host!r}") from error
+    def offer_session(self, session: bytes) -> bool:
+        """Offer a session."""
+        if self._settings.server or self._done:
+            return False
+        der = sessions.unpack(sessions.SESSION, self._made.demands, session)
+        if not der:
+            return False
+        buffer = ffi.new("unsigned char[]", der)
+        loaded = lib.d2i_SSL_SESSION(ffi.NULL, ffi.new("const unsigned char **", buffer), len(der))
+        lib.ERR_clear_error()
+        if loaded == ffi.NULL:
+            return False
+        self._forget_offer()
+        self._offered = loaded
+        return bool(lib.SSL_set_session(self._ssl, loaded) == 1)
 
+    def save(self) -> bytes:
+        """Not with OpenSSL."""
+        raise UnsupportedError("openssl: no association can be saved; Mbed TLS can, with Connection ID")
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
+    def load(self, association: bytes) -> bool:  # noqa: ARG002 - the contract's
+        """Not with OpenSSL."""
         return False
-    return True
+
+    # --- failing ----------------------------------------------------------------------------------
+
+    def _alerts(self) -> dict[str, Any]:
+        return {"received": self._notes.received, "sent": self._notes.sent}
+
+    def _fail(self, error: Exception, during: str) -> NoReturn:
+        if isinstance(error, SSL.ZeroReturnError) and during == "read":
+            raise error
+        raise self._error(error, during) from error
+
+    def _error(self, error: Exception, during: str) -> TlsError:
+        notes, alerts = self._notes, self._alerts()
+        if notes.refused and not self._done:
+            wrong = notes.wrong[-1]  # the one that ended it
+            return CertificateRefusedError(wrong.code, wrong.text or verify_text(wrong.code), **alerts)
+        if notes.received is not None and notes.received.level == _FATAL:
+            return AlertReceivedError(f"{during} failed: the peer says {notes.received.name!r}", **alerts)
+        reasons = _reasons(error)
+        if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError) or "unexpected eof" in reasons:
+            return StreamEndedError(f"the peer ended the connection during the {during}", **alerts)
+        if isinstance(error, NoCommonProtocolError):
+            reasons = "no common application protocol"
+        return ProtocolError(f"{during} failed: {reasons or 'unknown reason'}", **alerts)
+
+
+def _note_alert(connection: SSL.Connection, where: int, value: int) -> None:
+    if where & _CB_ALERT:
+        alert = Alert(value >> 8, value & 0xFF)
+        notes = connection.get_app_data()
+        if where & _CB_READ:
+            notes.received = alert
+        elif where & _CB_WRITE:
+            notes.sent = alert
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """Cut what OpenSSL wrote into its records: the memory BIO does not keep datagrams apart."""
+    while data:
+        end = _RECORD_HEADER + int.from_bytes(data[11:13], "big")
+        yield data[:end]
+        data = data[end:]
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def _resumable(der: bytes) -> bool:
+    """Tell a session that a server can take up from one that only describes a connection.
+
+    Before TLS 1.3 it has a session id or a ticket; with it a ticket, and the ticket comes late.
+    """
+    try:
+        parts = list(blocks.children(der))
+        ticket = any(tag == _TICKET for tag, _ in parts)
+        version = int.from_bytes(parts[1][1], "big")
+        return ticket or (version != _TLS1_3 and bool(parts[_SESSION_ID_PLACE][1]))
+    except (ValueError, IndexError):
+        return False
+
+
+def _reasons(error: Exception) -> str:
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(entry[-1] for entry in entries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modemtls.sim.harness import Harness
+from modemtls.tlsengine import Verify, Version
 
 OK = b"\r\nOK\r\n"
 ERROR = b"\r\nERROR\r\n"
@@ -113,8 +114,8 @@ def test_paths_and_numbers_read_back(modem):
 
 def test_defaults_verify_nothing(modem):
     settings = modem.machine.personality.tlsconfig.client_settings(0, "host.example")
-    assert not settings.verify
+    assert settings.verify is Verify.NONE
     assert not settings.check_dates
     assert settings.server_name == ""
     assert settings.host == ""
-    assert (settings.min_version, settings.max_version) == ("TLSv1", "TLSv1.2")
+    assert (settings.min_version, settings.max_version) == (Version.TLS1_0, Version.TLS1_2)

@@ -12,7 +12,7 @@ from modemtls.sim.personalities.quectel.area import Area
 if TYPE_CHECKING:
     from modemtls.sim.command import Args
     from modemtls.sim.job import Job
-    from modemtls.tlsengine.openssl import ClientSettings
+    from modemtls.tlsengine import Settings
 
 __all__ = ["ConfigurationError", "TlsConfig"]
 
@@ -41,24 +41,7 @@ _RANGES = {
     "ignorelocaltime": (0, 1), "ignorecertchain": (0, 1), "negotiatetime": (10, 300),
     "dtls": (0, 1), "dtlsversion": (0, 2),
 }  # fmt: skip
-_VERSIONS = {1: ("TLSv1", "TLSv1"), 2: ("TLSv1.1", "TLSv1.1"), 3: ("TLSv1.2", "TLSv1.2"), 4: ("TLSv1", "TLSv1.2")}
-# IANA number -> OpenSSL's name. What is listed by the modem and not here (RC4, 3DES, static ECDH) no longer exists in
-# OpenSSL.
-_SUITES = {
-    0x0035: "AES256-SHA",
-    0x002F: "AES128-SHA",
-    0x003D: "AES256-SHA256",
-    0xC009: "ECDHE-ECDSA-AES128-SHA",
-    0xC00A: "ECDHE-ECDSA-AES256-SHA",
-    0xC013: "ECDHE-RSA-AES128-SHA",
-    0xC014: "ECDHE-RSA-AES256-SHA",
-    0xC023: "ECDHE-ECDSA-AES128-SHA256",
-    0xC024: "ECDHE-ECDSA-AES256-SHA384",
-    0xC027: "ECDHE-RSA-AES128-SHA256",
-    0xC028: "ECDHE-RSA-AES256-SHA384",
-    0xC02B: "ECDHE-ECDSA-AES128-GCM-SHA256",
-    0xC02F: "ECDHE-RSA-AES128-GCM-SHA256",
-}
+_VERSIONS = {1: (0x0301, 0x0301), 2: (0x0302, 0x0302), 3: (0x0303, 0x0303), 4: (0x0301, 0x0303)}  # as on the line
 
 
 class ConfigurationError(Exception):
@@ -118,9 +101,9 @@ class TlsConfig(Area):
         """Return ``negotiatetime``."""
         return float(self._contexts[context]["negotiatetime"])
 
-    def client_settings(self, context: int, host: str) -> ClientSettings:
+    def client_settings(self, context: int, host: str) -> Settings:
         """Return what the context asks of the TLS stack; raises :class:`ConfigurationError`."""
-        from modemtls.tlsengine.openssl import ClientSettings
+        from modemtls.tlsengine import Settings, Verify, Version
 
         values = self._contexts[context]
         if values.get("dtls") == "1":
@@ -140,14 +123,15 @@ class TlsConfig(Area):
             if bool(cert) != bool(key):
                 raise ConfigurationError("seclevel=2 with only one of clientcert and clientkey")
         checkhost = verify and values.get("checkhost") == "1"
-        return ClientSettings(
-            min_version=low,
-            max_version=high,
-            ciphers=self._suites(values["ciphersuite"]),
+        return Settings(
+            min_version=Version(low),
+            max_version=Version(high),
+            suites=self._suites(values["ciphersuite"]),
+            legacy=True,  # the modem takes old suites and short keys without a murmur
             ca=self._ca(values["cacert"], level, verify=verify),
-            cert=cert,
+            chain=cert,
             key=key,
-            verify=verify,
+            verify=Verify.REQUIRED if verify else Verify.NONE,
             check_dates=values["ignorelocaltime"] == "0",
             at=self.module.clock.rtc.utc(),
             host=host if checkhost else "",
@@ -166,10 +150,12 @@ class TlsConfig(Area):
             raise ConfigurationError(f"{key}: no file {path!r}")
         return data
 
-    def _suites(self, value: str) -> str:
+    def _suites(self, value: str) -> tuple[int, ...]:
+        """Return what exists in the stack underneath: RC4, 3DES and static ECDH no longer do."""
+        from modemtls.tlsengine.suites import listed
+
         codes = self._listed if value == ALL_SUITES else [int(value, 16)]
-        names = [_SUITES[code] for code in codes if code in _SUITES]
-        if not names:
+        found = tuple(suite.number for suite in listed(codes) if suite.openssl)
+        if not found:
             raise ConfigurationError(f"ciphersuite={value}: no longer exists in the stack underneath")
-        # The modem takes old suites and short keys without a murmur: level 0.
-        return ":".join(names) + ":@SECLEVEL=0"
+        return found
