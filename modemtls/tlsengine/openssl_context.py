@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -10,13 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dh
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    ParameterFormat,
-    load_der_private_key,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from modemtls.tlsengine import blocks, openssl_psk, sessions, suites
 from modemtls.tlsengine.errors import CredentialError, SettingsError, UnsupportedError
@@ -212,7 +207,9 @@ def _ffdhe2048() -> bytes:
         e, k = e + term, k + 1
         term //= k
     prime = (1 << 2048) - (1 << 1984) + ((e >> guard) + 560316 << 64) - 1
-    return dh.DHParameterNumbers(prime, 2).parameters().parameter_bytes(Encoding.PEM, ParameterFormat.PKCS3)
+    number = b"\x02\x82\x01\x01\0" + prime.to_bytes(256, "big")
+    der = b"\x30\x82" + (len(number) + 3).to_bytes(2, "big") + number + b"\x02\x01\x02"  # DHParameter, PKCS #3
+    return b"-----BEGIN DH PARAMETERS-----\n" + base64.encodebytes(der) + b"-----END DH PARAMETERS-----\n"
 
 
 def _set_dh(context: SSL.Context) -> None:

@@ -95,9 +95,9 @@ def verify_callback(settings: Settings, *, own_strength: bool) -> Any:
             return 1
         if refuse_all:
             code = _APPLICATION
-        elif ok and own_strength:
-            code = _weakness(store, depth)
-        if ok and not code:
+        elif ok:  # what the error is then is one that was passed over before
+            code = _weakness(store, depth) if own_strength else 0
+        if not code:
             return 1
         lib.X509_STORE_CTX_set_error(store, code)
         text = "a certificate where a pre-shared key was demanded" if refuse_all else verify_text(code)
