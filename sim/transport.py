@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["PlainTransport", "Stage", "TlsTransport"]
 
 LINGER = 5.0  # s that an orderly close may go on in the background
-CONNECT_LIMIT = (
-    150.0  # s that a TCP connect may take: the BG96 TCP(IP) manual's, V1.1; the network stacks' own is as long
-)
+CONNECT_LIMIT = 150.0  # s that a TCP connect may take (BG96 TCP(IP) manual V1.1)
 
 
 class Stage(Enum):
@@ -39,16 +37,22 @@ class PlainTransport:
         self._linger: Timer | None = None
         self._closing: Callable[[], None] | None = None
         self._ended = False
+        self._error = 0
         self.opened: Callable[[], None] = lambda: None
         self.failed: Callable[[Stage, str], None] = lambda *_: None
         self.data: Callable[[bytes], None] = lambda _: None
         self.ended: Callable[[str], None] = lambda _: None
 
-    def open(self, name: str, port: int) -> None:
-        """Connect; the outcome comes later."""
-        stream = self.adopt(self._network.connect(name, port))
+    def open(self, name: str, port: int, local_port: int = 0) -> None:
+        """Connect; the outcome comes later. ``local_port``: ours, 0 for any."""
+        stream = self.adopt(self._network.connect(name, port, local_port))
         stream.on_connect = self._connected
         self._limit = self._loop.call_later(CONNECT_LIMIT, lambda: self.fail(Stage.CONNECT, "no answer to the connect"))
+
+    @property
+    def error(self) -> int:
+        """The errno of what ended the connection or kept it from opening; 0 if there was none."""
+        return self._error or (self.stream.error if self.stream is not None else 0)
 
     def adopt(self, stream: Stream) -> Stream:
         """Use a connection that is there already."""
@@ -65,6 +69,7 @@ class PlainTransport:
 
     def fail(self, stage: Stage, why: str) -> None:
         """Give up opening."""
+        self._error = self.error
         self.abort()
         self.failed(stage, why)
 
@@ -145,30 +150,48 @@ class PlainTransport:
 
 
 class TlsTransport(PlainTransport):
-    """TLS over TCP. ``settings`` is asked when the connection starts, as the modem reads its settings at open time."""
+    """TLS over TCP. ``settings`` is asked when the connection starts, as the modem reads its settings at open time.
+
+    ``prepare`` gets the engine before its handshake: to offer a session.
+    """
 
     def __init__(self, loop: Loop, network: Network, trace: Trace, settings: Settings, limit: float) -> None:
         super().__init__(loop, network, trace)
         self._settings, self._handshake_limit = settings, limit
         self._tls: Engine | None = None
         self._up = False
+        self.prepare: Callable[[Engine], object] = lambda _: None
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once the connection is there."""
+        return self._tls
+
+    def accept(self, stream: Stream) -> None:
+        """Shake hands over a connection that is there already; the outcome comes as from :meth:`open`."""
+        self.adopt(stream)
+        self._shake_hands()
+        stream.resume()
 
     def _connected(self, why: str | None) -> None:
-        from modemtls.tlsengine import SettingsError, engine_for
-
         if why is not None:
             self.fail(Stage.CONNECT, f"TCP: {why}")
             return
         self._no_limit()
+        self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        from modemtls.tlsengine import SettingsError, engine_for
+
         try:
             self._tls = engine_for(self._settings)
         except SettingsError as error:
             self.fail(Stage.TLS, str(error))
             return
+        self.prepare(self._tls)
         limit = self._handshake_limit
-        self._limit = self._loop.call_later(
-            limit, lambda: self.fail(Stage.TIMEOUT, f"no handshake within {limit:.0f} s")
-        )
+        why = f"no handshake within {limit:.0f} s"
+        self._limit = self._loop.call_later(limit, lambda: self.fail(Stage.TIMEOUT, why))
         self._advance()
 
     def _advance(self) -> None:
@@ -195,7 +218,13 @@ class TlsTransport(PlainTransport):
                     stream.abort()
             self.failed(Stage.TLS, f"TLS: {reason}")
             return
+        refused = self.judge(self._tls)
+        if refused:
+            self._tls.close()
         self._flush()
+        if refused:
+            self.fail(Stage.TLS, f"TLS: {refused}")
+            return
         self._no_limit()
         self._up = True
         info = self._tls.info()
