@@ -35,7 +35,7 @@ class SecureDatagrams:
         self._over = False
         self._limit: Timer | None = None
         self._timer: Timer | None = None
-        self.prepare: Callable[[Engine], None] = lambda _: None
+        self.prepare: Callable[[Engine], object] = lambda _: None
         self.judge: Callable[[Engine], str] = lambda _: ""
         self.opened: Callable[[], None] = lambda: None
         self.failed: Callable[[Stage, str], None] = lambda *_: None

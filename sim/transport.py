@@ -152,7 +152,8 @@ class PlainTransport:
 class TlsTransport(PlainTransport):
     """TLS over TCP. ``settings`` is asked when the connection starts, as the modem reads its settings at open time.
 
-    ``prepare`` gets the engine before its handshake: to offer a session.
+    ``prepare`` gets the engine before its handshake: to offer a session. ``judge`` gets it behind the handshake: what it
+    returns is why the peer is refused after all. ``reached`` is called when TCP is there.
     """
 
     def __init__(self, loop: Loop, network: Network, trace: Trace, settings: Settings, limit: float) -> None:
@@ -161,6 +162,8 @@ class TlsTransport(PlainTransport):
         self._tls: Engine | None = None
         self._up = False
         self.prepare: Callable[[Engine], object] = lambda _: None
+        self.judge: Callable[[Engine], str] = lambda _: ""
+        self.reached: Callable[[], None] = lambda: None
 
     @property
     def engine(self) -> Engine | None:
@@ -189,6 +192,7 @@ class TlsTransport(PlainTransport):
             self.fail(Stage.TLS, str(error))
             return
         self.prepare(self._tls)
+        self.reached()
         limit = self._handshake_limit
         why = f"no handshake within {limit:.0f} s"
         self._limit = self._loop.call_later(limit, lambda: self.fail(Stage.TIMEOUT, why))
