@@ -152,8 +152,8 @@ class PlainTransport:
 class TlsTransport(PlainTransport):
     """TLS over TCP. ``settings`` is asked when the connection starts, as the modem reads its settings at open time.
 
-    ``prepare`` gets the engine before its handshake: to offer a session. ``judge`` gets it behind the handshake: what it
-    returns is why the peer is refused after all. ``reached`` is called when TCP is there.
+    ``prepare`` gets the engine before its handshake: to offer a session. ``judge`` gets it behind the handshake: what
+    it returns is why the peer is refused after all. ``reached`` is called when TCP is there.
     """
 
     def __init__(self, loop: Loop, network: Network, trace: Trace, settings: Settings, limit: float) -> None:
