@@ -81,6 +81,31 @@ class EmbeddedModem:
             raise error[0]
         return result[0]
 
+    def until(self, condition: Callable[[Machine], bool], limit: float = CALL_LIMIT) -> None:
+        """Wait until ``condition`` holds: it is looked at in the modem's thread, after whatever happens there.
+
+        Raises :class:`TimeoutError` when it does not within ``limit`` seconds, and what ``condition`` raises.
+        """
+        done = threading.Event()
+        error: list[BaseException] = []
+
+        def look() -> None:
+            try:
+                if condition(self._machine):
+                    done.set()
+            except BaseException as caught:
+                error.append(caught)
+                done.set()
+
+        self.call(lambda machine: machine.loop.observers.append(look))  # this round's end is the first look
+        try:
+            if not done.wait(limit):
+                raise TimeoutError("what was waited for did not happen in the simulated modem")
+        finally:
+            self.call(lambda machine: machine.loop.observers.remove(look))
+        if error:
+            raise error[0]
+
     def map(self, text: str) -> None:
         """Add a mapping (``NAME=HOST:PORT`` or ``NAME:PORT=HOST:PORT``)."""
         entry = NameMap.parse(text)

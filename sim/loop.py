@@ -51,6 +51,8 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._handlers: dict[int, _Watch] = {}
         self._calls: deque[Callable[[], None]] = deque()
+        self.observers: list[Callable[[], None]] = []
+        """Called after each round in which something may have happened; for those who wait, not for the modem."""
         self._stopping = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -145,6 +147,8 @@ class Loop:
         while self._calls:
             self._calls.popleft()()
         self.run_timers()
+        for observe in self.observers.copy():
+            observe()
         return bool(ready)
 
     def _drain_wake(self) -> None:

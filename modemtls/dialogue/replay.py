@@ -176,7 +176,7 @@ class ReplayModem:
         """Take the terminal away, once the host has read what was said (for up to a second)."""
         end = self._clock() + 1.0
         while self._slave >= 0 and self._unread() and self._clock() < end:
-            time.sleep(0.005)
+            time.sleep(0.005)  # asked again: no event tells that a pseudo terminal has been read empty (pty(7))
         for descriptor in (self._master, self._slave):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
 import time
@@ -41,19 +42,16 @@ def ended(serve, then, variant="latency=0"):
 
 @pytest.mark.parametrize("then", ["", "sock.close()", "del sock", "sock.close(); del sock, modem"])
 def test_what_was_accepted_is_sent(then):
-    got = []
+    got = queue.Queue()
 
     def serve(stream):
         count = 0
         while piece := stream.recv(65536):
             count += len(piece)
-        got.append(count)
+        got.put(count)
 
     assert ended(serve, then) == ""
-    end = time.monotonic() + 5
-    while not got and time.monotonic() < end:
-        time.sleep(0.01)
-    assert got == [7000]
+    assert got.get(timeout=5) == 7000
 
 
 def test_what_cannot_be_sent_in_time_is_told():

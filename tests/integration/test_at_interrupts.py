@@ -37,7 +37,7 @@ channel = Channel(open_port(path), recovery=recovery)
 line = compile_pattern("+N: {n:int}")
 sent = compile_pattern("+S: {n:int},{size:int}")
 broken = failed = orphans = wrong = number = 0
-inside = False
+inside = over = False
 
 class Broken(BaseException):
     pass
@@ -64,7 +64,7 @@ def ask(number):
 def break_in():
     # What a debugger or a time-out library may do: raise anywhere, without any signal.
     main = ctypes.c_ulong(threading.main_thread().ident)
-    while True:
+    while not over:
         time.sleep(0.004)
         if inside:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(main, ctypes.py_object(Broken))
@@ -72,7 +72,8 @@ def break_in():
 if number_of_signal:
     signal.signal(number_of_signal, handler)
 else:
-    threading.Thread(target=break_in, daemon=True).start()
+    breaker = threading.Thread(target=break_in, daemon=True)
+    breaker.start()
 print("ready", flush=True)
 while not os.path.exists(stop):
     try:
@@ -98,8 +99,14 @@ while not os.path.exists(stop):
         inside = False  # it came between the lines above
 inside = False
 try:
-    time.sleep(0.02)
+    over = True
+    if not number_of_signal:
+        breaker.join()
 except Broken:
+    pass  # the last one, on its way since before
+try:
+    channel.exchange(ask(number)[0])  # its turn comes when everything that was given up has been finished
+except ModemError:
     pass
 channel.close()
 print(number, broken, failed, orphans, wrong, flush=True)
@@ -181,7 +188,6 @@ def test_signals_at_any_moment(number, tmp_path):
             time.sleep(dice.uniform(0.001, 0.008))
             if number:
                 child.send_signal(number)
-        time.sleep(0.05)
         stop.touch()
         out, err = child.communicate(timeout=20)
     finally:

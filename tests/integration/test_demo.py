@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,16 +18,17 @@ from modemtls.cli.main import main
 COMMAND = [sys.executable, "-m", "modemtls", "demo"]
 
 
-def simulators() -> set[str]:
-    """Process ids of simulated modems."""
+def simulators(parent: int | None = None) -> set[str]:
+    """Process ids of simulated modems; with ``parent``, of those that this process has started."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
+                started_by = int((entry / "stat").read_text().rpartition(")")[2].split()[1])  # proc(5)
             except OSError:
                 continue
-            if b"modemtls.sim.run" in words:
+            if b"modemtls.sim.run" in words and parent in {None, started_by}:
                 found.add(entry.name)
     return found
 
@@ -96,19 +97,17 @@ def test_a_missing_extra_is_one_line_that_names_it(
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_it_halfway_leaves_no_modem_behind(stop: signal.Signals) -> None:
-    before = simulators()
     process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         if "modem at" in line:
             break
+    modems = [os.pidfd_open(int(pid)) for pid in simulators(process.pid)]
+    assert len(modems) == 1
     process.send_signal(stop)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 128 + stop
     assert err == ""
-    end = time.monotonic() + 5
-    while not simulators() <= before and time.monotonic() < end:
-        time.sleep(0.02)
-    assert simulators() <= before
-
-
+    assert select.select(modems, [], [], 5)[0] == modems  # readable when it has ended
+    for modem in modems:
+        os.close(modem)

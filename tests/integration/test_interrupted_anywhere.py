@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import threading
-import time
 
 import pytest
 
@@ -78,12 +77,8 @@ def in_thread(work):
 
 def settled(modem):
     """Whether the modem has all its socket numbers back."""
-    end = time.monotonic() + 2
-    while modem.attached.slots.slots():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.001)
-    return True
+    attached = modem.attached
+    return attached.channel.wait(lambda: not attached.slots.slots(), attached.now() + 2)
 
 
 def everywhere(prepare, operate, check, *, step=1, least=50, within=EVERYWHERE):

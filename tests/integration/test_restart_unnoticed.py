@@ -117,7 +117,7 @@ def test_when_reports_go_to_another_port_and_nothing_at_all_is_heard_of_it(serve
     with rig(servers, pki, "urc-port=usbat", profile=hasty) as one:
         one.configure()
         one.sim.restart()
-        time.sleep(0.1)
+        one.sim.until(lambda machine: machine.running and machine.personality.registration.registered)
         one.is_not_fooled()
         assert one.settings() == 2
         one.connect()

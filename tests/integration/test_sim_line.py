@@ -78,10 +78,12 @@ def test_what_nobody_reads_is_lost_as_on_a_uart(modem):
         read(fd, b"OK\r\n")
         os.write(fd, b"AT+GMI\r")  # and goes away before the answer is read
     # The kernel hands over what was written before a close some time after it, and the answer takes its time, too.
-    end = time.monotonic() + 5
-    while "the host has closed the port" not in modem.notes or not any("Quectel" in line for line in modem.trace):
-        assert time.monotonic() < end
-        time.sleep(0.002)
+    modem.until(
+        lambda machine: (
+            "the host has closed the port" in machine.trace.notes
+            and any("Quectel" in line for line in machine.trace.lines)
+        )
+    )
     modem.fault_now("urc", "+LOST: 1")
     with host(modem.path) as fd:
         os.write(fd, b"AT\r")
@@ -90,7 +92,7 @@ def test_what_nobody_reads_is_lost_as_on_a_uart(modem):
 
 def test_boot_urcs_wait_for_the_host():
     with embedded.open("quectel-bg96") as modem:
-        time.sleep(0.05)
+        assert modem.call(lambda machine: machine.loop.next_timer()) is None  # nothing will happen by itself
         assert not [line for line in modem.trace if line.startswith("< ")]
         with host(modem.path) as fd:
             assert read(fd, b"+CFUN: 1\r\n") == b"\r\nRDY\r\n\r\nAPP RDY\r\n\r\n+CFUN: 1\r\n"
@@ -119,9 +121,7 @@ def test_unplug_is_seen_by_the_host_and_the_link_follows(tmp_path: Path):
                 while True:
                     select.select([fd], [], [], 5)
                     assert os.read(fd, 100) or os.write(fd, b"x")
-            end = time.monotonic() + 5
-            while modem.path == old and time.monotonic() < end:
-                time.sleep(0.002)
+            modem.until(lambda machine: machine.line.path != old)
         assert link.resolve() == Path(modem.path)
         with host(str(link)) as fd:
             read(fd, b"RDY\r\n")
@@ -226,3 +226,16 @@ def test_host_may_set_cooked_mode_without_breaking_the_modem(modem):
         tty.setraw(fd)
         os.write(fd, b"AT\r")
         assert read(fd, b"OK\r\n") == b"AT\r\r\nOK\r\n"
+
+
+def test_waiting_for_the_modem_ends_with_the_condition_its_error_or_the_time(modem):
+    with host(modem.path) as fd:
+        os.write(fd, b"AT+GMI\r")
+        modem.until(lambda machine: "AT+GMI" in machine.trace.commands)
+        with pytest.raises(TimeoutError):
+            modem.until(lambda machine: "AT+GMM" in machine.trace.commands, 0.02)
+        with pytest.raises(ZeroDivisionError):
+            modem.until(lambda machine: 1 / 0)
+        read(fd, b"OK\r\n")
+        os.write(fd, b"AT\r")
+        read(fd, b"OK\r\n")  # it goes on as before

@@ -164,9 +164,7 @@ class TestInterruptions:
             with pytest.raises(KeyboardInterrupt):
                 modem.connect((NAME, port), tls=tls, timeout=20)
             timer.join()
-            end = time.monotonic() + 10
-            while not any(line.startswith("AT+QSSLCLOSE") for line in sim.commands) and time.monotonic() < end:
-                time.sleep(0.01)
+            sim.until(lambda machine: any(line.startswith("AT+QSSLCLOSE") for line in machine.trace.commands))
             opened, closed = ([c for c in sim.commands if c.startswith(f"AT+QSSL{w}")] for w in ("OPEN", "CLOSE"))
             assert len(opened) == len(closed) == 1  # nothing is left behind in the modem
             with modem.connect((NAME, port), tls=tls, timeout=20) as sock:
