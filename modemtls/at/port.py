@@ -17,6 +17,7 @@ import os
 import socket
 import termios
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -34,6 +35,8 @@ USUAL_BAUDRATE: Final = 115200
 
 # A character on the line: start bit, eight data bits, stop bit.
 _BITS = 10
+
+_CONNECTING = 10.0  # s; for a connection to a serial line server
 
 
 class Port(Protocol):
@@ -117,8 +120,10 @@ class _Device(FdPort):
         super().close()
 
 
-def open_port(name: str, baudrate: int = USUAL_BAUDRATE, *, rtscts: bool = False) -> Port:
-    """Open a port by name.
+def open_port(
+    name: str, baudrate: int = USUAL_BAUDRATE, *, rtscts: bool = False, deadline: float | None = None
+) -> Port:
+    """Open a port by name; ``socket://`` in ten seconds, or until ``deadline`` (:func:`time.monotonic`) if sooner.
 
     Raises PortBusyError if another process holds it (and says who, where that can be known), PortError if it cannot
     be opened, ConfigurationError for a name or setting that can never work.
@@ -130,7 +135,7 @@ def open_port(name: str, baudrate: int = USUAL_BAUDRATE, *, rtscts: bool = False
     if name.startswith("sim:"):
         return _open_simulated(name, baudrate, rtscts=rtscts)
     if name.startswith("socket://"):
-        return _open_socket(name)
+        return _open_socket(name, deadline)
     if "://" in name:
         return _open_relayed(name, baudrate, rtscts=rtscts)
     return _open_device(name, baudrate, rtscts=rtscts)
@@ -206,7 +211,7 @@ def _open_simulated(name: str, baudrate: int, *, rtscts: bool) -> Port:
         raise
 
 
-def _open_socket(name: str) -> Port:
+def _open_socket(name: str, deadline: float | None) -> Port:
     parts = urlsplit(name)
     try:
         host, number = parts.hostname, parts.port
@@ -214,8 +219,10 @@ def _open_socket(name: str) -> Port:
         host = number = None
     if not host or not number:
         raise ConfigurationError(f"{name}: expected socket://HOST:PORT")
+    # Time for an answer that is there already is left in any case: 0 would mean not to wait at all.
+    left = _CONNECTING if deadline is None else min(max(0.1, deadline - time.monotonic()), _CONNECTING)
     try:
-        connection = socket.create_connection((host, number), timeout=10)
+        connection = socket.create_connection((host, number), timeout=left)
     except OSError as error:
         raise PortError(f"{name}: {error.strerror or error}", number=error.errno) from error
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

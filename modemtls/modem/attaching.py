@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from modemtls.at.recovery import STANDARD_RECOVERY
@@ -27,7 +28,7 @@ def _identity(channel: Channel, deadline: float) -> Identity:
     for left in reversed(range(RESTARTS)):
         try:
             if channel.echo is not False:
-                greet(channel)
+                greet(channel, deadline=deadline)
             errors_as(channel, 1, deadline=deadline)
             return ask(channel, deadline=deadline)
         except (ModemRestartedError, ModemTimeoutError, SyncError) as error:
@@ -41,12 +42,12 @@ def _identity(channel: Channel, deadline: float) -> Identity:
 def attach(
     port: str, settings: Settings, *, trace: Trace | None = None, progress: Progress | None = None
 ) -> AttachedModem:
-    """Open ``port``, find out what modem it is and give it with its profile. Sends only standard commands.
+    """Open ``port``, find out what modem it is and give it with its profile; all of it within ``settings.timeout``.
 
-    Raises :class:`PortError` and its kinds, :class:`NotAModemError` in bounded time, and :class:`ConfigurationError`
-    for a profile that does not exist, when no profile, or more than one, fits, or for a PDP context that the modem does
-    not have; :class:`NotSupportedError` for a profile that asks for what this version does not do. With a profile given
-    in ``settings`` that comes before the port is opened.
+    Sends only standard commands. Raises :class:`PortError` and its kinds, :class:`NotAModemError`, and
+    :class:`ConfigurationError` for a profile that does not exist, when no profile, or more than one, fits, or for a PDP
+    context that the modem does not have; :class:`NotSupportedError` for a profile that asks for what this version does
+    not do. With a profile given in ``settings`` that comes before the port is opened.
     """
     from modemtls.modem.finding import find, select, suits
     from modemtls.modem.runner import Runner
@@ -56,9 +57,9 @@ def attach(
     if settings.profile is not None:
         suits(load(settings.profile), settings)
     tell("port", f"opening {port}")
-    channel = find(port, settings, trace)
+    deadline = time.monotonic() + settings.timeout
+    channel = find(port, settings, trace, deadline=deadline)
     try:
-        deadline = channel.clock() + settings.timeout
         tell("modem", "asking what it is")
         identity = _identity(channel, deadline)
         profile = select(channel, identity, settings.profile, deadline=deadline)

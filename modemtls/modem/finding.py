@@ -46,33 +46,43 @@ def is_serial_line(name: str) -> bool:
 
 
 def find(
-    name: str, settings: Settings, trace: Trace | None = None, *, opener: Callable[..., Port] = open_port
+    name: str,
+    settings: Settings,
+    trace: Trace | None = None,
+    *,
+    deadline: float | None = None,
+    opener: Callable[..., Port] = open_port,
 ) -> Channel:
     """Open the port and have the modem answer, at the baud rate that was asked for or that is found.
 
-    Raises :class:`PortError` and its kinds; :class:`NotAModemError`, with what came instead and the rates tried.
+    ``deadline`` on the clock of :func:`time.monotonic`; it may be passed by the third of a second that it takes to tell
+    what comes from the port. Raises :class:`PortError` and its kinds; :class:`NotAModemError`, with what came instead
+    and the rates tried.
     """
     tried: list[int] = []
-    told = ""
+    told, late = "", False
     for rate in baudrates(settings.baudrate, serial_line=is_serial_line(name)):
         tried.append(rate)
-        channel, what, final = _try(opener(name, rate, rtscts=settings.rtscts), trace, attempts=1 if told else 2)
+        port = opener(name, rate, rtscts=settings.rtscts, deadline=deadline)
+        channel, what, final = _try(port, trace, attempts=1 if told else 2, deadline=deadline)
         if channel is not None:
             return channel
         logger.info("%s at %d bit/s: %s", name, rate, what)
         told = what if not told or told == _SILENCE else told
-        if final:
+        late = deadline is not None and time.monotonic() >= deadline
+        if final or late:
             break
-    raise NotAModemError(f"{name}: no modem there: {told} (tried {', '.join(map(str, tried))} bit/s)")
+    rates = f"tried {', '.join(map(str, tried))} bit/s" + (" until the time ran out" if late else "")
+    raise NotAModemError(f"{name}: no modem there: {told} ({rates})")
 
 
-def _try(port: Port, trace: Trace | None, *, attempts: int) -> tuple[Channel | None, str, bool]:
+def _try(port: Port, trace: Trace | None, *, attempts: int, deadline: float | None) -> tuple[Channel | None, str, bool]:
     """Give a channel on ``port`` if a modem answers, else what came instead and whether no other rate can help."""
     spare = os.dup(port.fileno())  # to listen once more when the channel has gone
     channel: Channel | None = None
     try:
         channel = Channel(port, trace=trace, recovery=QUICK_RECOVERY)
-        greet(channel, attempts=attempts)
+        greet(channel, attempts=attempts, deadline=deadline)
     except NotAModemError as error:
         if channel is not None:
             channel.close()

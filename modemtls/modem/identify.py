@@ -71,23 +71,27 @@ class Identity:
         return f"{named or 'a modem that does not say its name'}" + (f", {self.revision}" if self.revision else "")
 
 
-def greet(channel: Channel, *, attempts: int = 2, until: float | None = None) -> None:
+def greet(channel: Channel, *, attempts: int = 2, until: float | None = None, deadline: float | None = None) -> None:
     """Have the modem answer, without echo and in words.
 
-    Tried ``attempts`` times, and on until the time ``until``. Raises :class:`NotAModemError`. With
-    :data:`QUICK_RECOVERY` a silent line costs some 1.1 s an attempt.
+    Tried ``attempts`` times, and on until the time ``until``, but not beyond ``deadline``. Raises
+    :class:`NotAModemError`. With :data:`QUICK_RECOVERY` an attempt costs some 1.1 s on a silent line, and some 6 s on
+    one that is never silent.
     """
     reply: Reply | None = None
     while attempts > 0 or (until is not None and channel.clock() < until):
+        if deadline is not None and channel.clock() >= deadline:
+            break
         attempts -= 1
         try:
-            reply = channel.exchange(Exchange(line=_GREETING, timeout=_GREETING_TIME))
+            reply = channel.exchange(Exchange(line=_GREETING, timeout=_GREETING_TIME), deadline=deadline)
         except (SyncError, ModemTimeoutError, ModemRestartedError):
             continue
         if reply.ok:
             channel.echo = False
             return
-        channel.wait(lambda: False, channel.clock() + _GREETING_PAUSE)
+        pause = channel.clock() + _GREETING_PAUSE
+        channel.wait(lambda: False, pause if deadline is None else min(pause, deadline))
     if reply is not None:
         raise NotAModemError(f"it refuses even the simplest command ({_GREETING.decode()}: {reply.final})")
     raise NotAModemError("nothing answers")

@@ -3,10 +3,12 @@ from __future__ import annotations
 import dataclasses
 import socket
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 
+import modemtls
 from modemtls.at.exchange import Exchange
 from modemtls.at.grammar import compile_pattern
 from modemtls.at.port import FdPort
@@ -19,18 +21,22 @@ from modemtls.profile.model import Identify, Question
 
 
 class Far:
-    """The far end of a port: `say(line) -> bytes` answers each line; `byte` answers each piece as it comes."""
+    """The far end of a port: `say(line) -> bytes` answers each line; `piece` answers each piece as it comes.
 
-    def __init__(self, say=None, piece=None):
+    `noise` is sent without end, as fast as it is taken.
+    """
+
+    def __init__(self, say=None, piece=None, noise=b""):
         self.say = say
         self.piece = piece
+        self.noise = noise
         self.rates = []
         self.lines = []
         self.deaf_but_at = None
         self._threads = []
         self._sockets = []
 
-    def open(self, name, rate, *, rtscts=False):
+    def open(self, name, rate, *, rtscts=False, deadline=None):
         self.rates.append(rate)
         ours, theirs = socket.socketpair()
         self._sockets.append(theirs)
@@ -43,6 +49,8 @@ class Far:
         buffer = b""
         while True:
             try:
+                while self.noise:
+                    wire.sendall(self.noise)
                 data = wire.recv(4096)
             except OSError:
                 return
@@ -133,12 +141,12 @@ def attach():
     far = []
     channels = []
 
-    def start(say=None, *, piece=None, name="/dev/pts/99", settings=None, only_at=None):
-        one = Far(say, piece)
+    def start(say=None, *, piece=None, noise=b"", name="/dev/pts/99", settings=None, only_at=None, deadline=None):
+        one = Far(say, piece, noise)
         one.deaf_but_at = only_at
         far.append(one)
         start.far = one
-        channel = find(name, settings or Settings(), opener=one.open)
+        channel = find(name, settings or Settings(), opener=one.open, deadline=deadline)
         channels.append(channel)
         return channel
 
@@ -186,6 +194,40 @@ def test_what_is_no_modem_is_told_in_bounded_time_and_with_the_rate(attach, far,
     assert "/dev/pts/99: no modem there" in str(caught.value)
 
 
+SLACK = 0.5  # s; what a port full of noise may cost beyond the caller's time-out
+
+
+@pytest.mark.parametrize(
+    ("noise", "says"),
+    [(b"\xff\x80" * 100, "wrong baud rate"), (b"\r\n+NOISE: 1\r\n" * 10, "no answer to AT"), (b"", "nothing answers")],
+)
+@pytest.mark.parametrize("baudrate", [None, "auto"])
+def test_the_callers_time_is_kept_whatever_comes_from_the_port(attach, noise, says, baudrate):
+    begun = time.monotonic()
+    with pytest.raises(NotAModemError, match=f"{says}.*until the time ran out") as caught:
+        attach(noise=noise, settings=Settings(baudrate=baudrate), deadline=begun + 0.1)
+    assert time.monotonic() - begun < 0.1 + SLACK
+    assert "115200" in str(caught.value)
+    assert len(attach.far.rates) < len(identify.BAUDRATES)
+
+
+def test_opening_a_modem_takes_no_longer_than_it_may():
+    far = Far(noise=b"\xff\x80" * 100)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with server.accept()[0] as wire:
+                far._serve(wire, 0)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        begun = time.monotonic()
+        with pytest.raises(NotAModemError, match="until the time ran out"):
+            modemtls.open(f"socket://127.0.0.1:{server.getsockname()[1]}", timeout=0.1)
+        assert time.monotonic() - begun < 0.1 + SLACK
+        serving.join(5)
+
+
 def test_other_rates_are_tried_when_asked_and_on_a_real_serial_line(attach, monkeypatch):
     channel = attach(Plain(), settings=Settings(baudrate="auto"), only_at=9600)
     assert ask(channel).manufacturer == "Maker"
@@ -211,7 +253,7 @@ def test_only_real_serial_devices_are_serial_lines():
 
 
 def test_a_busy_port_says_so(attach):
-    def busy(name, rate, *, rtscts=False):
+    def busy(name, rate, *, rtscts=False, deadline=None):
         raise PortBusyError("/dev/ttyX is in use by minicom")
 
     with pytest.raises(PortBusyError):
