@@ -103,7 +103,8 @@ class Engine(Protocol):
     def read(self) -> bytes:
         """Return decrypted bytes, ``b""`` after the peer's close_notify. Over datagrams one call is one record.
 
-        Data that is there is returned before the end or an error is told.
+        Data that is there is returned before the end or an error is told. Over datagrams it also answers a peer that
+        repeats its last flight, not knowing yet that the handshake is done.
         """
 
     def close(self, *, notify: bool = True) -> None:

@@ -194,7 +194,9 @@ class OpenSslEngine:
         if left is None or self._timer is None:
             return left
         own = self._timer.left()
-        return left if own is None else max(own, left)
+        if own is None:
+            return left
+        return own if self._timer.last else max(own, left)  # OpenSSL sends nothing again before its own time is over
 
     def on_timer(self) -> bool:
         """Send the last flight again if it is due."""

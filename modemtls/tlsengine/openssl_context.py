@@ -82,6 +82,8 @@ class OpenSslSettings:
             self._serve(chosen)
         if settings.alpn:
             self._set_alpn()
+        if not settings.tickets:
+            self.context.set_options(SSL.OP_NO_TICKET)
         if settings.keylog is not None:
             keylog = settings.keylog
             self.context.set_keylog_callback(lambda _, line: keylog(line))

@@ -101,6 +101,9 @@ class Settings:
     ``cid``: RFC 9146, datagrams only: the Connection ID by which the peer is to call us. ``b""``: we want none, the
     peer may have one. None: not offered.
 
+    ``tickets``: sessions are resumed by tickets that the client keeps (RFC 5077) too, not only by what both keep; up to
+    TLS 1.2.
+
     ``keylog``: called with each line of an NSS key log, without line end. It is as secret as the keys.
     """
 
@@ -130,6 +133,7 @@ class Settings:
     timers: Timers | None = None
     cookies: bool = True
     cid: bytes | None = None
+    tickets: bool = True
     keylog: Callable[[bytes], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -32,9 +32,14 @@ class FlightTimer:
         """Return the seconds left of this wait; None while nothing is waited for."""
         return None if self._due is None else max(0.0, self._due - time.monotonic())
 
+    @property
+    def last(self) -> bool:
+        """Whether this wait is the last one."""
+        return self._wait >= self._timers.maximum
+
     def again(self) -> bool:
         """Return, after a wait, whether to send again (then the next wait begins), or to give up."""
-        if self._wait >= self._timers.maximum:
+        if self.last:
             self._due = None
             return False
         self._wait = min(2 * self._wait, self._timers.maximum)
