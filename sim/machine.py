@@ -139,8 +139,10 @@ class Machine(Hooks, LineEvents):
         self.personality.lose_power()
 
     def power_on(self) -> None:
-        """Switch on again."""
-        if not self._on and self._power_timer is None:
+        """Switch on again; a modem that is on wakes if it sleeps."""
+        if self._on:
+            self.personality.wake()
+        elif self._power_timer is None:
             self._up()
 
     def _down(self) -> None:
@@ -219,7 +221,7 @@ class Machine(Hooks, LineEvents):
     def _send(self, data: bytes) -> None:
         if not self._talks():
             return
-        self.trace.sent(self.personality.mask(data) if b"+Q" in data else data)
+        self.trace.sent(self.personality.mask(data) if self.personality.tells_secrets(data) else data)
         self.outlet.send(data)
 
     def _write(self, data: bytes) -> None:

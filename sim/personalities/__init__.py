@@ -17,8 +17,10 @@ DEFAULT_MODEL = "quectel-bg95"
 
 def _all() -> dict[str, type[Personality]]:
     from modemtls.sim.personalities.quectel import MODELS, Quectel
+    from modemtls.sim.personalities.ublox import MODELS as UBLOX_MODELS
+    from modemtls.sim.personalities.ublox import Ublox
 
-    return dict.fromkeys(MODELS, Quectel)
+    return {**dict.fromkeys(MODELS, Quectel), **dict.fromkeys(UBLOX_MODELS, Ublox)}
 
 
 def models() -> list[str]:

@@ -118,6 +118,10 @@ class Personality(ABC):
         """Print an unsolicited result, with a payload behind it where it carries one."""
         self.machine.urc(text, payload, trailer=trailer)
 
+    def tells_secrets(self, data: bytes) -> bool:
+        """Whether there may be secrets in what is sent to the host; asked for every piece, so it has to be quick."""
+        return False
+
     def snapshot(self) -> dict[str, bytes]:
         """Return a copy of the file storage."""
         return {}
@@ -127,6 +131,9 @@ class Personality(ABC):
 
     def host_closed(self) -> None:  # noqa: B027 - optional
         """React to the host closing the port."""
+
+    def wake(self) -> None:  # noqa: B027 - optional
+        """Wake from a sleep that left the modem on."""
 
     def drained(self) -> None:  # noqa: B027 - optional
         """Go on sending: the line has room again."""

@@ -43,8 +43,12 @@ class Context:
 class Contexts(Area[Module]):
     """The contexts by number, ``default`` being the one that attaching brings up.
 
-    ``lost`` is called with a context's number when it goes, ``gained`` when it comes.
+    ``tail`` ends each line of +CGDCONT?, ``mark`` stands around the address in +CGPADDR. ``lost`` is called with a
+    context's number when it goes, ``gained`` when it comes.
     """
+
+    tail = ",0,0"
+    mark = '"'
 
     def __init__(self, module: Module, cids: range, default: int, mtu: int) -> None:
         super().__init__(module)
@@ -80,7 +84,7 @@ class Contexts(Area[Module]):
     def activate(self, cid: int) -> str:
         """Bring a context up; returns why the network does not."""
         context = self.table.setdefault(cid, Context())
-        why = self.refusal(context)
+        why = self.refusal(cid) if self.has_service() else "no service"
         if why:
             self.trace.note(f"context {cid}: {why}")
         elif not context.active:
@@ -100,11 +104,10 @@ class Contexts(Area[Module]):
         for cid in sorted(self.table):
             self.deactivate(cid, why)
 
-    def refusal(self, context: Context) -> str:
-        """Return why the network refuses ``context``; empty if it does not."""
+    def refusal(self, cid: int) -> str:
+        """Return why the network refuses a context; empty if it does not."""
+        context = self.table.get(cid) or Context()
         wanted, auth = self.variants["apn"], self.variants["pdp-auth"]
-        if not self.has_service():
-            return "no service"
         if wanted and context.apn and context.apn.lower() != wanted.lower():  # none: the network's own choice
             return "the network does not know this APN"
         if auth and (f"{context.user}:{context.password}" != auth or not context.auth):
@@ -123,7 +126,7 @@ class Contexts(Area[Module]):
         if job.form is Form.READ:
             for cid, context in sorted(self.table.items()):
                 address = self.address(cid) if context.active else ""
-                job.info(f'+CGDCONT: {cid},"{context.kind}","{context.apn}","{address}",0,0')
+                job.info(f'+CGDCONT: {cid},"{context.kind}","{context.apn}","{address}"{self.tail}')
             return
         args = job.args()
         args.count(1, 11)
@@ -159,7 +162,7 @@ class Contexts(Area[Module]):
         cids = [self._cid(job, index) for index in range(len(job.args()))] or sorted(self.table)
         for cid in cids:
             if cid in self.table:
-                job.info(f"+CGPADDR: {cid}" + (f',"{self.address(cid)}"' if self.active(cid) else ""))
+                job.info(f"+CGPADDR: {cid}" + (f",{self.mark}{self.address(cid)}{self.mark}" if self.active(cid) else ""))
 
     @at("+CGCONTRDP")
     def _dynamic(self, job: Job) -> None:

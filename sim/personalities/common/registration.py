@@ -32,7 +32,8 @@ class Registration(Area[Module]):
     """Registration and attachment.
 
     ``modes`` are the values of <n> that each of +CREG, +CGREG, +CEREG takes, ``act`` the access technology shown.
-    ``on`` says whether the radio is; ``joined`` and ``left`` are called when service comes and goes.
+    ``on`` says whether the radio is; ``admits`` is asked whether attaching succeeds;
+    ``joined`` and ``left`` are called when service comes and goes.
     """
 
     def __init__(self, module: Module, card: Card[Module], modes: Mapping[str, Sequence[int]], act: int) -> None:
@@ -41,6 +42,7 @@ class Registration(Area[Module]):
         self.stat = IDLE
         self.attached = False
         self.on = True
+        self.admits: Callable[[], bool] = lambda: True
         self.joined: Callable[[], None] = lambda: None
         self.left: Callable[[], None] = lambda: None
 
@@ -72,6 +74,8 @@ class Registration(Area[Module]):
 
     def _network_answers(self) -> None:
         stat = {"home": HOME, "roaming": ROAMING, "denied": DENIED}[self.variants["registration"]]
+        if not self.admits():
+            stat = DENIED
         self.attached = stat != DENIED
         self._set_stat(stat)
         if self.attached:

@@ -92,6 +92,10 @@ class Quectel(Personality):
         """Hide PINs and APN passwords."""
         return self.general.mask(line)
 
+    def tells_secrets(self, data: bytes) -> bool:
+        """QICSGP's read does."""
+        return b"+Q" in data
+
     def snapshot(self) -> dict[str, bytes]:
         """Return a copy of the file storage."""
         return dict(self.files.stored)
