@@ -59,6 +59,11 @@ class SecureDatagrams:
         )
         self._advance()
 
+    def move(self, datagrams: Datagrams) -> None:
+        """Go on over another UDP socket: the modem's address has changed."""
+        self._datagrams = datagrams
+        datagrams.on_datagram = self._arrived
+
     def _arrived(self, data: bytes, host: str, port: int) -> None:
         if (host, port) != self._peer or self._over or self.engine is None:
             return

@@ -16,11 +16,17 @@ DEFAULT_MODEL = "quectel-bg95"
 
 
 def _all() -> dict[str, type[Personality]]:
+    from modemtls.sim.personalities.nordic import MODELS as NORDIC_MODELS
+    from modemtls.sim.personalities.nordic import Nordic
     from modemtls.sim.personalities.quectel import MODELS, Quectel
     from modemtls.sim.personalities.ublox import MODELS as UBLOX_MODELS
     from modemtls.sim.personalities.ublox import Ublox
 
-    return {**dict.fromkeys(MODELS, Quectel), **dict.fromkeys(UBLOX_MODELS, Ublox)}
+    return {
+        **dict.fromkeys(MODELS, Quectel),
+        **dict.fromkeys(UBLOX_MODELS, Ublox),
+        **dict.fromkeys(NORDIC_MODELS, Nordic),
+    }
 
 
 def models() -> list[str]:

@@ -1,0 +1,123 @@
+"""What the application tells unasked: XAPOLL's events and automatic reception (SM-SOCK, SM-C; sdk-nrf PR 22671)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modemtls.sim.personalities.base import at
+from modemtls.sim.personalities.nordic.area import Area
+from modemtls.sim.personalities.nordic.socket import ERR, HUP, IN, OUT, Socket
+
+if TYPE_CHECKING:
+    from modemtls.sim.command import Args
+    from modemtls.sim.job import Job
+
+__all__ = ["Polling"]
+
+STOP, START = 0, 1
+LINE_BACKLOG = 8192  # bytes towards the host above which the modem reads no more
+IN_COMMANDS, IN_DATA = 1, 2  # XRECVCFG flags
+MOST_PUSHED = 2048
+
+
+class Polling(Area):
+    """URCs of sockets."""
+
+    def reset(self) -> None:
+        """Nothing is asked for."""
+        self._for_all: int | None = None
+        self._pushing = False
+
+    # --- XAPOLL -------------------------------------------------------------------------------------------------------
+
+    @at("#XAPOLL")
+    def _apoll(self, job: Job) -> None:
+        if not self.module.release.async_poll:
+            raise self.refuse("this release has no XAPOLL")
+        if self.module.handles:
+            args = self.args(job, 2, 3)
+            handles = [args.number(0, 0, 99)] if args.has(0) else []
+            op, events = args.number(1, STOP, START), self._events(args, 2)
+        else:
+            args = self.args(job, 1, 10)
+            handles = [args.number(index, 0, 99) for index in range(2, len(args))]
+            op, events = args.number(0, STOP, START), self._events(args, 1)
+        sockets = [self.module.sockets.get(handle) for handle in handles]
+        if not handles:
+            sockets = list(self.module.sockets.table.values())
+            if self.variants["poll-all"] == "later-too":
+                self._for_all = events if op == START else None
+        for socket in sockets:
+            if op == START:
+                socket.poll.start(events)
+            else:
+                socket.poll.stop()
+        job.ok()
+        for socket in sockets:
+            self.module.sockets.changed(socket)
+
+    def _events(self, args: Args, index: int) -> int:
+        events = args.number(index, 0, 5, 0)
+        if events & ~(IN | OUT):
+            raise self.refuse(f"events {events}")
+        return events
+
+    def opened(self, socket: Socket) -> None:
+        """Apply what was asked for all sockets."""
+        if self._for_all is not None:
+            socket.poll.start(self._for_all)
+
+    def observe(self, socket: Socket) -> bool:
+        """Tell what is to be told."""
+        if self.module.sockets.table.get(socket.handle) is not socket:
+            return False
+        self._push(socket)
+        state = socket.events
+        if socket.automatic & IN_COMMANDS:
+            state &= ~IN
+        told = socket.poll.due(state)
+        together = self.variants.on("poll-combined")
+        for value in [told] if together else [told & bit for bit in (IN, OUT, ERR, HUP)]:
+            if value:
+                self.module.urc(f"#XAPOLL: {socket.handle},{value}")
+        return False
+
+    # --- automatic reception ------------------------------------------------------------------------------------------
+
+    @at("#XRECVCFG")
+    def _configure(self, job: Job) -> None:
+        if not self.module.handles:
+            raise self.refuse("the legacy application has no XRECVCFG")
+        args = self.args(job, 2, 3)
+        sockets = [self.module.sockets.get(args.number(0, 0, 99))] if args.has(0) else []
+        flags, hexadecimal = args.number(1, 0, IN_COMMANDS | IN_DATA), args.number(2, 0, 1, 0)
+        for socket in sockets or self.module.sockets.table.values():
+            socket.automatic, socket.automatic_hex = flags, bool(hexadecimal)
+        job.ok()
+        for socket in sockets or list(self.module.sockets.table.values()):
+            self.module.sockets.changed(socket)
+
+    def _push(self, socket: Socket) -> None:
+        in_data = self.module.datamode.socket is not None
+        wanted = IN_DATA if in_data else IN_COMMANDS
+        if not socket.automatic & wanted or self._pushing or (in_data and socket is not self.module.datamode.socket):
+            return
+        self._pushing = True
+        while socket.inbox and self.machine.backlog <= LINE_BACKLOG:
+            piece = socket.take(MOST_PUSHED)
+            if in_data:
+                self.machine.interpreter.send(piece.data)
+                continue
+            payload = piece.data.hex().encode() if socket.automatic_hex else piece.data
+            head = f"{socket.handle},{int(socket.automatic_hex)},{len(piece.data)}"
+            if socket.stream or socket.connected or piece.peer is None:
+                self.module.urc(f"#XRECV: {head}", payload)
+            else:
+                self.module.urc(f'#XRECVFROM: {head},"{piece.peer[0]}",{piece.peer[1]}', payload)
+        self._pushing = False
+
+    def drained(self) -> None:
+        """Go on: the line has room."""
+        for socket in list(self.module.sockets.table.values()):
+            if socket.automatic and socket.inbox:
+                self.observe(socket)

@@ -1,0 +1,465 @@
+"""What the application asks of the modem library's sockets, whatever the syntax (SLM-C, SM-C, NRFX-H)."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from typing import TYPE_CHECKING
+
+from modemtls.sim.personalities.nordic.area import Area
+from modemtls.sim.personalities.nordic.errno import Errno
+from modemtls.sim.personalities.nordic.socket import IN, OUT, RAW, Piece, Socket, State
+from modemtls.sim.personalities.nordic.tls import sends_cid
+from modemtls.sim.transport import PlainTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modemtls.sim.loop import Timer
+    from modemtls.sim.network import Stream
+    from modemtls.sim.personalities.nordic.socket import Security
+    from modemtls.sim.secure import SecureDatagrams
+
+__all__ = ["MOST", "Sockets"]
+
+MOST = 8  # SLM-SOCK-b, SM-SOCK
+IP_UDP = 28  # bytes of header before a datagram's payload
+DNS_TIME = 0.02  # s until a name is resolved
+PEEK, DONT_WAIT, WAIT_ALL = 2, 64, 256  # receive flags
+WAIT_ACK, NOTIFY_ACK = 512, 8192  # send flags
+TICK = 0.01  # s between looks at what only the kernel knows
+
+
+class Sockets(Area):
+    """The table of sockets. ``observers`` see every change of one; the first that returns true ends the round."""
+
+    def reset(self) -> None:
+        """No socket."""
+        self.table: dict[int, Socket] = {}
+        self._rankings = 0
+        self._waiter: Callable[[], None] | None = None
+        self.observers: list[Callable[[Socket], bool]] = []
+
+    def stop(self) -> None:
+        """Drop everything."""
+        super().stop()
+        for socket in self.table.values():
+            if socket.peer is not None:
+                socket.peer.drop()
+            socket.drop()
+        self.table.clear()
+        self._waiter = None
+
+    # --- the table ----------------------------------------------------------------------------------------------------
+
+    def open(self, family: int, kind: int, role: int, cid: int, security: Security | None = None) -> Socket:
+        """Make a socket with the lowest free handle."""
+        if len(self.table) >= MOST:
+            raise self.refuse(f"{MOST} sockets are open")
+        if cid and not self.module.contexts.active(cid):
+            raise self.refuse(f"context {cid} is not active")
+        handle = self.free_handle()
+        socket = self.table[handle] = self.make(handle, family, kind, role, cid, security)
+        self.select(socket)
+        return socket
+
+    def free_handle(self) -> int:
+        """Return the lowest number that no socket has."""
+        used = {
+            handle for item in self.table.values() for handle in (item.handle, item.peer.handle if item.peer else -1)
+        }
+        return next(number for number in itertools.count(int(self.variants["first-handle"])) if number not in used)
+
+    def make_peer(self, server: Socket) -> Socket:
+        """Make the socket of a server's client that has no place in the table: it is reached through the server."""
+        handle = self.free_handle()
+        server.peer = self.make(handle, server.family, server.kind, server.role, server.cid, server.security)
+        return server.peer
+
+    def make(self, handle: int, family: int, kind: int, role: int, cid: int, security: Security | None) -> Socket:
+        """Make a socket outside the table."""
+        socket = Socket(handle, family, kind, role, cid, security, self.changed)
+        socket.window = int(self.variants.number("receive-buffer"))
+        return socket
+
+    def get(self, handle: int) -> Socket:
+        """Return an open socket, or refuse."""
+        if handle not in self.table:
+            raise self.refuse(f"no socket {handle}")
+        return self.table[handle]
+
+    def select(self, socket: Socket) -> None:
+        """Rank a socket highest."""
+        self._rankings += 1
+        socket.ranking = self._rankings
+
+    @property
+    def selected(self) -> Socket:
+        """The socket that commands without a handle mean, or a refusal."""
+        if not self.table:
+            raise self.refuse("no socket is open")
+        return max(self.table.values(), key=lambda socket: socket.ranking)
+
+    def close(self, socket: Socket) -> None:
+        """Close in order; what the peer still has to say is not waited for."""
+        if self.table.get(socket.handle) is socket:
+            del self.table[socket.handle]
+        if socket.peer is not None:
+            self.close(socket.peer)
+        if socket.association is not None:
+            socket.association.close()
+        if socket.transport is not None and socket.connected:
+            socket.transport.close(lambda: None)
+            socket.transport = None
+        socket.drop()
+        socket.poll.stop()
+
+    def changed(self, socket: Socket) -> None:
+        """Let everybody look who may wait for it."""
+        if self._waiter is not None:
+            self._waiter()
+        for observer in self.observers:
+            if observer(socket):
+                return
+
+    def wait(self, ready: Callable[[], bool], timeout: float | None, done: Callable[[bool], None]) -> None:
+        """Call ``done`` when ``ready`` says so (true) or the time is up (false); only one waits at a time."""
+        if ready():
+            done(True)
+            return
+        timer: Timer | None = None
+
+        def look() -> None:
+            if ready():
+                end(True)
+
+        def end(result: bool) -> None:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+            done(result)
+
+        self._waiter = look
+        if timeout is not None:
+            timer = self.later(timeout, lambda: end(False))
+
+    # --- the PDN ------------------------------------------------------------------------------------------------------
+
+    def pdn_lost(self, cid: int) -> None:
+        """Close what cannot wait for the PDN to come back."""
+        if self.variants["address-after-loss"] == "new":
+            self.module.contexts.new_address()
+        for socket in [item for item in self.table.values() if item.cid == cid]:
+            fresh = socket.state is State.FRESH and socket.datagrams is None
+            if fresh or socket.state is State.FAILED:
+                continue
+            survives = socket.association is None or sends_cid(socket.association)
+            if not socket.keeps_open or not survives or socket.state is State.LISTENING:
+                socket.broken(Errno.ENETDOWN)
+                continue
+            socket.away = True
+            if socket.transport is not None:
+                socket.transport.pause()
+            elif socket.datagrams is not None:
+                socket.local_port = socket.datagrams.local_port
+                socket.datagrams.abort()
+                socket.datagrams = None
+
+    def pdn_gained(self, cid: int) -> None:
+        """Let what has waited go on, from the new address if there is one."""
+        moved = self.variants["address-after-loss"] == "new"
+        for socket in [item for item in self.table.values() if item.cid == cid and item.away]:
+            socket.away = False
+            if socket.transport is not None:
+                if moved:
+                    socket.broken(Errno.ENETDOWN)
+                    continue
+                socket.transport.resume()
+            else:
+                if moved:
+                    socket.local_port = 0  # on loopback another port is what another address would be
+                self.need_datagrams(socket)
+                if socket.association is not None and socket.datagrams is not None:
+                    socket.association.move(socket.datagrams)
+            self.changed(socket)
+
+    def power_lost(self) -> None:
+        """AT+CFUN=0: nothing survives."""
+        for socket in [item for item in self.table.values() if item.away]:
+            socket.broken(Errno.ENETDOWN)
+
+    def _usable(self, socket: Socket) -> Errno:
+        if socket.error:
+            return socket.error
+        if socket.away or not self.module.contexts.active(socket.cid):
+            return Errno.ENETDOWN
+        return Errno.OK
+
+    # --- names --------------------------------------------------------------------------------------------------------
+
+    def resolve(self, host: str, family: int) -> str | None:
+        """Return the address of ``host``: ``family`` 1 is IPv4, 2 is IPv6, 0 is either."""
+        address = self.machine.network.address(host)
+        if address is None or not self.module.contexts.active(self.module.contexts.default):
+            return None
+        version = ipaddress.ip_address(address).version
+        return address if family == 0 or version == {1: 4, 2: 6}.get(family) else None
+
+    # --- connecting ---------------------------------------------------------------------------------------------------
+
+    def bind(self, socket: Socket, port: int) -> None:
+        """Take a local port; 0 is any."""
+        if socket.bound or socket.state is not State.FRESH or socket.kind == RAW:
+            raise self.refuse(f"socket {socket.handle} cannot be bound now")
+        socket.local_port = port
+        socket.bound = True
+        if not socket.stream and socket.security is None and self.need_datagrams(socket):
+            socket.bound = False
+            raise self.refuse(f"port {port} is taken")
+
+    def need_datagrams(self, socket: Socket) -> Errno:
+        """Open the UDP socket underneath, unless it is there."""
+        if socket.datagrams is None:
+            try:
+                socket.datagrams = self.machine.network.datagrams(socket.local_port)
+            except OSError as error:
+                self.trace.note(f"UDP: {error}")
+                return Errno.EADDRINUSE
+            socket.datagrams.on_datagram = lambda data, host, port: self._datagram(socket, data, (host, port))
+        return Errno.OK
+
+    def _datagram(self, socket: Socket, data: bytes, sender: tuple[str, int]) -> None:
+        if not socket.connected or sender == socket.target:
+            socket.arrived(data, socket.names.get(sender, sender))
+
+    def connect(self, socket: Socket, host: str, port: int, done: Callable[[Errno], None]) -> None:
+        """Connect, handshake included; ``done`` gets the outcome."""
+        plain_datagrams = not socket.stream and socket.security is None
+        failed_before = socket.state is State.FAILED and self.variants["connect-again"] == "error"
+        if socket.kind == RAW or socket.role or failed_before or socket.state is State.LISTENING:
+            done(Errno.EINVAL)
+        elif socket.connected and not plain_datagrams:
+            done(Errno.EISCONN)
+        else:
+            socket.error = Errno.OK
+            self.later(DNS_TIME, lambda: self._resolved(socket, host, port, done))
+
+    def _resolved(self, socket: Socket, host: str, port: int, done: Callable[[Errno], None]) -> None:
+        usable = self._usable(socket)
+        address = self.resolve(host, socket.family)
+        if usable or address is None:
+            self._outcome(socket, usable or Errno.ENOENT, done)
+            return
+        socket.host, socket.port = host, port
+        socket.target = self.machine.network.target(host, port)
+        socket.names[socket.target] = (address, port)
+        if socket.security is not None:
+            self.module.tls.connect(socket, lambda result: self._outcome(socket, result, done))
+            return
+        if not socket.stream:
+            self._outcome(socket, self.need_datagrams(socket), done)
+            return
+        transport = PlainTransport(self.loop, self.machine.network, self.trace)
+        self.wire(socket, transport)
+        transport.opened = lambda: self._outcome(socket, Errno.OK, done)
+        transport.failed = lambda _, __: self._outcome(socket, Errno.ECONNREFUSED, done)
+        transport.open(host, port, socket.local_port)
+
+    def wire(self, socket: Socket, transport: PlainTransport) -> None:
+        """Let a stream's data come to the socket."""
+        socket.transport = transport
+        transport.data = socket.arrived
+        transport.ended = lambda why: socket.finished(Errno.ECONNRESET if "reset" in why else Errno.OK)
+
+    def _outcome(self, socket: Socket, result: Errno, done: Callable[[Errno], None]) -> None:
+        if result:
+            self.trace.note(f"socket {socket.handle}: connect failed: {result.name}")
+            socket.drop()
+        if socket.state is not State.FAILED or not result:
+            socket.state = State.FAILED if result else State.CONNECTED
+        done(result)
+        self.changed(socket)
+
+    # --- serving ------------------------------------------------------------------------------------------------------
+
+    def listen(self, socket: Socket) -> None:
+        """Listen on the bound port."""
+        if not socket.stream or not socket.role or not socket.bound or socket.state is not State.FRESH:
+            raise self.refuse(f"socket {socket.handle} cannot listen")
+        if self._usable(socket):
+            raise self.refuse("no PDN")
+
+        def accepted(stream: Stream, host: str, port: int) -> None:
+            stream.pause()
+            socket.waiting.append((stream, host, port))
+            self.changed(socket)
+
+        try:
+            socket.listener = self.machine.network.listen(socket.local_port, accepted)
+        except OSError as error:
+            raise self.refuse(f"listen: {error}") from None
+        socket.local_port = socket.listener.local_port
+        socket.state = State.LISTENING
+
+    def accept(self, server: Socket, client: Socket, done: Callable[[Errno], None]) -> None:
+        """Hand the next client to the socket ``client``, its handshake done."""
+        stream, host, port = server.waiting.popleft()
+        client.host, client.port = host, port
+        client.target = (host, port)
+        if client.security is not None:
+            self.module.tls.accept(client, stream, lambda result: self._outcome(client, result, done))
+            return
+        transport = PlainTransport(self.loop, self.machine.network, self.trace)
+        self.wire(client, transport)
+        transport.adopt(stream)
+        self._outcome(client, Errno.OK, done)
+        transport.resume()
+
+    # --- data ---------------------------------------------------------------------------------------------------------
+
+    def send(self, socket: Socket, data: bytes, flags: int, done: Callable[[Errno, int], None]) -> None:
+        """Send; ``done`` gets the outcome and how many bytes went."""
+        why = self._usable(socket) or (Errno.OK if socket.connected and not socket.ended else Errno.ENOTCONN)
+        if why or (socket.security is not None and socket.security.saved):
+            done(why or Errno.EINVAL, 0)
+        elif not socket.stream:
+            done(*self._send_datagram(socket, data))
+        else:
+            self._send_stream(socket, data, flags, done)
+        socket.poll.rearm(OUT)
+        self.changed(socket)
+
+    def _send_datagram(self, socket: Socket, data: bytes) -> tuple[Errno, int]:
+        if self._failure():
+            return Errno.EAGAIN, 0
+        if socket.association is not None:
+            return self._record(socket.association, data)
+        return self._to(socket, data, socket.target)
+
+    @staticmethod
+    def _record(association: SecureDatagrams, data: bytes) -> tuple[Errno, int]:
+        from modemtls.tlsengine import MessageSizeError
+
+        try:
+            return (Errno.OK, len(data)) if association.write(data) else (Errno.ENOTCONN, 0)
+        except MessageSizeError:
+            return Errno.EMSGSIZE, 0
+
+    def _to(self, socket: Socket, data: bytes, target: tuple[str, int]) -> tuple[Errno, int]:
+        if len(data) > self.variants.number("mtu") - IP_UDP:
+            return Errno.EMSGSIZE, 0
+        result = self.need_datagrams(socket)
+        if not result and socket.datagrams is not None:
+            socket.datagrams.send(data, *target)
+        return result, 0 if result else len(data)
+
+    def send_to(self, socket: Socket, host: str, port: int, data: bytes, done: Callable[[Errno, int], None]) -> None:
+        """Send a datagram to anybody; over DTLS to the peer of the session, which has to be there."""
+        if socket.kind != 2:
+            done(Errno.EINVAL, 0)
+            return
+        if socket.security is not None:
+            self.send(socket, data, 0, done)
+            return
+
+        def resolved() -> None:
+            address = self.resolve(host, socket.family)
+            why = self._usable(socket) or (Errno.OK if address is not None else Errno.ENOENT)
+            if why or address is None:
+                done(why, 0)
+                return
+            target = self.machine.network.target(host, port)
+            socket.names[target] = (address, port)
+            done(*((Errno.EAGAIN, 0) if self._failure() else self._to(socket, data, target)))
+
+        self.later(DNS_TIME, resolved)
+
+    def _failure(self) -> bool:
+        """Whether a fault lets this send fail."""
+        if self.machine.send_failures:
+            self.machine.send_failures -= 1
+            return True
+        return False
+
+    def _send_stream(self, socket: Socket, data: bytes, flags: int, done: Callable[[Errno, int], None]) -> None:
+        transport = socket.transport
+        assert transport is not None
+        until = self.loop.now() + socket.send_timeout
+        if self._failure():
+            part = data[: len(data) // 2]
+            transport.write(part)
+            done(Errno.EAGAIN, len(part))
+            return
+
+        def acknowledged() -> None:
+            if socket.error or self.loop.now() >= until:
+                done(socket.error or Errno.EAGAIN, len(data))
+            elif transport.stream is None or transport.stream.unacknowledged():
+                self.later(TICK, acknowledged)
+            else:
+                done(Errno.OK, len(data))
+
+        def attempt() -> None:
+            full = transport.unsent >= self.variants.number("send-buffer") or socket.notice_pending
+            if socket.error or socket.ended or self.loop.now() >= until:
+                done(socket.error or (Errno.ENOTCONN if socket.ended else Errno.EAGAIN), 0)
+            elif full:
+                self.later(TICK, attempt)
+            else:
+                transport.write(data)
+                if flags & NOTIFY_ACK:
+                    self._notify(socket, len(data), until)
+                acknowledged() if flags & WAIT_ACK else done(Errno.OK, len(data))
+
+        attempt()
+
+    def _notify(self, socket: Socket, count: int, until: float) -> None:
+        """Announce the acknowledgement (#XSENDNTF) when it comes."""
+        socket.notice_pending = True
+        transport = socket.transport
+
+        def look() -> None:
+            gone = transport is None or transport.stream is None or socket.error
+            late = self.loop.now() >= until
+            if gone or late or (transport is not None and transport.stream and not transport.stream.unacknowledged()):
+                socket.notice_pending = False
+                self.module.urc(f"#XSENDNTF: {socket.handle},{-1 if gone or late else 0},{count}")
+            else:
+                self.later(TICK, look)
+
+        self.later(TICK, look)
+
+    def receive(
+        self, socket: Socket, most: int, flags: int, timeout: float, done: Callable[[Errno, Piece | None], None]
+    ) -> None:
+        """Wait for data; ``done`` gets a piece, none without an error being the end. A time-out of 0 is for ever."""
+        if socket.kind == RAW or (socket.stream and not socket.connected):
+            done(self._usable(socket) or Errno.ENOTCONN, None)
+            return
+        if socket.security is not None and (socket.security.saved or not socket.connected):
+            done(socket.error or Errno.ENOTCONN, None)
+            return
+        if not socket.stream and socket.security is None and self.need_datagrams(socket):
+            done(Errno.EADDRINUSE, None)
+            return
+
+        def ready() -> bool:
+            enough = socket.unread >= most if flags & WAIT_ALL and socket.stream else bool(socket.inbox)
+            return enough or socket.ended or bool(socket.error) or bool(self._usable(socket))
+
+        def end(in_time: bool) -> None:
+            if socket.inbox and (in_time or flags & WAIT_ALL):
+                done(Errno.OK, socket.take(most, peek=bool(flags & PEEK)))
+            elif not in_time:
+                done(Errno.EAGAIN, None)
+            elif socket.ended and not socket.error:
+                done(Errno.OK, None)
+            else:
+                done(self._usable(socket), None)
+            socket.poll.rearm(IN)
+            self.changed(socket)
+
+        if flags & DONT_WAIT:
+            end(ready())
+        else:
+            self.wait(ready, timeout or None, end)
