@@ -29,6 +29,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("modemtls.cli", "modemtls.__main__"),
 ]
 NEUTRAL = ("modemtls.transcript.", "modemtls.tlsengine.")
+IMPORTERS = {"__import__", "import_module"}
 SIM_IMPORTERS = ("modemtls.cli", "modemtls.at.port")
 
 
@@ -66,8 +67,9 @@ def imports(path: Path) -> set[str]:
                     ROOT / (candidate.replace(".", "/") + ".py")
                 ).exists()
                 found.add(candidate if is_module else base)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "import_module":
-            found.update(a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in IMPORTERS:
+            inside = [part for argument in node.args for part in ast.walk(argument)]
+            found.update(a.value for a in inside if isinstance(a, ast.Constant) and isinstance(a.value, str))
         for child in ast.iter_child_nodes(node):
             visit(child)
 
@@ -97,12 +99,190 @@ def test_nothing_imports_upward(path: Path) -> None:
         assert layer(name) <= layer(me), f"{me} (layer {layer(me)}) imports {name} (layer {layer(name)})"
 
 
+LOADERS = {"imp", "importlib", "pkgutil", "ruamel", "runpy", "yaml", "zipimport"}  # of code or data, by a name
+EXECUTORS = {"__import__", "compile", "eval", "exec"}
+ATTRIBUTES = {"delattr", "getattr", "hasattr", "setattr"}  # what they are given names nothing outside an object
+PROFILES = re.compile(r"(?:^|[/\\\\])profiles(?:[/\\\\]|$)")
+DRIVER = re.compile(r"\bmodemtls\.(?!sim\b|tlsengine\b|transcript\b|errors\b)\w")
+
+
+def learned(text: str) -> list[str]:
+    """Every way in which a file of the simulator, or one it leads to, may come to know what a profile says."""
+    found: list[str] = []
+    tree = ast.parse(text)
+    names = {
+        id(argument)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ATTRIBUTES
+        for argument in node.args[1:2]
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [f"loads with {each.name}" for each in node.names if each.name.partition(".")[0] in LOADERS]
+        elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").partition(".")[0] in LOADERS:
+            found.append(f"loads with {node.module}")
+        elif isinstance(node, ast.Name) and node.id in EXECUTORS:
+            found.append(f"executes with {node.id}")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in names:
+            if PROFILES.search(node.value):
+                found.append(f"names the profiles: {node.value!r}")
+            if DRIVER.search(node.value):
+                found.append(f"names a module of the driver: {node.value!r}")
+    return found + [f"names a file {hit}" for hit in re.findall(r"\.ya?ml\b", text)]
+
+
+def files_of(module: str) -> list[Path]:
+    """The file of a module, and of each package that it is in but the outermost, which is loaded by everybody."""
+    parts = module.split(".")
+    bases = [ROOT.joinpath(*parts[:length]) for length in range(2, len(parts) + 1)]
+    candidates = [path for base in bases for path in (base / "__init__.py", base.with_suffix(".py"))]
+    return [path.resolve() for path in candidates if path.is_file()]
+
+
+def led_to(start: list[Path]) -> list[Path]:
+    """All files that importing these leads to, themselves included."""
+    found: set[Path] = set()
+    waiting = list(start)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [each for module in imports(path) for each in files_of(module)]
+    return sorted(found)
+
+
 @pytest.mark.parametrize("path", sim_files(), ids=module_name)
 def test_the_simulator_knows_neither_driver_nor_profiles(path: Path) -> None:
     allowed = {n for n in imports(path) if f"{n}.".startswith(("modemtls.sim.", *NEUTRAL))}
     assert imports(path) == allowed, f"{module_name(path)} imports {imports(path) - allowed}"
-    assert "profiles" not in re.findall(r"[\"']([^\"']*)[\"']", path.read_text())
-    assert not re.search(r"\bimport yaml\b|\.ya?ml\b", path.read_text()), "a simulator that reads a profile"
+
+
+@pytest.mark.parametrize("path", led_to(sim_files()), ids=module_name)
+def test_nothing_that_the_simulator_runs_has_a_way_to_a_profile(path: Path) -> None:
+    assert learned(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from pathlib import Path\nPath(__file__).parent.joinpath('profiles', 'x')",
+        "open('../profiles/x')",
+        "open('modemtls\\\\profiles\\\\x')",
+        "DATA = 'x.yaml'",
+        "def f():\n    import yaml",
+        "from ruamel.yaml import YAML",
+        "import importlib.resources as r",
+        "from importlib import import_module as load",
+        "import pkgutil",
+        "load = __import__",
+        "exec('import ' + name)",
+        "COMMAND = (python, '-m', 'modemtls.profile.loading')",
+        "getattr(open('profiles'), 'name')",
+    ],
+)
+def test_a_planted_way_to_a_profile_is_found(planted: str) -> None:
+    assert learned(planted) != []
+
+
+def test_what_the_simulator_leads_to_is_followed_through_others() -> None:
+    names = {module_name(path) for path in led_to(sim_files())}
+    assert {"modemtls.sim.machine", "modemtls.tlsengine", "modemtls.tlsengine.openssl_context"} <= names
+    through = {module_name(path) for path in led_to([PACKAGE / "cli" / "explain.py"])}
+    assert {"modemtls.dialogue.explain", "modemtls.profile.loading", "modemtls.transcript"} <= through
+
+
+def test_what_only_sounds_like_it_is_left_alone() -> None:
+    assert learned("hasattr(self, 'profiles')\nnote('this module has no PSD profiles')\nre.compile('x')") == []
+
+
+# Runs every simulated modem as far as its first answers, and tells which files and modules that took.
+WATCHED = """
+import os, select, sys
+touched = set()
+def hook(event, given):
+    if event in {"open", "os.listdir", "os.scandir"} and isinstance(given[0], (str, bytes, os.PathLike)):
+        touched.add(os.path.realpath(os.fsdecode(given[0])))
+sys.addaudithook(hook)
+import importlib, pkgutil
+import modemtls.sim, modemtls.tlsengine
+for package in modemtls.sim, modemtls.tlsengine:
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name != "modemtls.sim.pytest_plugin":
+            try:
+                importlib.import_module(module.name)
+            except ImportError as error:
+                assert not (error.name or "").startswith("modemtls"), error
+from modemtls.sim import embedded, personalities
+models = [] if sys.argv[1:] else personalities.models()
+for model in models:
+    with embedded.open(model) as modem:
+        fd = os.open(modem.path, os.O_RDWR | os.O_NOCTTY)
+        got = b""
+        for _ in range(100):  # one that is still starting does not hear it
+            os.write(fd, b"AT+CGMM\\r\\n")
+            while select.select([fd], [], [], 0.1)[0]:
+                got += os.read(fd, 4096)
+            if b"OK" in got:
+                break
+        assert b"OK" in got, (model, got)
+        os.close(fd)
+if sys.argv[1:]:
+    exec(sys.argv[1])
+print(*models, sep="\\n")
+print()
+print(*touched, sep="\\n")
+print()
+print(*sys.modules, sep="\\n")
+"""
+
+
+def run_watched(*planted: str) -> tuple[list[str], list[str], list[str]]:
+    """The models that were run; files of the profiles, and modules, that a simulator must not touch."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *planted], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    models, touched, modules = (part.split("\n") for part in done.stdout.split("\n\n"))
+    profiles = (ROOT / "profiles").resolve()
+    files = [p for p in touched if p.endswith((".yaml", ".yml")) or Path(p).is_relative_to(profiles)]
+    mine = ("modemtls.sim.", "modemtls.errors.", *NEUTRAL)
+    foreign = [
+        name for name in modules if name == "yaml" or (name.startswith("modemtls.") and not f"{name}.".startswith(mine))
+    ]
+    return models, files, foreign
+
+
+def test_a_running_simulator_reads_no_profile_and_loads_nothing_of_the_driver() -> None:
+    models, files, foreign = run_watched()
+    assert len(models) >= 2
+    assert files == []
+    assert foreign == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "open('pro' + 'files/quectel-bg95.yaml').close()",
+        "os.listdir('modemtls/pro' + 'files')",
+        "importlib.import_module('modemtls.pro' + 'file')",
+    ],
+)
+def test_a_running_simulator_that_looks_is_seen(planted: str) -> None:
+    _, files, foreign = run_watched(planted)
+    assert files or foreign
+
+
+def runs_of_words(text: str, length: int = 8) -> set[str]:
+    words = re.findall(r"[A-Za-z]{2,}", text.lower())
+    return {" ".join(words[at : at + length]) for at in range(len(words) - length + 1)}
+
+
+def test_neither_simulator_nor_profiles_were_copied_from_the_other() -> None:
+    """Titles of the same manuals aside, two who do not read each other do not write eight equal words in a row."""
+    profiles = set().union(*(runs_of_words(p.read_text()) for p in (ROOT / "profiles").rglob("*.yaml")))
+    assert len(profiles) > 1000
+    for path in sim_files():
+        assert not runs_of_words(path.read_text()) & profiles, module_name(path)
 
 
 @pytest.mark.parametrize(
