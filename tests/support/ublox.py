@@ -31,18 +31,22 @@ class Module(Harness):
 
     def __init__(self, model: str = R5, *variants: str, ready: bool = True, **options) -> None:
         super().__init__(model, variants=variants, **options)
-        if not ready:
-            return
+        self._mapped = any("R422" in variant for variant in variants)
+        self._model = model
+        if ready:
+            self.make_ready()
+
+    def make_ready(self) -> None:
+        """Echo off, errors in numbers, a context that sockets can use."""
         self.command("ATE0")
         self.command("AT+CMEE=1")
-        if model == R5:
+        if self._model == R5:
             self.command("AT+UPSD=0,100,1")
             assert self.command("AT+UPSDA=0,3") == OK
             self.expect(b"+UUPSDA: 0,")
-        elif any("R422" in variant for variant in variants):
-            assert self.command("AT+CGACT=1,1") == OK
-            assert self.command("AT+UPSD=0,100,1") == OK
-        self.machine.interpreter.settings.echo = False
+            self.until_quiet(0.01)
+        elif self._mapped:
+            self.ok("AT+CGACT=1,1", "AT+UPSD=0,100,1")
 
     def ok(self, *commands: str) -> None:
         for command in commands:
