@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
@@ -35,15 +36,16 @@ class ContextLease:
     """The right to open sockets with one configured context; a context manager.
 
     ``number`` is the context, ``epoch`` the boot epoch it was configured in, ``doubts`` the count at which it was last
-    read back for this lease. An open socket holds a share of its own.
+    read back for this lease. An open socket holds a share of its own. A lease that nobody refers to any more counts as
+    released: an interrupt may strike before its owner has stored it.
     """
 
-    __slots__ = ("_context", "_pool", "_released", "doubts", "epoch", "number", "settings")
+    __slots__ = ("__weakref__", "_context", "_pool", "doubts", "epoch", "number", "released", "settings")
 
     def __init__(self, pool: ContextPool, context: _Context, epoch: int, doubts: int, settings: TlsSettings) -> None:
         self._pool = pool
         self._context = context
-        self._released = False
+        self.released = False
         self.number = context.number
         self.epoch = epoch
         self.doubts = doubts
@@ -70,7 +72,7 @@ class ContextLease:
 
     def release(self) -> None:
         """Give the context back; more than once is harmless."""
-        self._pool._release(self)  # noqa: SLF001
+        self.released = True
 
     def __enter__(self) -> Self:
         return self
@@ -84,18 +86,23 @@ class ContextLease:
 class _Context:
     """What is known of one context. ``settings`` None: not configured by the driver in ``epoch``, or half.
 
-    ``doubts``: the count at which the settings were last read back and right.
+    ``doubts``: the count at which the settings were last read back and right. ``leases``: those given of it, released
+    ones among them until the next is given.
     """
 
-    __slots__ = ("doubts", "epoch", "number", "settings", "used", "users")
+    __slots__ = ("doubts", "epoch", "leases", "number", "settings", "used")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.settings: TlsSettings | None = None
         self.epoch = -1
         self.doubts = -1
-        self.users = 0
+        self.leases: list[weakref.ref[ContextLease]] = []
         self.used = 0
+
+    def leased(self, epoch: int) -> list[weakref.ref[ContextLease]]:
+        """Give the leases of ``epoch`` that have not been released."""
+        return [ref for ref in self.leases if (one := ref()) is not None and not one.released and one.epoch == epoch]
 
 
 class ContextPool:
@@ -113,7 +120,7 @@ class ContextPool:
         self._contexts = [_Context(number) for number in reversed(numbers)]
         self._foreign = foreign
         self._turn = Turn("TLS context")
-        self._lock = threading.Lock()  # over users, held for a few instructions only
+        self._lock = threading.Lock()  # over leases, held for a few instructions only
         self._tick = 0
 
     def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> ContextLease:
@@ -136,7 +143,6 @@ class ContextPool:
             with self._lock:
                 context.settings = None  # until every setting is known to be in place
                 context.epoch = epoch
-                context.users = 0  # those of a former epoch are gone with their sockets
             before = self._host.doubts
             try:
                 context.doubts = self._configure(context.number, settings, deadline)
@@ -232,14 +238,14 @@ class ContextPool:
             return frozenset(
                 name
                 for context in self._contexts
-                if context.settings is not None and context.epoch == epoch and context.users
+                if context.settings is not None and context.leased(epoch)
                 for name in context.settings.names
             )
 
     def _choose(self, epoch: int, deadline: float | None) -> _Context:
         if not self._contexts:
             raise ConfigurationError("the modem's profile has no TLS contexts")
-        idle = [context for context in self._contexts if not context.users or context.epoch != epoch]
+        idle = [context for context in self._contexts if not context.leased(epoch)]
         if not idle:
             raise ModemError(
                 f"all {len(self._contexts)} TLS contexts of the modem are in use, each with another configuration: "
@@ -269,17 +275,8 @@ class ContextPool:
                 raise ModemRestartedError("the modem restarted: its TLS settings are gone")
             self._tick += 1
             context.used = self._tick
-            context.users += 1
+            context.leases = [*context.leased(epoch), weakref.ref(lease)]
         return lease
 
     def _share(self, lease: ContextLease) -> ContextLease:
         return self._grant(lease._context, lease.epoch, lease.doubts, lease.settings)  # noqa: SLF001
-
-    def _release(self, lease: ContextLease) -> None:
-        context = lease._context  # noqa: SLF001
-        with self._lock:
-            if lease._released:  # noqa: SLF001
-                return
-            lease._released = True  # noqa: SLF001
-            if context.epoch == lease.epoch:
-                context.users -= 1

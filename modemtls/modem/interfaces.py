@@ -5,14 +5,13 @@ The real ones are :class:`~modemtls.modem.runner.Runner` and :class:`~modemtls.m
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 from modemtls.errors import ModemTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from modemtls.at.exchange import Reply
     from modemtls.modem.runner import Result
@@ -80,17 +79,31 @@ class Turn:
         self._lock = threading.RLock()  # only because it knows its owner
         self._what = what
 
-    @contextlib.contextmanager
-    def take(self, now: Callable[[], float], deadline: float | None) -> Iterator[None]:
-        """Hold the turn; :class:`ModemTimeoutError` if another thread keeps it until ``deadline``."""
-        left = remaining(now, deadline)
-        acquired: bool | None = None
+    def take(self, now: Callable[[], float], deadline: float | None) -> _Taking:
+        """Hold the turn for a block; :class:`ModemTimeoutError` if another thread keeps it until ``deadline``."""
+        return _Taking(self._lock, self._what, remaining(now, deadline))
+
+
+class _Taking:
+    __slots__ = ("_left", "_lock", "_what")
+
+    def __init__(self, lock: threading.RLock, what: str, left: float | None) -> None:
+        self._lock = lock
+        self._what = what
+        self._left = left
+
+    def __enter__(self) -> None:
         try:
-            acquired = self._lock.acquire(timeout=-1 if left is None else left)
-            if not acquired:
-                raise ModemTimeoutError(f"{self._what}: another thread was still at it when the time ran out")
-            yield
-        finally:
-            # An interrupt may strike after acquire() has succeeded and before its result is stored.
-            if acquired or (acquired is None and self._lock._is_owned()):  # type: ignore[attr-defined]  # noqa: SLF001
+            acquired = self._lock.acquire(timeout=-1 if self._left is None else self._left)
+        except BaseException:
+            # An interrupt may strike when acquire() has succeeded, and before its result is stored.
+            if self._lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001
                 self._lock.release()
+            raise
+        if not acquired:
+            raise ModemTimeoutError(f"{self._what}: another thread was still at it when the time ran out")
+
+    @property
+    def __exit__(self) -> Callable[..., None]:  # noqa: PLE0302 - it gives what takes the four
+        # The lock's own, which is C: a function in Python could be interrupted before its first instruction.
+        return self._lock.__exit__

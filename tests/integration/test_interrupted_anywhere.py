@@ -6,11 +6,13 @@ import gc
 import select
 import signal
 import socket
+import ssl
 import threading
 
 import pytest
 
 import modemtls
+from tests.support import servers
 from tests.support.interrupting import EVERYWHERE, strike
 
 # A socket whose making or closing was interrupted is one that nobody closed.
@@ -43,10 +45,21 @@ def echo():
     server.close()
 
 
+@pytest.fixture(scope="module")
+def secure(pki):
+    """The port of a TLS server, and what it takes to trust it."""
+    leaf = pki.leaf("secure.example")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(leaf.cert, leaf.key)
+    with servers.tls_service(context, servers.echo) as port:
+        yield port, modemtls.TLSConfig(ca=pki.ca, check_dates=False)
+
+
 @pytest.fixture
-def modem(echo):
+def modem(echo, secure):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with modemtls.open(f"sim:quectel-bg95?map=echo.example=127.0.0.1:{echo}") as made:
+    names = f"map=echo.example=127.0.0.1:{echo}&map=secure.example=127.0.0.1:{secure[0]}"
+    with modemtls.open(f"sim:quectel-bg95?{names}") as made:
         fresh(made).close()
         yield made
         gc.collect()
@@ -205,3 +218,22 @@ def test_connecting(modem, within, step):
         return None if settled(modem) else "the number is not free"
 
     assert everywhere(lambda: None, lambda _: fresh(modem), check, step=step, within=within) == []
+
+
+def test_connecting_with_tls(modem, secure):
+    def connect(_):
+        return modem.connect(("secure.example", 443), tls=secure[1], timeout=20)
+
+    def check(_, one):
+        if one.result is not None:
+            one.result.close()
+        gc.collect()
+        connect(None).close()
+        attached = modem.attached
+        attached.channel.raise_doubt("so that the settings are read back again")
+        if not settled(modem):
+            return "the number is not free"
+        return "a context is in use" if attached.contexts.names_in_use() else None
+
+    within = ("/modem/contexts.py", "/modem/interfaces.py", "/contextlib.py")
+    assert everywhere(lambda: None, connect, check, within=within) == []

@@ -7,6 +7,7 @@ the driver's own code while an operation runs, and calls the handler of SIGINT a
 
 from __future__ import annotations
 
+import inspect
 import opcode
 import signal
 import sys
@@ -54,8 +55,9 @@ class Strike:
     def enter(self, frame: Any, event: str, arg: Any) -> Any:
         """Trace a function that begins."""
         code = frame.f_code
-        if frame.f_back is not None and code.co_name != "__init__":
-            # Between the two there is no look for signals: the interpreter calls Python from Python without a call.
+        if frame.f_back is not None and code.co_name != "__init__" and not code.co_flags & inspect.CO_GENERATOR:
+            # Between the two there is no look for signals: the interpreter calls Python from Python without a call. But
+            # a generator is gone on with by next() and the like, which are calls.
             self._left.add(id(frame.f_back))
         name = code.co_filename
         if not any(part in name for part in self._within) or any(part in name for part in _EXEMPT):

@@ -23,9 +23,11 @@ class Pool:
         self.host = FakeHost(tls_configure=Answer(), tls_verify=Answer())
         self.foreign = {}
         self.pool = ContextPool(self.host, numbers, foreign=lambda deadline: self.foreign)
+        self.kept = []  # a lease that nobody refers to is none
 
     def lease(self, settings):
-        return self.pool.lease(settings)
+        self.kept.append(self.pool.lease(settings))
+        return self.kept[-1]
 
 
 @pytest.fixture
@@ -60,6 +62,14 @@ def test_one_configuration_more_than_contexts_is_a_clear_error_and_sends_nothing
     assert len(modem.host.calls) == sent
     leases[1].release()
     assert modem.lease(other(3)).number == leases[1].number
+
+
+def test_a_lease_that_nobody_refers_to_is_none(modem):
+    for n in range(3):
+        modem.pool.lease(other(n))
+    assert modem.pool.names_in_use() == frozenset()
+    kept = [modem.pool.lease(other(10 + n)) for n in range(3)]
+    assert len({lease.number for lease in kept}) == 3
 
 
 def test_the_least_recently_used_idle_context_is_reused(modem):
