@@ -12,7 +12,7 @@ from modemtls.sim.harness import Harness
 OK = b"\r\nOK\r\n"
 ERROR = b"\r\nERROR\r\n"
 SLM, SM = "nordic-slm", "nordic-sm"
-_FINAL = re.compile(rb"\r\n(OK|ERROR|\+CME ERROR: \d+)\r\n$")
+_FINAL = re.compile(rb"\r\n(OK|ERROR|\+CME ERROR: \d+)\r\n")
 
 
 def write(modem: Harness, line: str) -> None:

@@ -66,6 +66,7 @@ class Polling(Area):
         """Apply what was asked for all sockets."""
         if self._for_all is not None:
             socket.poll.start(self._for_all)
+            self.later(0, lambda: self.module.sockets.changed(socket))
 
     def observe(self, socket: Socket) -> bool:
         """Tell what is to be told."""
