@@ -24,6 +24,10 @@ class Weather:
         self._losing = {"out": 0, "in": 0}
         self._overtaken: dict[str, list[tuple[int, Callable[[], bool]]]] = {"out": [], "in": []}
 
+    def carried(self, way: str) -> int:
+        """Return how many datagrams have gone ``out``, or come ``in``."""
+        return self._count[way]
+
     def carry(self, way: str, deliver: Callable[[], bool]) -> bool:
         """Deliver a datagram once, never, later or often; returns what ``deliver`` says, true if it is not called."""
         self._count[way] += 1
