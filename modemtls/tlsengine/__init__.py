@@ -29,13 +29,15 @@ A server over datagrams has one context and an engine for each peer::
 Functions
 ---------
 ``context_for(settings) -> Context``
-    The engine that can fulfil the settings: OpenSSL, or Mbed TLS where a Connection ID or timers below 1 s are asked
-    for. Raises :exc:`SettingsError` (or its :exc:`CredentialError`, :exc:`UnsupportedError`) for settings that none
-    can, and :exc:`EngineUnavailableError` if the one that could is not there.
+    The engine that can fulfil the settings: OpenSSL, or Mbed TLS where OpenSSL cannot (a Connection ID, timers below
+    1 s, an identity with a NUL byte). Raises :exc:`SettingsError` (or its :exc:`CredentialError`,
+    :exc:`UnsupportedError`) for settings that none can, and :exc:`EngineUnavailableError` if the one that could is not there.
 ``engine_for(settings, peer=b"") -> Engine``
     ``context_for(settings).engine(peer)``.
 ``require(name)``
     Raises :exc:`EngineUnavailableError` with the reason if the engine ``openssl`` or ``mbedtls`` cannot be used here.
+``connection_id(datagram, length)``
+    The Connection ID that a datagram bears: a server finds the engine by it.
 ``suites``
     The table of cipher suites: numbers, names, kinds, overhead.
 """
@@ -58,6 +60,7 @@ from modemtls.tlsengine.errors import (
     UnsupportedError,
     WantReadError,
 )
+from modemtls.tlsengine.records import connection_id
 from modemtls.tlsengine.settings import Psk, Settings, Timers, Verify, Version
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "VerifyError",
     "Version",
     "WantReadError",
+    "connection_id",
     "context_for",
     "engine_for",
     "require",

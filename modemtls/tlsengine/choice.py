@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modemtls.tlsengine.errors import EngineUnavailableError
+from modemtls.tlsengine.errors import EngineUnavailableError, UnsupportedError
 
 if TYPE_CHECKING:
     from modemtls.tlsengine.contract import Context, Engine
@@ -21,19 +21,37 @@ def require(name: str) -> None:
     if name == "openssl":
         import modemtls.tlsengine.openssl  # noqa: F401
     elif name == "mbedtls":
-        raise EngineUnavailableError("mbedtls: not there yet")
+        from modemtls.tlsengine.mbedtls_library import library
+
+        library()
     else:
         raise ValueError(f"no such engine: {name}")
 
 
 def context_for(settings: Settings) -> Context:
-    """Return the context of the engine that can fulfil ``settings``.
+    """Return the context of the engine that can fulfil ``settings``: OpenSSL if it can, else Mbed TLS.
 
-    Raises :exc:`modemtls.tlsengine.SettingsError` and :exc:`modemtls.tlsengine.EngineUnavailableError`.
+    Raises :exc:`modemtls.tlsengine.SettingsError` or :exc:`modemtls.tlsengine.EngineUnavailableError`; what either
+    engine lacks is in the text.
     """
-    from modemtls.tlsengine.openssl import OpenSslContext
+    lacks: UnsupportedError | EngineUnavailableError
+    try:
+        from modemtls.tlsengine.openssl import OpenSslContext
 
-    return OpenSslContext(settings)
+        return OpenSslContext(settings)
+    except (UnsupportedError, EngineUnavailableError) as error:
+        if not settings.datagram:
+            raise
+        lacks = error
+    try:
+        from modemtls.tlsengine.mbedtls import MbedContext
+
+        return MbedContext(settings)
+    except (UnsupportedError, EngineUnavailableError) as error:
+        both = f"{lacks}; {error}"
+        if isinstance(lacks, EngineUnavailableError) or isinstance(error, EngineUnavailableError):
+            raise EngineUnavailableError(both) from None
+        raise UnsupportedError(both) from None
 
 
 def engine_for(settings: Settings, peer: bytes = b"") -> Engine:

@@ -65,11 +65,13 @@ class Context(Protocol):
     def name(self) -> str:
         """``openssl`` or ``mbedtls``."""
 
-    def engine(self, peer: bytes = b"") -> Engine:
+    def engine(self, peer: bytes = b"", *, cid: bytes | None = None) -> Engine:
         """Return the engine of one connection.
 
         ``peer``: a server over datagrams has one engine for each peer; this is its address in any form, bound into the
-        cookie.
+        cookie. ``cid``: instead of the settings' own Connection ID another one of the same length, by which a server
+        tells its peers apart when their addresses change (:func:`modemtls.tlsengine.connection_id`). Raises
+        :exc:`modemtls.tlsengine.SettingsError` if that cannot be.
         """
 
 

@@ -19,14 +19,16 @@ from modemtls.tlsengine.errors import (
     UnsupportedError,
     WantReadError,
 )
-from modemtls.tlsengine.openssl_context import NoCommonProtocolError, Notes, OpenSslSettings
+from modemtls.tlsengine.names import is_address, wire_name
+from modemtls.tlsengine.openssl_context import NO_CID, NoCommonProtocolError, Notes, OpenSslSettings
 from modemtls.tlsengine.openssl_library import SSL, crypto, ffi, lib, verify_text
-from modemtls.tlsengine.openssl_verify import demand, is_address, wire_name
+from modemtls.tlsengine.openssl_verify import demand
+from modemtls.tlsengine.records import records
 from modemtls.tlsengine.suites import openssl_suite
 from modemtls.tlsengine.timers import FlightTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from modemtls.tlsengine.settings import Settings
 
@@ -34,7 +36,7 @@ __all__ = ["OpenSslContext", "OpenSslEngine"]
 
 T = TypeVar("T")
 _READ_SIZE = 65536
-_RECORD_HEADER, _STREAM_RECORD = 13, 16384  # RFC 6347, section 4.1; RFC 8446, section 5.1
+_STREAM_RECORD = 16384  # RFC 8446, section 5.1
 _CB_ALERT, _CB_READ, _CB_WRITE = 0x4000, 0x04, 0x08  # openssl/ssl.h, SSL_CB_…
 _FATAL = 2
 _TICKET = 0xAA  # SSL_SESSION's ASN.1, ssl_asn1.c: [10] tlsext_tick
@@ -59,8 +61,10 @@ class OpenSslContext:
         """What it was made of."""
         return self._made.settings
 
-    def engine(self, peer: bytes = b"") -> OpenSslEngine:
+    def engine(self, peer: bytes = b"", *, cid: bytes | None = None) -> OpenSslEngine:
         """Return the engine of one connection."""
+        if cid is not None:
+            raise UnsupportedError(NO_CID)
         return OpenSslEngine(self._made, peer)
 
 
@@ -111,7 +115,7 @@ class OpenSslEngine:
             except SSL.WantReadError:
                 break
         if self._settings.datagram:
-            return list(_records(out))
+            return list(records(out))
         return [out] if out else []
 
     def _until_starved(self, function: Callable[[], T], during: str) -> T:
@@ -362,14 +366,6 @@ def _note_alert(connection: SSL.Connection, where: int, value: int) -> None:
             notes.received = alert
         elif where & _CB_WRITE:
             notes.sent = alert
-
-
-def _records(data: bytes) -> Iterator[bytes]:
-    """Cut what OpenSSL wrote into its records: the memory BIO does not keep datagrams apart."""
-    while data:
-        end = _RECORD_HEADER + int.from_bytes(data[11:13], "big")
-        yield data[:end]
-        data = data[end:]
 
 
 def _der(certificate: crypto.X509) -> bytes:

@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from modemtls.tlsengine.settings import Settings
     from modemtls.tlsengine.suites import Suite
 
-__all__ = ["LEAST_WAIT", "NoCommonProtocolError", "Notes", "OpenSslSettings"]
+__all__ = ["NO_CID", "NoCommonProtocolError", "Notes", "OpenSslSettings"]
 
-LEAST_WAIT = 1.0
-"""Seconds: OpenSSL's own first wait (d1_lib.c, dtls1_start_timer). It cannot be made shorter, only waited out."""
-_LONGEST_LAST_WAIT = 12
-"""OpenSSL sends a flight again so often (DTLS1_TMO_ALERT_COUNT)."""
+NO_CID = "openssl: no Connection ID"
+_LEAST_WAIT = 1.0  # s: OpenSSL's own first wait (d1_lib.c, dtls1_start_timer), which can only be made longer
 _DTLS = {Version.TLS1_0: 0xFEFF, Version.TLS1_1: 0xFEFF, Version.TLS1_2: 0xFEFD}
 # Signatures that security level 2 allows (at least 112 bits), for where the level had to be lowered.
 _SIGNATURES = (
@@ -91,10 +89,10 @@ class OpenSslSettings:
     @staticmethod
     def _refuse_unsupported(settings: Settings) -> None:
         if settings.cid is not None:
-            raise UnsupportedError("openssl: no Connection ID")
+            raise UnsupportedError(NO_CID)
         timers = settings.timers
-        if timers is not None and timers.minimum < LEAST_WAIT:
-            raise UnsupportedError(f"openssl: no retransmission before {LEAST_WAIT:.0f} s")
+        if timers is not None and timers.minimum < _LEAST_WAIT:
+            raise UnsupportedError(f"openssl: no retransmission before {_LEAST_WAIT:.0f} s")
 
     @staticmethod
     def _suites(settings: Settings) -> tuple[Suite, ...]:

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from modemtls.tlsengine import blocks
 from modemtls.tlsengine.contract import VerifyError
 from modemtls.tlsengine.errors import CredentialError, SettingsError
+from modemtls.tlsengine.names import is_address, wire_name
 from modemtls.tlsengine.openssl_library import SSL, crypto, ffi, lib, verify_text
 from modemtls.tlsengine.settings import Verify
 
 if TYPE_CHECKING:
     from modemtls.tlsengine.settings import Settings
 
-__all__ = ["demand", "is_address", "load_trust", "verify_callback", "wire_name"]
+__all__ = ["certificate", "demand", "load_trust", "verify_callback"]
 
 # openssl/x509_vfy.h and x509v3.h
 _NO_CHECK_TIME, _PARTIAL_CHAIN, _CRL_CHECK, _CRL_CHECK_ALL = 0x200000, 0x80000, 0x4, 0x8
@@ -123,23 +124,3 @@ def _weakness(store: Any, depth: int) -> int:
         return _WEAK_CA if depth else _WEAK_LEAF
     anchor = found.issuer == found.subject  # its signature is by itself and proves nothing
     return _WEAK_HASH if hashed is not None and hashed.name in _WEAK_HASHES and not anchor else 0
-
-
-def wire_name(host: str) -> bytes:
-    """Return a host name as it stands in certificates and in SNI; raises :exc:`modemtls.tlsengine.SettingsError`."""
-    try:
-        name = host.encode("ascii") if host.isascii() else host.encode("idna")
-    except UnicodeError as error:
-        raise SettingsError(f"not a host name: {host!r}") from error
-    if len(name) > 255 or b"\0" in name:  # RFC 1035, section 2.3.4
-        raise SettingsError(f"not a host name: {host[:80]!r}")
-    return name
-
-
-def is_address(host: str) -> bool:
-    """Tell an IP address from a name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

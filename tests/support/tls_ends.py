@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 
-from modemtls.tlsengine import Context, Engine, Settings, TlsError, WantReadError, context_for
+import pytest
+
+from modemtls.tlsengine import (
+    Context,
+    Engine,
+    EngineUnavailableError,
+    Settings,
+    TlsError,
+    WantReadError,
+    context_for,
+    require,
+)
 
 Network = Callable[[list[bytes], str], list[bytes]]
 """What becomes of datagrams, and which way they go: "up" from the client, "down" to it."""
@@ -13,6 +25,16 @@ Network = Callable[[list[bytes], str], list[bytes]]
 
 def whole(datagrams: list[bytes], _: str) -> list[bytes]:
     return datagrams
+
+
+def need_mbedtls() -> None:
+    """Skip with the engine's reason where Mbed TLS is absent; fail where servers are required."""
+    try:
+        require("mbedtls")
+    except EngineUnavailableError as error:
+        if os.environ.get("MODEMTLS_REQUIRE_SERVERS"):
+            pytest.fail(f"{error}, and MODEMTLS_REQUIRE_SERVERS is set")
+        pytest.skip(str(error))
 
 
 class Ends:
