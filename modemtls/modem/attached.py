@@ -121,6 +121,7 @@ class AttachedModem:
             self._host,
             ready=lambda deadline: self.ensure_ready(deadline=deadline),
             names_in_use=self.contexts.names_in_use,
+            limits=profile.limits,
         )
         steps = Bringup(
             self._host,

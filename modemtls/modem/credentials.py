@@ -7,23 +7,21 @@ import errno
 import hashlib
 import logging
 import re
-import threading
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, CredentialError, ModemTimeoutError, NotSupportedError
 from modemtls.modem.interfaces import Turn
-from modemtls.modem.pem import normalise
+from modemtls.modem.pem import normalise, noun
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from modemtls.modem.interfaces import Host
 
-__all__ = ["PREFIX", "CredentialKind", "CredentialStore", "Holding", "StoredCredential", "content_name"]
+__all__ = ["PREFIX", "CredentialKind", "CredentialStore", "Holding", "StoredCredential", "check_sizes", "content_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +37,32 @@ _OWN = re.compile(rf"{PREFIX}[0-9a-f]{{{_DIGITS}}}\Z")
 def content_name(pem: bytes) -> str:
     """Give the name under which ``pem`` is kept: the same text always has the same name."""
     return PREFIX + hashlib.sha256(pem).hexdigest()[:_DIGITS]
+
+
+def check_sizes(
+    pems: Mapping[CredentialKind, bytes], sources: Mapping[CredentialKind, str], limits: Mapping[str, object]
+) -> None:
+    """Refuse certificates and a key of one connection that the modem could not hold even with nothing else in it.
+
+    ``pems`` in the form of :func:`~modemtls.modem.pem.normalise`; ``sources``: the files that they came from;
+    ``limits``: the profile's. Raises :class:`CredentialError`.
+    """
+    files = set(pems.values())
+    total = sum(map(len, files))
+    why = ""
+    for kind, pem in pems.items():
+        most = limits.get("credential_size")
+        if isinstance(most, int) and len(pem) > most:
+            why = f"{noun(kind, sources.get(kind, ''))}: {len(pem)} bytes, and this modem takes {most}"
+            break
+    else:
+        most, count = limits.get("credential_bytes"), limits.get("credentials")
+        if isinstance(most, int) and total > most:
+            why = f"credentials: {total} bytes of certificates and keys, and this modem takes {most} together"
+        elif isinstance(count, int) and len(files) > count:
+            why = f"credentials: {len(files)} certificates and keys, and this modem has room for {count}"
+    if why:
+        raise CredentialError(why, number=errno.ENOSPC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +87,28 @@ class Holding:
         """Do as :meth:`CredentialStore.ensure`, and keep the file until the holding ends."""
         return self._store._ensure(kind, data, deadline, self._names)  # noqa: SLF001 - one class in two parts
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What has been ensured, or is being."""
+        return tuple(self._names)
+
 
 class CredentialStore:
     """What the driver has put into the modem.
 
     Presence is told by name and size, as these modems list no checksum; the checksum is verified at upload, and a
-    file whose upload was refused, cut or interrupted is removed and never used.
+    file whose upload was refused, cut or interrupted is removed and never used. ``limits``: those of the profile; of
+    them ``credential_size`` is for one file, ``credential_bytes`` and ``credentials`` (a number) are for all that the
+    modem has, whoever they belong to.
     """
 
     def __init__(
-        self, host: Host, *, ready: Callable[[float | None], None], names_in_use: Callable[[], frozenset[str]]
+        self,
+        host: Host,
+        *,
+        ready: Callable[[float | None], None],
+        names_in_use: Callable[[], frozenset[str]],
+        limits: Mapping[str, object],
     ) -> None:
         self._host = host
         self._ready = ready
@@ -80,16 +116,17 @@ class CredentialStore:
         self._turn = Turn("credentials")
         self._listed: tuple[int, int] | None = None  # epoch and doubts when the modem was last asked
         self._files: dict[str, int] = {}  # the driver's own, least recently used first
+        self._foreign: dict[str, int] = {}
         self._doubtful: set[str] = set()
-        self._held: Counter[str] = Counter()
-        self._lock = threading.Lock()  # over _held
+        self._holdings: set[Holding] = set()
+        self._limits = limits
 
     def ensure(self, kind: CredentialKind, data: bytes, *, deadline: float | None = None) -> str:
         """Make sure that ``data`` (PEM) is in the modem and give its name there.
 
         Nothing is sent when it is known to be there in this epoch, and nothing has happened since that may have hidden
-        a restart. Raises :class:`CredentialError` for what is no PEM of that kind, an encrypted key, and for want of
-        space.
+        a restart. Raises :class:`CredentialError` for what is no PEM of that kind, an encrypted key, what is larger
+        than the modem takes, and for want of space.
         """
         return self._ensure(kind, data, deadline, None)
 
@@ -101,10 +138,10 @@ class CredentialStore:
         """
         holding = Holding(self)
         try:
+            self._holdings.add(holding)
             yield holding
         finally:
-            with self._lock:
-                self._held.subtract(holding._names)  # noqa: SLF001
+            self._holdings.discard(holding)
 
     def list(self, *, deadline: float | None = None) -> builtins.list[StoredCredential]:
         """List the driver's own files in the modem; foreign ones are not listed."""
@@ -143,9 +180,7 @@ class CredentialStore:
             raise NotSupportedError("this modem stores no certificates or keys", capability="credentials")
 
     def _in_use(self) -> frozenset[str]:
-        with self._lock:
-            held = {name for name, count in self._held.items() if count > 0}
-        return self._names_in_use() | held
+        return self._names_in_use().union(*(holding.names for holding in tuple(self._holdings)))
 
     def _ensure(
         self, kind: CredentialKind, data: bytes, deadline: float | None, keep: builtins.list[str] | None
@@ -153,14 +188,13 @@ class CredentialStore:
         pem = normalise(kind, data)
         name = content_name(pem)
         self._require()
+        check_sizes({kind: pem}, {}, self._limits)
         with self._turn.take(self._host.now, deadline):
             self._ready(deadline)
             if self._listed != (self._host.epoch, self._host.doubts):
                 self._refresh(deadline)
             if keep is not None:
-                with self._lock:
-                    keep.append(name)
-                    self._held[name] += 1
+                keep.append(name)
             if name in self._files and (name in self._doubtful or self._files[name] != len(pem)):
                 logger.info("credentials: %s in the modem is incomplete or doubtful and is replaced", name)
                 self._delete(name, deadline)
@@ -176,9 +210,9 @@ class CredentialStore:
         except CommandError as error:
             raise CredentialError(f"credentials: the modem does not list its files: {error}") from error
         # Of a list without sizes only what this process stored is known to be whole.
-        listed = {
-            name: int(row.get("size", self._files.get(name, 0))) for row in rows if _OWN.match(name := str(row["name"]))
-        }
+        found = {name: int(row.get("size", self._files.get(name, 0))) for row in rows if (name := str(row["name"]))}
+        listed = {name: size for name, size in found.items() if _OWN.match(name)}
+        self._foreign = {name: size for name, size in found.items() if name not in listed}
         known = {name: listed[name] for name in self._files if name in listed}
         # What this process has not used counts as older than what it has.
         self._files = {name: size for name, size in listed.items() if name not in known} | known
@@ -223,6 +257,17 @@ class CredentialStore:
         logger.info("credentials: stored a %s of %d bytes as %s", kind, len(pem), name)
 
     def _make_room(self, size: int, deadline: float | None) -> None:
+        fresh = False
+        while why := self._too_full(size):
+            if self._evict(deadline):
+                continue
+            if fresh:
+                raise CredentialError(
+                    f"credentials: no space in the modem: {why}, and none of the driver's own files can be removed",
+                    number=errno.ENOSPC,
+                )
+            self._refresh(deadline)  # others may have removed some of theirs
+            fresh = True
         if not self._host.has("credential_space"):
             return
         while True:
@@ -233,6 +278,16 @@ class CredentialStore:
                 return
             if free is None or int(free) >= size or not self._evict(deadline):
                 return  # the modem has the last word
+
+    def _too_full(self, size: int) -> str:
+        """Say which of the profile's limits one more file of ``size`` bytes would exceed; empty if none."""
+        there = [*self._files.values(), *self._foreign.values()]
+        count, most = self._limits.get("credentials"), self._limits.get("credential_bytes")
+        if isinstance(count, int) and len(there) >= count:
+            return f"it has {len(there)} certificates and keys, and takes {count}"
+        if isinstance(most, int) and sum(there) + size > most:
+            return f"it has {sum(there)} bytes of certificates and keys, and takes {most}, not {size} more"
+        return ""
 
     def _evict(self, deadline: float | None) -> bool:
         used = self._in_use()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from modemtls.modem.credentials import CredentialKind
 
-__all__ = ["MAX_SIZE", "PemText", "check_pair", "load", "normalise", "read"]
+__all__ = ["MAX_SIZE", "PemText", "check_pair", "load", "normalise", "noun", "read"]
 
 MAX_SIZE = 1 << 20
 """Bytes of text that are looked at; a bundle of every public CA has a quarter of this."""
@@ -74,7 +74,8 @@ def load(texts: Mapping[CredentialKind, PemText]) -> dict[CredentialKind, bytes]
     return pems
 
 
-def _noun(kind: CredentialKind, source: str) -> str:
+def noun(kind: CredentialKind, source: str) -> str:
+    """Say what a text is, and the file that it came from if it came from one."""
     return f"{_NOUN[kind]} {source}" if source else _NOUN[kind]
 
 
@@ -85,32 +86,32 @@ def normalise(kind: CredentialKind, data: bytes, source: str = "") -> bytes:
     :class:`CredentialError` for text without such a block, damaged base64, a cut block, more than one key, an encrypted
     key, and for certificates that cannot be parsed.
     """
-    noun = _noun(kind, source)
+    what = noun(kind, source)
     if len(data) > MAX_SIZE:
-        raise CredentialError(f"{noun}: this is more than any certificate or key ({MAX_SIZE} bytes at most)")
+        raise CredentialError(f"{what}: this is more than any certificate or key ({MAX_SIZE} bytes at most)")
     wanted = _KEY_LABELS if kind == "key" else _CERTIFICATE_LABELS
     found: list[bytes] = []
     others: list[str] = []
-    for label, encrypted, body in _blocks(noun, data):
+    for label, encrypted, body in _blocks(what, data):
         if kind == "key" and (encrypted or label == _ENCRYPTED_LABEL):
             raise CredentialError(
-                f"{noun}: the key is encrypted, and modems cannot ask for its password; decrypt it first (openssl pkey)"
+                f"{what}: the key is encrypted, and modems cannot ask for its password; decrypt it first (openssl pkey)"
             )
         if label in wanted:
             found.append(_render(label, body))
         else:
             others.append(label)
     if not found:
-        raise CredentialError(f"{noun}: {_why_none(kind, data, others)}")
+        raise CredentialError(f"{what}: {_why_none(kind, data, others)}")
     if kind == "key" and len(found) > 1:
-        raise CredentialError(f"{noun}: {len(found)} keys in one text; give the one that belongs to the certificate")
+        raise CredentialError(f"{what}: {len(found)} keys in one text; give the one that belongs to the certificate")
     pem = b"".join(found)
     if kind != "key":
-        _check_certificates(noun, pem)
+        _check_certificates(what, pem)
     return pem
 
 
-def _blocks(noun: str, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
+def _blocks(what: str, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
     """Yield label, whether encrypted by a header (RFC 1421, 4.6.1.1), and DER of each block."""
     label: str | None = None
     encrypted = False
@@ -119,19 +120,19 @@ def _blocks(noun: str, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
         line = raw.strip()
         if line.startswith(b"-----BEGIN ") and line.endswith(b"-----"):
             if label is not None:
-                raise CredentialError(f"{noun}: a PEM block begins before the one before it has ended")
+                raise CredentialError(f"{what}: a PEM block begins before the one before it has ended")
             label, encrypted, body = line[11:-5].decode("ascii", "replace"), False, []
         elif label is None:
             continue
         elif line.startswith(b"-----END "):
             if line != b"-----END " + label.encode("ascii", "replace") + b"-----":
-                raise CredentialError(f"{noun}: the PEM block {label} does not end as {label}")
+                raise CredentialError(f"{what}: the PEM block {label} does not end as {label}")
             try:
                 der = base64.b64decode(b"".join(body), validate=True)
             except binascii.Error:
-                raise CredentialError(f"{noun}: the PEM block {label} is not base64") from None
+                raise CredentialError(f"{what}: the PEM block {label} is not base64") from None
             if not der:
-                raise CredentialError(f"{noun}: the PEM block {label} is empty")
+                raise CredentialError(f"{what}: the PEM block {label} is empty")
             yield label, encrypted, der
             label = None
         elif b":" in line:
@@ -139,7 +140,7 @@ def _blocks(noun: str, data: bytes) -> Iterator[tuple[str, bool, bytes]]:
         elif not (encrypted and line.startswith(b"-")):
             body.append(line)
     if label is not None:
-        raise CredentialError(f"{noun}: the PEM block {label} has no end")
+        raise CredentialError(f"{what}: the PEM block {label} has no end")
 
 
 def _render(label: str, der: bytes) -> bytes:
@@ -159,13 +160,13 @@ def _why_none(kind: CredentialKind, data: bytes, others: list[str]) -> str:
     return "this is not PEM text (no -----BEGIN line)"
 
 
-def _check_certificates(noun: str, pem: bytes) -> None:
+def _check_certificates(what: str, pem: bytes) -> None:
     import ssl
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
     except ssl.SSLError:
-        raise CredentialError(f"{noun}: the PEM block does not hold a certificate") from None
+        raise CredentialError(f"{what}: the PEM block does not hold a certificate") from None
 
 
 def check_pair(certificate: bytes, key: bytes, sources: tuple[str, str] = ("", "")) -> None:
@@ -192,9 +193,9 @@ def check_pair(certificate: bytes, key: bytes, sources: tuple[str, str] = ("", "
     except FileNotFoundError:
         return
     except ssl.SSLError as error:
-        noun = _noun("key", sources[1])
+        what = noun("key", sources[1])
         if "MISMATCH" in (error.reason or ""):
-            raise CredentialError(f"{noun}: it does not belong to the {_noun('cert', sources[0])}") from None
-        raise CredentialError(f"{noun}: it cannot be read as one") from None
+            raise CredentialError(f"{what}: it does not belong to the {noun('cert', sources[0])}") from None
+        raise CredentialError(f"{what}: it cannot be read as one") from None
     finally:
         os.close(handle)

@@ -29,7 +29,7 @@ from modemtls.net.failures import connect_failure
 from modemtls.net.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modemtls.modem.attached import AttachedModem
     from modemtls.modem.contexts import ContextLease
@@ -107,7 +107,7 @@ class OffloadSocket(Socket):
         self._material: dict[CredentialKind, bytes | Stored] = {}
         if configuration is not None:
             choose(configuration, abilities_of(attached))
-            self._material = _load(configuration)
+            self._material = _load(configuration, attached.limits)
         self._life = threading.RLock()
         self._state = State.CLOSED
         self._link: Link | None = None
@@ -422,8 +422,9 @@ class OffloadSocket(Socket):
         return self._manners.send
 
 
-def _load(configuration: SslConfiguration) -> dict[CredentialKind, bytes | Stored]:
-    """Read and check the certificates and the key, so that what is none fails now and not while connecting."""
+def _load(configuration: SslConfiguration, limits: Mapping[str, object]) -> dict[CredentialKind, bytes | Stored]:
+    """Read and check the certificates and the key: what is none, or too large, fails before anything is sent."""
+    from modemtls.modem.credentials import check_sizes
     from modemtls.modem.pem import PemText, load, read
 
     security = configuration.security
@@ -433,7 +434,9 @@ def _load(configuration: SslConfiguration) -> dict[CredentialKind, bytes | Store
     texts = read({kind: path for kind, path in given.items() if isinstance(path, os.PathLike)})
     texts |= {kind: PemText(data) for kind, data in given.items() if isinstance(data, bytes)}
     stored = {kind: name for kind, name in given.items() if isinstance(name, Stored)}
-    return {**load(texts), **stored}
+    pems = load(texts)
+    check_sizes(pems, {kind: text.source for kind, text in texts.items()}, limits)
+    return {**pems, **stored}
 
 
 def _name(holding: Holding, kind: CredentialKind, data: bytes | Stored, deadline: float | None) -> str:

@@ -83,6 +83,14 @@ def test_text_that_came_from_no_file_is_told_by_its_kind(files):
         create_ssl_socket(FakeModem(), SslConfiguration(security=security))
 
 
+def test_what_the_modem_has_no_room_for_is_refused_before_anything_is_sent(files):
+    security = Certificates(trusted=files / "ca", check_hostname=False)
+    modem = FakeModem(limits={"credential_size": 500})
+    with pytest.raises(CredentialError, match=r"^CA certificate .*/ca: \d+ bytes, and this modem takes 500$"):
+        create_ssl_socket(modem, SslConfiguration(security=security))
+    assert modem.commands == []
+
+
 def test_a_name_that_no_file_can_have(files):
     security = Certificates(trusted=files / "a\0b", check_hostname=False)
     with pytest.raises(ConfigurationError, match="cannot be a file"):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 
 import pytest
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CredentialError, ModemRestartedError, ModemTimeoutError, NotSupportedError
-from modemtls.modem.credentials import CredentialStore, content_name
+from modemtls.modem.credentials import CredentialStore, check_sizes, content_name
 from modemtls.modem.pem import check_pair, normalise
 from tests.support.modem_fakes import Answer, FakeHost, refusal
 
@@ -32,10 +33,11 @@ def material(pki):
 
 
 class Files:
-    """A modem's file system. `space` in bytes; `fail` are errors for the next writes."""
+    """A modem's file system. `space` in bytes; `fail` are errors for the next writes; `limits` as in a profile."""
 
-    def __init__(self, space=100_000, **foreign):
+    def __init__(self, space=100_000, limits=None, **foreign):
         self.space = space
+        self.limits = limits or {}
         self.files: dict[str, bytes] = {name: b"x" * size for name, size in foreign.items()}
         self.fail = []
         self.uploads = 0
@@ -50,7 +52,9 @@ class Files:
 
     def again(self):
         """The store of another process."""
-        return CredentialStore(self.host, ready=lambda deadline: None, names_in_use=lambda: self.used)
+        return CredentialStore(
+            self.host, ready=lambda deadline: None, names_in_use=lambda: self.used, limits=self.limits
+        )
 
     def left(self):
         return self.space - sum(map(len, self.files.values()))
@@ -270,6 +274,59 @@ def test_space_that_only_the_upload_shows_is_made_too(material):
     del modem.host.on["credential_space"]
     names = [modem.store.ensure("cert", cert) for cert in certs]
     assert set(modem.files) == set(names[1:])
+
+
+@pytest.mark.parametrize("limit", ["credentials", "credential_bytes"])
+def test_room_is_made_before_a_limit_is_exceeded(material, limit):
+    certs = [material.client_pem(str(n))[0] for n in range(3)]
+    sizes = [len(normalise("cert", cert)) for cert in certs]
+    limits = {limit: 3 if limit == "credentials" else 50 + sum(sizes) - min(sizes)}
+    modem = Files(limits=limits, **{"foreign.pem": 50})
+    del modem.host.on["credential_space"]
+    names = [modem.store.ensure("cert", cert) for cert in certs]
+    assert set(modem.files) == {"foreign.pem", names[1], names[2]}
+    assert modem.host.ops() == ["credential_list", *["credential_write"] * 2, "credential_delete", "credential_write"]
+
+
+@pytest.mark.parametrize("limit", ["credentials", "credential_bytes"])
+def test_what_a_limit_leaves_no_room_for_is_not_sent(ca, limit):
+    size = len(normalise("ca", ca))
+    most, there = (
+        (2, "2 certificates and keys") if limit == "credentials" else (size + 150, "300 bytes of certif.*keys")
+    )
+    modem = Files(limits={limit: most}, **{"a.pem": 100, "b.pem": 200})
+    with pytest.raises(
+        CredentialError, match=f"no space in the modem: it has {there}, and takes {most},.*none"
+    ) as caught:
+        modem.store.ensure("ca", ca)
+    assert caught.value.errno == errno.ENOSPC
+    assert modem.uploads == 0
+    del modem.files["b.pem"]  # by its owner
+    assert modem.store.ensure("ca", ca) in modem.files
+
+
+def test_what_is_larger_than_the_modem_takes_is_refused_before_anything_is_sent(ca, material):
+    modem = Files(limits={"credential_size": 500})
+    with pytest.raises(CredentialError, match=r"^CA certificate: \d+ bytes, and this modem takes 500$"):
+        modem.store.ensure("ca", ca)
+    assert modem.host.calls == []
+    cert, key = material.client_pem("a")
+    pems = {"cert": normalise("cert", cert), "key": normalise("key", key)}
+    one, total = max(map(len, pems.values())), sum(map(len, pems.values()))
+    large = "private key /k.pem" if len(pems["key"]) == one else "client certificate"
+    for limits, says in [
+        ({"credential_size": one - 1}, f"{large}: {one} bytes, and this modem takes {one - 1}"),
+        (
+            {"credential_bytes": total - 1},
+            f"credentials: {total} bytes of certificates and keys, and this modem takes {total - 1} together",
+        ),
+        ({"credentials": 1}, "credentials: 2 certificates and keys, and this modem has room for 1"),
+    ]:
+        with pytest.raises(CredentialError) as caught:
+            check_sizes(pems, {"key": "/k.pem"}, limits)
+        assert caught.value.message == says
+    check_sizes(pems, {}, {"credential_size": one, "credential_bytes": total, "credentials": 2})
+    check_sizes({"ca": pems["cert"], "cert": pems["cert"]}, {}, {"credentials": 1})  # the same text is one file
 
 
 def test_what_is_in_use_or_foreign_never_gives_way(material):
