@@ -128,6 +128,7 @@ class AttachedModem:
             settings,
             wait=channel.wait,
             pdp_contexts=_numbers(profile.limits.get("pdp_contexts")),
+            pdp_active=profile.limits.get("pdp_active"),
             progress=progress,
             port=name,
         )

@@ -54,8 +54,8 @@ class RegistrationTimeoutError(RegistrationError, ModemTimeoutError):
 class Bringup:
     """The steps, and what they found out. Used by one thread at a time, but for the ``note_…`` methods.
 
-    ``wait(ready, deadline)`` waits as ``Channel.wait`` does. ``port`` names the modem where neither the SIM nor the
-    modem tells who it is.
+    ``wait(ready, deadline)`` waits as ``Channel.wait`` does. ``pdp_active``: how many PDP contexts the modem can have
+    active at once, None if nobody knows. ``port`` names the modem where neither the SIM nor the modem tells who it is.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Bringup:
         *,
         wait: Callable[[Callable[[], bool], float | None], bool],
         pdp_contexts: Sequence[int],
+        pdp_active: int | None = None,
         progress: Progress | None = None,
         port: str = "",
         pins: PinMemory | None = None,
@@ -73,6 +74,7 @@ class Bringup:
         self._settings = settings
         self._wait = wait
         self._pdp_contexts = list(pdp_contexts) or [1]
+        self._pdp_active = pdp_active
         self._tell = progress or (lambda step, detail: None)  # noqa: ARG005
         self._port = port
         self._pins = pins or PinMemory()
@@ -266,6 +268,11 @@ class Bringup:
             with contextlib.suppress(CommandError):
                 self._host.run("pdp_deactivate", {"pdp": number}, deadline=deadline)
             active.discard(number)
+        if number not in active and self._pdp_active is not None and len(active) >= self._pdp_active:
+            raise PdpError(
+                f"PDP context {number}: {len(active)} are active already ({', '.join(map(str, sorted(active)))}), and "
+                "this modem has no more at once: give one of them as pdp=, or have one deactivated by its owner"
+            )
         if configure:
             self._configure(number, deadline)
         if number not in active:

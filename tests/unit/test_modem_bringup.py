@@ -25,7 +25,7 @@ def stats(*words):
 
 
 class Bench:
-    def __init__(self, *, contexts=(1, 2, 3), settings=None, **on):
+    def __init__(self, *, contexts=(1, 2, 3), settings=None, pdp_active=None, **on):
         self.host = FakeHost(**on)
         self.told = []
         self.steps = Bringup(
@@ -33,6 +33,7 @@ class Bench:
             settings or Settings(),
             wait=self.host.wait,
             pdp_contexts=contexts,
+            pdp_active=pdp_active,
             progress=lambda step, detail: self.told.append((step, detail)),
             port="/dev/modem",
         )
@@ -254,6 +255,20 @@ def test_what_cannot_be_read_is_written_once():
     bench.table[1]["active"] = False
     bench.steps.bearer(None)
     assert bench.writes() == ["pdp_configure", "pdp_activate", "pdp_activate"]
+
+
+def test_one_context_more_than_the_modem_can_have_active_is_refused_before_anything_is_changed():
+    theirs = {n: {"apn": "theirs", "active": True} for n in (1, 3)}
+    bench = Pdp({**theirs, 2: {"apn": "old"}}, Settings(apn="ours"), pdp_active=2)
+    with pytest.raises(PdpError, match=r"^PDP context 2: 2 are active already \(1, 3\), and this modem has no more"):
+        bench.steps.bearer(None)
+    assert bench.writes() == []
+    bench = Pdp({**theirs, 2: {"apn": "old"}}, Settings(apn="ours"), pdp_active=3)
+    assert bench.steps.bearer(None) == 2
+    bench = Pdp({**theirs, 2: {"apn": "old"}}, pdp_active=2)
+    assert bench.steps.bearer(None) == 1, "shared"
+    bench = Pdp(theirs, Settings(apn="ours", pdp=1, take_over=True), pdp_active=2)
+    assert bench.steps.bearer(None) == 1, "deactivated first"
 
 
 def test_an_active_context_of_others_is_not_reconfigured():
