@@ -27,12 +27,17 @@ class _Parser(argparse.ArgumentParser):
 
 def _epilog() -> str:
     parts = ["faults (N counts from 1):", faults.describe()]
-    listed: dict[str, str] = {}
+    known: dict[str, list[str]] = {}  # a variant as described: the models that have it so
+    texts: dict[str, set[str]] = {}
     for model in models():
         for variant in find(model).variants(model):
-            name = f"{model}: {variant.name}" if variant.name == "firmware" else variant.name
-            listed.setdefault(name, variant.describe() + (f" [{model}]" if variant.name == "firmware" else ""))
-    return "\n".join([*parts, "", "variants:", *listed.values()])
+            known.setdefault(variant.describe(), []).append(model)
+            texts.setdefault(variant.name, set()).add(variant.describe())
+    listed = []
+    for text, having in known.items():
+        everywhere = len(having) == len(models()) and len(texts[text.split("=")[0].strip()]) == 1
+        listed.append(text if everywhere else f"{text} [{', '.join(having)}]")
+    return "\n".join([*parts, "", "variants:", *listed])
 
 
 def parser(prog: str = "modemtls sim") -> argparse.ArgumentParser:
@@ -55,7 +60,11 @@ def parser(prog: str = "modemtls sim") -> argparse.ArgumentParser:
         help="where connections to NAME (or NAME:PORT) really go; the default is the same port on 127.0.0.1",
     )
     made.add_argument(
-        "--fault", metavar="KIND@WHEN[:ARGUMENT]", action="append", default=[], help="WHEN: byte N, command N or urc N"
+        "--fault",
+        metavar="KIND@WHEN[:ARGUMENT]",
+        action="append",
+        default=[],
+        help="WHEN: byte N, command N, urc N, out N or in N",
     )
     made.add_argument("--variant", metavar="NAME=VALUE", action="append", default=[], help="see below")
     made.add_argument("--seed", metavar="N", default="0", help="for the randomness of faults (default: 0)")

@@ -213,7 +213,7 @@ COMMANDS: tuple[Command, ...] = (
             Argument(
                 ("--fault",),
                 "let something go wrong, for example 'unplug@command 12'; repeatable",
-                metavar="KIND@(byte N|command N|urc N)[:ARG]",
+                metavar="KIND@(byte N|command N|urc N|out N|in N)[:ARG]",
                 count="*",
             ),
             Argument(("--variant",), "choose where manuals leave room; repeatable", metavar="NAME=VALUE", count="*"),

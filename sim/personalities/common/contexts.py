@@ -162,7 +162,8 @@ class Contexts(Area[Module]):
         cids = [self._cid(job, index) for index in range(len(job.args()))] or sorted(self.table)
         for cid in cids:
             if cid in self.table:
-                job.info(f"+CGPADDR: {cid}" + (f",{self.mark}{self.address(cid)}{self.mark}" if self.active(cid) else ""))
+                address = f",{self.mark}{self.address(cid)}{self.mark}" if self.active(cid) else ""
+                job.info(f"+CGPADDR: {cid}{address}")
 
     @at("+CGCONTRDP")
     def _dynamic(self, job: Job) -> None:

@@ -177,8 +177,13 @@ class Connecting(Area):
         if self.variants.on("sync-connect-locks"):
             self.machine.apply(Fault("hang", "command", 1, "0"))
             return
-        job.refuse(Refusal("ERROR"))  # plain even with CMEE 1 and 2, LEXI-R10 manual
-        self.module.urc(f"+UUSOCL: {socket.number}")
+        # Plain even with CMEE 1 and 2 (LEXI-R10 manual); behind it the notice, before whatever was typed ahead.
+        held = self.variants["urcs-in-answer"] == "hold"
+        if held:
+            self.module.urc(f"+UUSOCL: {socket.number}")
+        job.refuse(Refusal("ERROR"))
+        if not held:
+            self.module.urc(f"+UUSOCL: {socket.number}")
 
     # --- and losing it --------------------------------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ class ListeningInterpreter(Interpreter):
 
     def _audible(self, data: bytes, now: float) -> bytes:
         """Leave out a command that begins too soon, up to its end."""
+        if not data:
+            return data
         if not self._deaf and not self._line and now - self._spoke < self.gap:
             self._deaf = True
             self._hooks.refused("gap", f"a command {now - self._spoke:.3f} s after the last output is lost")

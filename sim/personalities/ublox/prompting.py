@@ -50,21 +50,21 @@ class Prompting(Area):
         idle: float | None = None,
         expired: Callable[[], None] = lambda: None,
         echo: bool = False,
-        secret: bool = False,
+        secret: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         """Print the prompt and hand exactly ``length`` bytes to ``done``, or call ``expired`` after ``idle`` seconds.
 
-        There is no way to break off. ``echo`` follows ATE.
+        There is no way to break off. ``echo`` follows ATE. What is ``secret`` is not in the trace.
         """
         interpreter = self.machine.interpreter
 
         def finished(data: bytes) -> None:
-            self.trace.received(data, redact=secret)
+            self.trace.received(data, redact=secret(data))
             interpreter.leave()
             done(data)
 
         def silent(data: bytes) -> None:
-            self.trace.received(data, redact=secret)
+            self.trace.received(data, redact=secret(data))
             interpreter.leave()
             expired()
 

@@ -30,6 +30,11 @@ NO_FILE = 1612
 LONGEST_FILE = 100000
 
 
+def _hidden(data: bytes) -> bool:
+    """Whether an import may be a key, whatever it was said to be: all but certificates that can be read."""
+    return b"CERTIFICATE" not in data or b"PRIVATE KEY" in data
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One stored thing, as DER; ``subject`` and ``expiry`` of a certificate."""
@@ -116,7 +121,7 @@ class Store(Prompting, Area):
             idle=PATIENCE,
             expired=lambda: job.refuse(Refusal(cme=TIMEOUT)),
             echo=self.module.facts.import_echo,
-            secret=kind == CLIENT_KEY,
+            secret=_hidden,
         )
 
     def _import_file(self, job: Job) -> None:
@@ -212,7 +217,7 @@ class Store(Prompting, Area):
             self.files[name] = self.files.get(name, b"") + data
             job.ok()
 
-        self.prompt(job, b"\r\n>", size, store, idle=PATIENCE, expired=job.refuse, secret=True)
+        self.prompt(job, b"\r\n>", size, store, idle=PATIENCE, expired=job.refuse, secret=_hidden)
 
     @at("+UDELFILE")
     def _delete_file(self, job: Job) -> None:
