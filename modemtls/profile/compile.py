@@ -38,7 +38,6 @@ _BEHAVIOUR: Final[dict[str, Any]] = {
     "failed_open": "held",
     "remote_close": "held",
     "drained": "empty",
-    "notice": "once",
     "poll": None,
     "announced_only": False,
     "sent_means": "queued",

@@ -402,7 +402,6 @@ BEHAVIOUR: Final[dict[str, Shape]] = {
     "failed_open": Choice(("held", "freed")),
     "remote_close": Choice(("held", "freed")),
     "drained": Choice(("empty", "short")),
-    "notice": Choice(("once", "repeated")),
     "poll": DURATION,
     "announced_only": BOOL,
     "sent_means": Choice(("queued", "sent", "acknowledged")),

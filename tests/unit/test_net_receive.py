@@ -95,6 +95,20 @@ class TestReceive:
         assert sock.receive(100) == b"first"
         assert sock.receive(100, timeout=5) == b"second"
 
+    def test_a_notice_may_come_once_until_all_is_read_or_again_and_again(self, modem):
+        sock = connected(modem)
+        for piece in (b"one ", b"two ", b"three"):
+            modem.peer.told = False
+            modem.peer.say(piece)
+        assert sock.receive(100) == b"one two three"
+        modem.peer.slot.note_data(None)  # for what has been read
+        with pytest.raises(ModemTimeoutError):
+            sock.receive(100, timeout=0)
+        assert modem.commands == ["receive"] * 2
+        with pytest.raises(ModemTimeoutError):
+            sock.receive(100, timeout=0)
+        assert modem.commands == ["receive"] * 2, "a modem that has said that it has nothing was asked again"
+
     def test_zero_timeout_polls_exactly_once(self, modem):
         sock = connected(modem)
         sock.set_opt(Option.RECV_TIMEOUT, 0)
