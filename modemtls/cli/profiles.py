@@ -64,6 +64,7 @@ def _plain(profile: Profile) -> dict[str, object]:
         "capabilities": values,
         "conditional": conditional,
         "limits": dict(profile.limits),
+        "sent_means": profile.behaviour["sent_means"],
     }
 
 
@@ -96,7 +97,7 @@ def _told(profile: Profile) -> list[tuple[str, str]]:
     out = [("TLS versions", listed), ("can", ", ".join(sure))]
     if perhaps:
         out.append(("asks modem", f"{', '.join(perhaps)} (depends on the firmware)"))
-    return [*out, ("cannot", ", ".join(lacking)), ("limits", limits)]
+    return [*out, ("cannot", ", ".join(lacking)), ("limits", limits), ("sent means", profile.behaviour["sent_means"])]
 
 
 def _markdown(profiles: Sequence[Profile]) -> str:
@@ -109,6 +110,7 @@ def _markdown(profiles: Sequence[Profile]) -> str:
     ]
     for name, about in ((n, c.about) for n, c in CAPABILITIES.items() if n != "tls"):
         rows.append((f"{name}: {about}", [_cell(p, name) for p in profiles]))
+    rows.append(("sent_means: what a send that succeeds says", [p.behaviour["sent_means"] for p in profiles]))
     for name in dict.fromkeys(key for p in profiles for key in p.limits):
         values = [p.limits.get(name, "–") for p in profiles]
         rows.append((name, [str(len(v)) if isinstance(v, tuple | list) else str(v) for v in values]))

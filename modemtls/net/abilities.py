@@ -84,4 +84,5 @@ def manners_of(modem: AttachedModem, family: Family, receive: Receive) -> Manner
         poll=float(poll) if isinstance(poll, int | float) and receive == "pull" else None,
         kept=behaviour.get("remote_close", "held") == "held",
         clean_end=bool(able.get("close_reason")) and family == "tls",
+        sent_means=behaviour.get("sent_means", "queued"),
     )

@@ -12,7 +12,7 @@ import copy
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from modemtls.at.channel import LineBusyError
 from modemtls.at.exchange import NoAnswerError
@@ -47,13 +47,21 @@ _CLOSED: Final = frozenset({"closed", "no_such_socket"})
 _take_first = deque.popleft
 
 
+_SENT: Final = {
+    "queued": "accepted by the modem",
+    "sent": "sent by the modem",
+    "acknowledged": "acknowledged by the peer",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
     """What the profile says about this kind of socket.
 
     ``send`` and ``receive``: largest pieces, bytes. ``short_is_empty``: a read that gives less than was asked left
     nothing behind. ``poll``: no data notices; ask that often, seconds. ``kept``: data can still be read after the
-    peer closed. ``clean_end``: the modem tells the peer's own end of stream from a cut connection.
+    peer closed. ``clean_end``: the modem tells the peer's own end of stream from a cut connection. ``sent_means``: what
+    a send that succeeded says of the data.
     """
 
     send: int
@@ -62,6 +70,7 @@ class Manners:
     poll: float | None = None
     kept: bool = True
     clean_end: bool = False
+    sent_means: Literal["queued", "sent", "acknowledged"] = "queued"
 
 
 class Link:
@@ -402,7 +411,7 @@ class Link:
         except ModemError as error:
             error.bytes_accepted = accepted
             if accepted:
-                more = f"{accepted} of {total} bytes had been accepted; nothing is repeated"
+                more = f"{accepted} of {total} bytes had been {_SENT[self.manners.sent_means]}; nothing is repeated"
                 error.message = f"{error.message} ({more})"
             raise
         finally:

@@ -19,7 +19,7 @@ from modemtls.errors import (
     SyncError,
 )
 from modemtls.net import Errno, Option, error_pair
-from tests.support.fakemodem import Answer
+from tests.support.fakemodem import Answer, FakeModem
 from tests.support.offload import (
     connected,
     modem_fixture,  # noqa: F401
@@ -85,7 +85,16 @@ class TestSend:
         assert modem.peer.received == b"abcdefgh"
         assert sock.get_opt(Option.BYTES_SENT) == 8
 
-    def test_a_failure_half_way_says_so_and_nothing_is_repeated(self, modem):
+    @pytest.mark.parametrize(
+        ("means", "says"),
+        [
+            ("queued", "accepted by the modem"),
+            ("sent", "sent by the modem"),
+            ("acknowledged", "acknowledged by the peer"),
+        ],
+    )
+    def test_a_failure_half_way_says_so_and_nothing_is_repeated(self, means, says):
+        modem = FakeModem(sent_means=means)
         sock = connected(modem)
 
         def script(op, slot, b):
@@ -94,7 +103,7 @@ class TestSend:
             return
 
         modem.script = script
-        with pytest.raises(CommandError, match="2920 of 5000 bytes had been accepted") as caught:
+        with pytest.raises(CommandError, match=f"2920 of 5000 bytes had been {says}; nothing is repeated") as caught:
             sock.send(bytes(5000))
         assert caught.value.bytes_accepted == 2920
         count = len(modem.commands)
