@@ -116,6 +116,7 @@ class AttachedModem:
             self._host,
             _numbers(profile.limits.get("contexts")),
             foreign=lambda deadline: self.sockets.foreign("tls", deadline),
+            survive=profile.behaviour.get("settings_survive") == "restart",
         )
         self.credentials = CredentialStore(
             self._host,

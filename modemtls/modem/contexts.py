@@ -1,6 +1,8 @@
 """The modem's TLS contexts, shared by configuration.
 
-A context is written and read back once per configuration and boot epoch, and is immutable while a socket uses it.
+A context is written and read back once per configuration and boot epoch, and is immutable while a socket uses it. Where
+a modem keeps its TLS settings over a restart, what the driver wrote before is only read back, and written again if it
+differs.
 
 What was read back is believed only until something happens that may have hidden a restart (:attr:`Host.doubts`): then
 it is read back again, before a context is given out, and once more before a socket is that was opened with it.
@@ -109,16 +111,22 @@ class ContextPool:
     """All TLS contexts of one modem.
 
     ``foreign`` asks the modem for the contexts of TLS sockets that are not the driver's: number of each such socket to
-    its context, None where the modem does not tell it.
+    its context, None where the modem does not tell it. ``survive``: the modem keeps TLS settings over a restart.
     """
 
     def __init__(
-        self, host: Host, numbers: Sequence[int], *, foreign: Callable[[float | None], Mapping[int, int | None]]
+        self,
+        host: Host,
+        numbers: Sequence[int],
+        *,
+        foreign: Callable[[float | None], Mapping[int, int | None]],
+        survive: bool = False,
     ) -> None:
         self._host = host
         # From the top: other software in or beside the modem tends to use the first ones.
         self._contexts = [_Context(number) for number in reversed(numbers)]
         self._foreign = foreign
+        self._survive = survive
         self._turn = Turn("TLS context")
         self._lock = threading.Lock()  # over leases, held for a few instructions only
         self._tick = 0
@@ -139,13 +147,15 @@ class ContextPool:
                     if context.doubts != self._host.doubts:
                         self._look_again(context, settings, deadline)
                     return self._grant(context, epoch, context.doubts, settings)
-            context = self._choose(epoch, deadline)
+            context = self._choose(epoch, settings, deadline)
+            kept = self._survive and context.settings == settings and context.epoch != epoch
             with self._lock:
                 context.settings = None  # until every setting is known to be in place
                 context.epoch = epoch
             before = self._host.doubts
             try:
-                context.doubts = self._configure(context.number, settings, deadline)
+                if not (kept and self._still_there(context, settings, deadline)):
+                    context.doubts = self._configure(context.number, settings, deadline)
             except CommandError as error:
                 error.message = f"TLS context {context.number}: {error.message}"
                 if self._host.epoch == epoch and self._host.doubts != before:
@@ -158,6 +168,17 @@ class ContextPool:
             context.settings = settings
             logger.info("TLS context %d configured and read back", context.number)
             return self._grant(context, epoch, context.doubts, settings)
+
+    def _still_there(self, context: _Context, settings: TlsSettings, deadline: float | None) -> bool:
+        """Read back what was written before the modem restarted."""
+        if not self._host.has("tls_verify"):
+            return False
+        try:
+            context.doubts = self._read_back(context.number, settings, deadline)
+        except CommandError as error:
+            logger.info("TLS context %d did not outlast the restart: %s", context.number, error)
+            return False
+        return True
 
     def _configure(self, number: int, settings: TlsSettings, deadline: float | None) -> int:
         """Write and read back; the count of doubts at which the settings were certainly there."""
@@ -242,7 +263,7 @@ class ContextPool:
                 for name in context.settings.names
             )
 
-    def _choose(self, epoch: int, deadline: float | None) -> _Context:
+    def _choose(self, epoch: int, settings: TlsSettings, deadline: float | None) -> _Context:
         if not self._contexts:
             raise ConfigurationError("the modem's profile has no TLS contexts")
         idle = [context for context in self._contexts if not context.leased(epoch)]
@@ -266,7 +287,14 @@ class ContextPool:
                 "or use take_over=True",
                 number=errno.EBUSY,
             )
-        return min(idle, key=lambda context: (context.epoch == epoch, context.used))
+        return min(
+            idle,
+            key=lambda context: (
+                not (self._survive and context.settings == settings),
+                context.epoch == epoch,
+                context.used,
+            ),
+        )
 
     def _grant(self, context: _Context, epoch: int, doubts: int, settings: TlsSettings) -> ContextLease:
         lease = ContextLease(self, context, epoch, doubts, settings)

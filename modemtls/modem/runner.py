@@ -197,7 +197,8 @@ class Runner:
             for one in self._quick.values():  # what was checked was checked against the flags of then
                 one.kept.clear()
             self._boot = {}
-            self._contexts = {}
+            if self.profile.behaviour["settings_survive"] == "none":
+                self._contexts = {}
             self._sockets = {}
 
     def saved(self, op: str, name: str, bindings: Callable[[str], object]) -> object:

@@ -19,10 +19,10 @@ def other(n):
 
 
 class Pool:
-    def __init__(self, numbers=(0, 1, 2)):
+    def __init__(self, numbers=(0, 1, 2), **options):
         self.host = FakeHost(tls_configure=Answer(), tls_verify=Answer())
         self.foreign = {}
-        self.pool = ContextPool(self.host, numbers, foreign=lambda deadline: self.foreign)
+        self.pool = ContextPool(self.host, numbers, foreign=lambda deadline: self.foreign, **options)
         self.kept = []  # a lease that nobody refers to is none
 
     def lease(self, settings):
@@ -123,6 +123,39 @@ def test_a_restart_wipes_what_was_configured(modem):
         lease.release()
     for n in range(3):
         modem.lease(other(10 + n))  # users of before the restart do not count
+
+
+def test_settings_that_outlast_a_restart_are_read_back_and_not_written_again():
+    modem = Pool(survive=True)
+    for n in range(2):
+        modem.lease(other(n))
+    one = modem.lease(PLAIN)
+    modem.host.epoch += 1
+    modem.host.calls.clear()
+    again = modem.lease(PLAIN)
+    assert (again.number, again.epoch) == (one.number, 2)
+    assert modem.host.ops() == ["tls_verify"]
+    modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_verify"]
+    assert modem.lease(other(7)).number != one.number
+    assert modem.host.ops() == ["tls_verify", "tls_configure", "tls_verify"]
+
+
+def test_settings_that_did_not_outlast_a_restart_after_all_are_written_again(caplog):
+    caplog.set_level("INFO")
+    modem = Pool(survive=True)
+    modem.lease(PLAIN)
+    modem.host.epoch += 1
+    modem.host.calls.clear()
+    modem.host.on["tls_verify"] = [refusal("mismatch"), Answer()]
+    modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_verify", "tls_configure", "tls_verify"]
+    assert "did not outlast the restart" in caplog.text
+    modem.host.epoch += 1
+    modem.host.calls.clear()
+    del modem.host.on["tls_verify"]  # nothing to tell by
+    modem.lease(PLAIN)
+    assert modem.host.ops() == ["tls_configure"]
 
 
 def test_a_restart_in_the_middle_is_noticed(modem):

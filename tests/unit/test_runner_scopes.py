@@ -178,6 +178,17 @@ def test_how_long_saved_values_last():
         assert modem.sent[-1] == b"AT+O=3,"
 
 
+@pytest.mark.parametrize(("survive", "opens"), [("restart", b"AT+O=3,60"), ("none", b"AT+O=3,")])
+def test_what_belongs_to_a_context_lasts_as_long_as_its_settings(survive, opens):
+    script = {b"AT+H=2,60": OK, opens: b"\r\n+O: 77\r\n" + OK}
+    with scripted(SCOPES + f"behaviour: {{settings_survive: {survive}}}\n", script) as (runner, modem):
+        unsafe = {"verify": False, "check_dates": False, "ca": None}
+        runner.run("tls_configure", {**SETTINGS, **unsafe, "context": 2, "suites": ()})
+        runner.channel.end_epoch("restarted")
+        runner.run("tls_open", {**TARGET, "context": 2})
+        assert modem.sent == [b"AT+H=2,60", opens]
+
+
 def test_what_unsolicited_results_save_map_and_clear():
     script = {b'AT+GIVE="abc"': OK, b"AT+O=3,": b"\r\n+O: 1\r\n" + OK}
     with scripted(SCOPES, script) as (runner, modem):
