@@ -31,7 +31,8 @@ Functions
 ``context_for(settings) -> Context``
     The engine that can fulfil the settings: OpenSSL, or Mbed TLS where OpenSSL cannot (a Connection ID, timers below
     1 s, an identity with a NUL byte). Raises :exc:`SettingsError` (or its :exc:`CredentialError`,
-    :exc:`UnsupportedError`) for settings that none can, and :exc:`EngineUnavailableError` if the one that could is not there.
+    :exc:`UnsupportedError`) for settings that none can, and :exc:`EngineUnavailableError` if the one that could is not
+    there.
 ``engine_for(settings, peer=b"") -> Engine``
     ``context_for(settings).engine(peer)``.
 ``require(name)``

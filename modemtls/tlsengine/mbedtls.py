@@ -75,7 +75,10 @@ class MbedEngine:
         self._peer, self._cid = peer or b"?", cid
         self._notes = Notes(Judge(self._lib, self._settings, made.anchors))
         self._ssl = self._lib.new("ssl", "ssl")
-        self._finalizer = weakref.finalize(self, self._lib.ssl_free, self._ssl)
+        # Freeing looks into the configuration, so that lives until then, whatever the order of collection.
+        self._finalizer = weakref.finalize(
+            self, lambda free, ssl, *_: free(ssl), self._lib.ssl_free, self._ssl, made.config
+        )
         made.check(self._lib.ssl_setup(self._ssl, made.config), "connection")
         self._callbacks = install(self._lib, self._ssl, self._notes, made.settings.keylog)
         name = self._settings.server_name

@@ -151,7 +151,7 @@ class OpenSslEngine:
             self._timer.stop()
         self._done = True
         self._resumed = self._was_resumed()
-        self._forget_offer()
+        self._offered = ffi.NULL
 
     def _listen(self) -> None:
         try:
@@ -177,15 +177,6 @@ class OpenSslEngine:
         if self._settings.server:
             return not self._notes.external
         return bool(self._offered != ffi.NULL and lib.SSL_get_session(self._ssl) == self._offered)
-
-    def _forget_offer(self) -> None:
-        if self._offered != ffi.NULL:
-            lib.SSL_SESSION_free(self._offered)
-            self._offered = ffi.NULL
-
-    def __del__(self) -> None:
-        if getattr(self, "_offered", None):
-            self._forget_offer()
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -321,8 +312,7 @@ class OpenSslEngine:
         lib.ERR_clear_error()
         if loaded == ffi.NULL:
             return False
-        self._forget_offer()
-        self._offered = loaded
+        self._offered = ffi.gc(loaded, lib.SSL_SESSION_free)
         return bool(lib.SSL_set_session(self._ssl, loaded) == 1)
 
     def save(self) -> bytes:

@@ -215,6 +215,11 @@ def test_identities_are_bytes():
     assert shaken(of_1_3, Settings(server=True, min_version=Version.TLS1_3, psks=with_nul)).server.info().psk_identity
 
 
+def test_an_external_key_goes_with_sha_256_unless_there_is_no_such_suite():
+    client = Settings(psk=PSK, min_version=Version.TLS1_3, suites=(0x1302, 0x1301))
+    assert shaken(client, Settings(server=True, psks=PSKS)).server.info().psk_identity == b"the modem"
+
+
 def test_a_server_may_have_both(pki, leaf):
     both = serving(leaf, psks=PSKS)
     assert shaken(Settings(psk=PSK), both).server.info().psk_identity == b"the modem"
@@ -338,6 +343,29 @@ def test_short_tags_do_not_let_weak_keys_in(pki, ecdsa, tmp_path):
     assert refused(asking(pki, **pair), serving(weak, legacy=True, **pair)) == 66
     assert shaken(asking(pki, legacy=True, **pair), serving(weak, legacy=True, **pair)).client.info().suite == 0xC0A2
     assert shaken(asking(pki, **pair), serving(ecdsa, **pair)).client.info().suite == ECDSA_CCM8
+
+
+@pytest.mark.parametrize(("legacy", "offered"), [(False, False), (True, True)])
+def test_short_tags_do_not_let_sha_1_signatures_in(pki, legacy, offered):
+    client = engine_for(asking(pki, suites=(ECDSA_CCM8,), legacy=legacy))
+    with pytest.raises(WantReadError):
+        client.handshake()
+    assert (0x0203 in signature_algorithms(client.take()[0])) is offered  # ecdsa_sha1, RFC 8446, section 4.2.3
+
+
+def signature_algorithms(hello: bytes) -> list[int]:
+    """What a ClientHello offers (RFC 5246, sections 7.4.1.2 and 7.4.1.4.1)."""
+    at = 5 + 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at : at + 2], "big")
+    at += 1 + hello[at] + 2
+    while at < len(hello):
+        kind, length = (int.from_bytes(hello[at + n : at + n + 2], "big") for n in (0, 2))
+        if kind == 13:
+            found = hello[at + 6 : at + 4 + length]
+            return [int.from_bytes(found[n : n + 2], "big") for n in range(0, len(found), 2)]
+        at += 4 + length
+    raise AssertionError("no signature algorithms")
 
 
 def weak_leaf(pki: Pki) -> Leaf:
@@ -562,6 +590,19 @@ def test_cookies(pki):
     assert other.take()[0][13] == 3
     without = Settings(server=True, datagram=True, psks=PSKS, cookies=False)
     assert shaken(Settings(psk=PSK, datagram=True), without).down[0][13] == 2  # ServerHello
+
+
+def test_what_is_no_hello_is_nothing_to_a_server_with_cookies():
+    server = context_for(Settings(server=True, datagram=True, psks=PSKS)).engine(b"somebody")
+    hello = bytes.fromhex("16feff0000000000000000000c01000000000000000000000000")
+    for stray in (b"?", bytes(13), bytes(40), hello, hello[:20], b"\x17" + hello[1:], hello + bytes(9), bytes(2000)):
+        server.feed(stray)
+        with pytest.raises(WantReadError):
+            server.handshake()
+        assert server.take() == []
+    ends = Ends(Settings(psk=PSK, datagram=True), server)
+    ends.handshake()
+    ends.talk()
 
 
 def test_stray_datagrams_change_nothing(pki, leaf):

@@ -58,6 +58,19 @@ def test_resumption(pki, leaf, datagram, version):
     assert again(settings, server, ends.client.export_session()).client.info().resumed
 
 
+@pytest.mark.parametrize("version", [Version.TLS1_2, Version.TLS1_3])
+def test_resumption_with_a_certificate_of_ours(pki, leaf, version):
+    person = pki.client("gateway")
+    settings = asking(pki, max_version=version, chain=person.cert_pem, key=person.key_pem)
+    demanding = Settings(
+        server=True, chain=leaf.cert_pem, key=leaf.key_pem, verify=Verify.REQUIRED, ca=pki.ca.read_bytes()
+    )
+    server = context_for(demanding)
+    ends = again(settings, server, session_of(settings, server))
+    assert ends.server.info().resumed
+    assert ends.server.info().peer_chain[0]
+
+
 @pytest.mark.parametrize("notify", [True, False])
 def test_a_session_outlives_its_connection(pki, leaf, notify):
     server = serving(leaf)
