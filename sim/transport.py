@@ -28,7 +28,7 @@ class Stage(Enum):
 
 
 class PlainTransport:
-    """A TCP connection. Set the callbacks before :meth:`open`."""
+    """A TCP connection. Set the callbacks, and another ``connect_limit`` in seconds, before :meth:`open`."""
 
     def __init__(self, loop: Loop, network: Network, trace: Trace) -> None:
         self._loop, self._network, self._trace = loop, network, trace
@@ -38,6 +38,7 @@ class PlainTransport:
         self._closing: Callable[[], None] | None = None
         self._ended = False
         self._error = 0
+        self.connect_limit = CONNECT_LIMIT
         self.opened: Callable[[], None] = lambda: None
         self.failed: Callable[[Stage, str], None] = lambda *_: None
         self.data: Callable[[bytes], None] = lambda _: None
@@ -47,7 +48,9 @@ class PlainTransport:
         """Connect; the outcome comes later. ``local_port``: ours, 0 for any."""
         stream = self.adopt(self._network.connect(name, port, local_port))
         stream.on_connect = self._connected
-        self._limit = self._loop.call_later(CONNECT_LIMIT, lambda: self.fail(Stage.CONNECT, "no answer to the connect"))
+        self._limit = self._loop.call_later(
+            self.connect_limit, lambda: self.fail(Stage.CONNECT, "no answer to the connect")
+        )
 
     @property
     def error(self) -> int:

@@ -266,6 +266,14 @@ def test_what_is_typed_while_a_command_runs(start, variant, more):
     assert made.read() == line('+UDNSRN: "127.0.0.1"') + more
 
 
+def test_automatic_rate(start):
+    made = start()
+    made.ok("AT+IPR=0", "AT+IPR=9600", "AT+IPR=0", "AT+CFUN=16")
+    made.advance(5)
+    assert made.command("AT") == b"AT\r" + OK
+    assert made.command("AT+IPR=1200").endswith(ERROR)
+
+
 def test_power_saving_swallows_the_first_character(start):
     made = start()
     made.ok("AT+UPSV=4,2000")

@@ -180,7 +180,9 @@ def test_nothing_is_said_while_a_connect_blocks(start, nowhere):
         made.write(f'AT+USOCO=1,"127.0.0.1",{nowhere}\rAT+CSQ\r'.encode())
         peer.stream.sendall(b"news")
         assert made.until_quiet() == b""
-        made.advance(151)
+        made.advance(119)
+        assert made.read() == b""
+        made.advance(2)
         said = made.read()
         assert said == ERROR + b"\r\n+UUSORD: 0,4\r\n\r\n+UUSOCL: 1\r\n" + line("+CSQ: 20,99")
         assert made.command("AT+USOER") == line("+USOER: 110")
@@ -340,6 +342,9 @@ def test_the_connection_dies_while_the_prompt_is_open(start):
 @pytest.mark.parametrize(("variants", "shown"), [((), b'+USORD: 0,""'), (("empty-read=zero",), b'+USORD: 0,0,""')])
 def test_nothing_to_read(start, variants, shown):
     made = start(R4, *variants)
+    made.command("AT+USOCR=6")
+    assert made.command("AT+USORD=0,10") == cme(3)  # never connected
+    made.ok("AT+USOCL=0")
     with linked(made):
         assert made.command("AT+USORD=0,10") == b"\r\n" + shown + b"\r\n" + OK
         assert made.command("AT+USORD=0,0") == line("+USORD: 0,0")
@@ -519,11 +524,16 @@ def udp() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize(
-    ("model", "variant", "notice", "rest"),
-    [(R5, "kept", b"+UUSORD", True), (R4, "kept", b"+UUSORF", True), (R5, "lost", b"+UUSORD", False)],
+    ("model", "variants", "notice", "rest"),
+    [
+        (R5, ("datagram-rest=kept",), b"+UUSORD", True),
+        (R4, ("datagram-rest=kept",), b"+UUSORF", True),
+        (R4, ("connected-udp-notice=tcp",), b"+UUSORD", True),
+        (R5, ("datagram-rest=lost",), b"+UUSORD", False),
+    ],
 )
-def test_a_connected_udp_socket(start, model, variant, notice, rest):
-    made = start(model, f"datagram-rest={variant}")
+def test_a_connected_udp_socket(start, model, variants, notice, rest):
+    made = start(model, *variants)
     with udp() as peer, udp() as stranger:
         port = peer.getsockname()[1]
         made.command("AT+USOCR=17")

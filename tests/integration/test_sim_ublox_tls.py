@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support.pki import Leaf, Pki
 from tests.support.servers import echo, openssl_server
-from tests.support.ublox import R4, R5, Module, line, tls
+from tests.support.ublox import R4, R5, Module, Peer, line, tls
 
 NAME = "server.example"
 NOW = datetime.datetime.now(datetime.UTC)
@@ -373,8 +374,8 @@ def session(made: Module, *, later: bool = False) -> list[bytes]:
         answer = answer.removeprefix(b"\r\nOK\r\n").removesuffix(b"\r\n+UUSOCO: 0,0\r\n")
     else:
         answer = made.ask(f'AT+USOCO=0,"{NAME}",443', b"\r\nOK\r\n").removesuffix(b"\r\nOK\r\n")
-    if b"+UUSORD" not in made.send(0, b"ping"):
-        made.expect(b"+UUSORD: 0,4\r\n")
+    made.send(0, b"ping")
+    made.expect(b"+UUSORD: 0,4\r\n")
     made.ok("AT+USOCL=0")
     return [part for part in answer.split(b"\r\n") if part]
 
@@ -398,6 +399,94 @@ def test_a_session_given_back_is_resumed(pki, leaves, later):
         assert seen.resumed == [False, True, False]
         trace = "\n".join(made.machine.trace.lines)
         assert secret.decode().strip('"') not in trace
+
+
+@pytest.mark.parametrize(
+    ("variants", "pattern"),
+    [
+        (("resumption-urcs=held",), rb"\r\nOK\r\n(\r\n\+UUSECPRF: 1,13,\d,[^\r]+\r\n){2}"),
+        (("resumption-quotes=no",), rb'(\r\n\+UUSECPRF: 1,13,\d,[^"\r]+\r\n){2}\r\nOK\r\n'),
+    ],
+)
+def test_how_sessions_are_told(pki, leaves, variants, pattern):
+    with tls(leaves["good"], **TLS12) as (port, _), module(pki, port, *STRICT, "13,0,1", variants=variants) as made:
+        answer = made.open(NAME, 443, profile=1)
+        assert re.fullmatch(pattern, answer + made.until_quiet(0.02))
+
+
+def test_tls_1_3_has_no_session_id_to_tell(pki, leaves):
+    with (
+        tls(leaves["good"]) as (port, _),
+        module(pki, port, *STRICT, "13,0,1", variants=["firmware=03.15,A00.01"]) as made,
+    ):
+        assert made.open(NAME, 443, profile=1) == b"\r\nOK\r\n"
+        assert "no session" in reasons(made)
+
+
+# --- other ways to connect --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variant", "leaf", "said"),
+    [
+        ("handshake", "good", b"\r\n+UUSOCO: 0,0\r\n"),
+        ("handshake", "self", b"\r\n+UUSOCO: 0,111\r\n\r\n+UUSOCL: 0\r\n"),
+        ("tcp", "good", b"\r\n+UUSOCO: 0,0\r\n"),
+        ("tcp", "self", b"\r\n+UUSOCO: 0,0\r\n\r\n+UUSOCL: 0\r\n"),
+    ],
+)
+def test_asynchronous_connects(pki, leaves, variant, leaf, said):
+    with tls(leaves[leaf]) as (port, _), module(pki, port, *STRICT, variants=[f"async-tls={variant}"]) as made:
+        made.command("AT+USOCR=6")
+        made.ok("AT+USOSEC=0,1,1", f'AT+USOCO=0,"{NAME}",443,1')
+        assert made.settle(lambda out: len(out) >= len(said)) + made.until_quiet(0.05) == said
+        if leaf == "good":
+            assert made.send(0, b"x").startswith(b"\r\n+USOWR: 0,1\r\n")
+
+
+@pytest.mark.parametrize(("variant", "fine"), [("accept", True), ("refuse", False)])
+def test_direct_link_over_tls(pki, leaves, variant, fine):
+    with tls(leaves["good"]) as (port, _), module(pki, port, *STRICT, variants=[f"direct-link-tls={variant}"]) as made:
+        assert outcome(made)
+        answer = made.command("AT+USODL=0", limit=0)
+        if not fine:
+            assert answer == b"\r\n+CME ERROR: 4\r\n"
+            return
+        assert answer == b"\r\nCONNECT\r\n"
+        made.write(b"through and back")
+        assert made.expect(b"back") == b"through and back"
+
+
+@pytest.mark.parametrize("number", [65, 9, 11])
+def test_which_errno_a_failed_handshake_has(pki, leaves, number):
+    with tls(leaves["self"]) as (port, _), module(pki, port, *STRICT, variants=[f"tls-errno={number}"]) as made:
+        assert not outcome(made)
+        made.read()
+        assert made.command("AT+USOER") == line(f"+USOER: {number}")
+
+
+def test_a_server_that_says_nothing(pki):
+    with Peer() as peer, module(pki, peer.port, *STRICT) as made:
+        made.command("AT+USOCR=6")
+        made.ok("AT+USOSEC=0,1,1")
+        made.write(f'AT+USOCO=0,"{NAME}",443\r'.encode())
+        assert peer.stream
+        assert made.until_quiet(0.05) == b""
+        made.advance(121)
+        assert made.read() == b"\r\nERROR\r\n\r\n+UUSOCL: 0\r\n"
+        assert made.command("AT+USOER") == line("+USOER: 110")
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x28"])
+def test_a_server_that_ends_the_handshake(pki, said):
+    """It closes, speaks something else, or sends an alert: the host is told the same."""
+    with Peer() as peer, module(pki, peer.port, *STRICT) as made:
+        made.command("AT+USOCR=6")
+        made.ok("AT+USOSEC=0,1,1")
+        made.write(f'AT+USOCO=0,"{NAME}",443\r'.encode())
+        peer.stream.sendall(said)
+        peer.stream.close()
+        assert made.expect(b"+UUSOCL: 0\r\n") == b"\r\nERROR\r\n\r\n+UUSOCL: 0\r\n"
 
 
 def test_what_nobody_gave_back_is_a_full_handshake(pki, leaves):

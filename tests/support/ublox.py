@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -86,7 +87,11 @@ class Module(Harness):
         """Write in binary; returns the answer behind the prompt."""
         assert self.command(f"AT+USOWR={number},{len(data)}", limit=0) == b"\r\n@"
         self.write(data)
-        return self.read()
+        said = self.read()
+        final = re.search(rb"\r\n(OK|ERROR|\+CME ERROR: \d+)\r\n", said)
+        assert final, said
+        self._line.out[:0] = said[final.end() :]  # what the peer has answered already
+        return said[: final.end()]
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LINE_VARIANTS", "Line"]
 
 USUAL_RATE = 115200
+AUTOMATIC = 0  # +IPR: whatever the host speaks
 
 LINE_VARIANTS = (  # settings that do not take
     Variant("ate", "ATE0 and ATE1: obeyed; OK, and the echo stays as it is; ERROR", ("obeyed", "ignored", "refused")),
@@ -50,11 +51,17 @@ class Line(Area[Module]):
     def reset(self) -> None:
         """Load what &W saved."""
         self.baud = self._saved_baud
-        self.machine.line.set_baud(self.baud)
+        if self.baud != AUTOMATIC:
+            self.machine.line.set_baud(self.baud)
         self.machine.interpreter.settings = self._saved.copy()
         self.dtr, self.dcd = self._factory_dtr, 1
         self._flow = (0, 0)
         self._formats = (3, 3)
+
+    @property
+    def hears(self) -> int:
+        """The rate at which the host is understood."""
+        return self.baud if self.baud != AUTOMATIC else self.machine.line.host_baud()
 
     # --- V.250 ----------------------------------------------------------------------------------------------------
 
@@ -157,7 +164,8 @@ class Line(Area[Module]):
                 raise Refusal
             job.ok()  # the new rate applies behind the OK
             self.baud = rate
-            self.machine.line.set_baud(rate)
+            if rate != AUTOMATIC:
+                self.machine.line.set_baud(rate)
 
     @at("+IFC")
     def _flow_control(self, job: Job) -> None:

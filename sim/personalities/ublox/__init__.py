@@ -106,8 +106,8 @@ class Ublox(Personality):
 
     @property
     def baud(self) -> int:  # type: ignore[override]
-        """The rate set with AT+IPR."""
-        return self.line.baud
+        """The rate set with AT+IPR, or the host's."""
+        return self.line.hears
 
     def boot(self, *, banner: bool, settled: bool) -> None:
         """Everything volatile at its default."""

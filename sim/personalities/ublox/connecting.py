@@ -141,6 +141,7 @@ class Connecting(Area):
     def wire(self, socket: Socket, transport: PlainTransport) -> None:
         """Have what happens on a transport happen to its socket."""
         socket.transport = transport
+        transport.connect_limit = self.variants.number("handshake-time")
         transport.opened = lambda: self._opened(socket)
         transport.failed = lambda stage, why: self._failed(socket, self._errno(transport, stage), why)
         transport.data = lambda data: self.module.reading.arrived(socket, data)

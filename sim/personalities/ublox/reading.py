@@ -40,7 +40,8 @@ class Reading(Area):
 
     def notice(self, socket: Socket) -> str:
         """Return the name of the notice of a socket's unread data."""
-        return "+UUSORD" if socket.stream else self.module.facts.udp_urc
+        as_stream = socket.stream or (socket.peer is not None and self.variants["connected-udp-notice"] == "tcp")
+        return "+UUSORD" if as_stream else self.module.facts.udp_urc
 
     def arrived(self, socket: Socket, data: bytes, peer: tuple[str, int] = ("", 0)) -> None:
         """Take data of a peer: to the line, or into the buffer, with a notice if there was nothing in it."""
@@ -73,6 +74,8 @@ class Reading(Area):
         socket, most = self.module.sockets.need(args.number(0, 0, IDS - 1)), args.number(1, 0, self.most)
         if not socket.stream and socket.peer is None:
             raise self.not_allowed(f"socket {socket.number} has no peer: USORF reads it")
+        if socket.stream and not (socket.connected or socket.ended):
+            raise self.not_allowed(f"socket {socket.number} is not connected")
         if most == 0:
             job.info(f"+USORD: {socket.number},{socket.unread}")
             return

@@ -98,6 +98,8 @@ _SOCKETS = (
     Variant("dead-tls", "R410M: a TLS connection that breaks shows as +UUSORD: <s>,4294967295", _YES_NO),
     Variant("empty-read", "nothing to read: the length is missing, or 0", ("bare", "zero")),
     Variant("read-blank-line", "an empty line between what a read gives and OK", _YES_NO),
+    Variant("connected-udp-notice", "the notice of data on UDP with a peer, and DTLS: as on UDP, or as on TCP",
+            ("udp", "tcp")),
     Variant("datagram-rest", "the rest of a datagram read in part on a connected socket", ("kept", "lost")),
     Variant("short-writes", "every so manieth write takes half of its bytes (0: none)", ("0",), number=True),
     Variant("lost-write-lines", "every so manieth write says OK alone, and has taken nothing (0: none)", ("0",),
