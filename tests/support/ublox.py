@@ -44,8 +44,8 @@ class Module(Harness):
         if self._model == R5:
             self.command("AT+UPSD=0,100,1")
             assert self.command("AT+UPSDA=0,3") == OK
-            self.expect(b"+UUPSDA: 0,")
-            self.until_quiet(0.01)
+            self.advance(0.1)
+            assert b"+UUPSDA: 0," in self.read()
         elif self._mapped:
             self.ok("AT+CGACT=1,1", "AT+UPSD=0,100,1")
 
