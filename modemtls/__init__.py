@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         SimError,
         SocketClosedError,
         SyncError,
+        TlsError,
+        TruncatedError,
     )
     from modemtls.sockets.stream import ModemSocket
     from modemtls.sockets.web import ModemAdapter
@@ -73,6 +75,8 @@ __all__ = [
     "Stored",
     "SyncError",
     "TLSConfig",
+    "TlsError",
+    "TruncatedError",
     "errors",
     "net",
     "open",

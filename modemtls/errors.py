@@ -2,15 +2,17 @@
 
 Every error that reaches a caller is a :class:`ModemError`, and so an :class:`OSError`: code written for sockets
 keeps working. Where Python has a narrower type for the same event (``TimeoutError``, ``ConnectionResetError``,
-``ssl.SSLError`` …) the class is that type too. Whose fault it is shows in the type.
+``ssl.SSLError`` …) the class is that type too. Whose fault it is shows in the type. Each also has the portable pair of
+the contract, ``category`` and ``code``.
 """
 
 from __future__ import annotations
 
+import enum
 import errno
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +42,66 @@ __all__ = [
     "SimError",
     "SocketClosedError",
     "SyncError",
+    "TlsError",
+    "TruncatedError",
 ]
 
 #: Characters of one line of a message, and of one value quoted in it: enough to recognise it by.
 MAX_LINE = 2000
 MAX_QUOTED = 100
+
+
+class Category(enum.IntEnum):
+    """Where a portable code is defined (avs_commons 5.8, ``avs_errno.h`` and ``avs_socket.h``)."""
+
+    ERRNO = 37766
+    TLS_ALERT = 8572  # an alert the peer sent: level << 8 | description (RFC 5246, 7.2)
+    TLS_LIBRARY = 8573  # the TLS library's own 16-bit code
+
+
+class Errno(enum.IntEnum):
+    """The portable error numbers that sockets use; *not* the C library's (avs_commons 5.8, ``avs_errno.h``)."""
+
+    EADDRINUSE = 3
+    EADDRNOTAVAIL = 4
+    EAGAIN = 6
+    EBADF = 8
+    EBADMSG = 9
+    ECONNABORTED = 12
+    ECONNREFUSED = 13
+    ECONNRESET = 14
+    EHOSTUNREACH = 21
+    EINVAL = 24
+    EIO = 25
+    EISCONN = 26
+    EMSGSIZE = 31
+    ENETDOWN = 33
+    ENETUNREACH = 35
+    ENOBUFS = 37
+    ENOENT = 39
+    ENOMEM = 42
+    ENOTCONN = 48
+    ENOTSUP = 52
+    EPIPE = 57
+    EPROTO = 58
+    ERANGE = 61
+    ETIMEDOUT = 65
+    UNKNOWN = 65535
+
+
+class ErrorPair(NamedTuple):
+    """What the contract calls an error; code 0 is success in every category."""
+
+    category: Category
+    code: int
+
+
+_PORTABLE = {getattr(errno, name): value for name, value in Errno.__members__.items() if hasattr(errno, name)}
+
+
+def portable_errno(number: int | None) -> Errno:
+    """Return the portable number for one of this platform's."""
+    return Errno.UNKNOWN if number is None else _PORTABLE.get(number, Errno.UNKNOWN)
 
 
 def printable(text: str) -> str:
@@ -83,11 +140,15 @@ class ModemError(OSError):
 
     ``errno`` is set where a POSIX number says the same. ``bytes_accepted`` is set by a send that failed half-way: so
     many bytes the modem had taken for certain. Messages are printable, and their lines of bounded length, whatever the
-    modem or the caller gave.
+    modem or the caller gave. ``alert`` is the level and description of a TLS alert that the peer sent, ``library_code``
+    the TLS library's own number, where there was one.
     """
 
     default_errno: int | None = None
+    default_portable: Errno | None = None  # where ``errno`` belongs to another numbering: ssl's, getaddrinfo's
     bytes_accepted: int | None = None
+    alert: tuple[int, int] | None = None
+    library_code: int | None = None
 
     def __init__(self, message: str, *, number: int | None = None) -> None:
         message = _presentable(message)
@@ -97,6 +158,26 @@ class ModemError(OSError):
         else:
             super().__init__(number, message)
         self.message = message
+
+    @property
+    def pair(self) -> ErrorPair:
+        """The portable pair of category and code."""
+        if self.alert is not None:
+            level, description = self.alert
+            return ErrorPair(Category.TLS_ALERT, level << 8 | description)
+        if self.library_code is not None:
+            return ErrorPair(Category.TLS_LIBRARY, self.library_code & 0xFFFF)
+        return ErrorPair(Category.ERRNO, self.default_portable or portable_errno(self.errno))
+
+    @property
+    def category(self) -> Category:
+        """Where :attr:`code` is defined."""
+        return self.pair.category
+
+    @property
+    def code(self) -> int:
+        """The portable number, of :class:`Errno` or as :attr:`category` says."""
+        return self.pair.code
 
     def __str__(self) -> str:
         return self.message
@@ -179,7 +260,7 @@ class ModemRestartedError(ModemError, ConnectionResetError):
 class CommandError(ModemError):
     """The modem refused a command.
 
-    ``command`` is the command as it may be shown (secrets masked), ``namespace`` and ``code`` the modem's own
+    ``command`` is the command as it may be shown (secrets masked), ``modem_code`` and ``namespace`` the modem's own
     number and where it is defined, ``kind`` the neutral kind that the profile maps it to, ``text`` its meaning.
     """
 
@@ -191,7 +272,7 @@ class CommandError(ModemError):
         *,
         command: str = "",
         namespace: str = "",
-        code: int | str | None = None,
+        modem_code: int | str | None = None,
         kind: str = "unknown",
         text: str = "",
         number: int | None = None,
@@ -199,7 +280,7 @@ class CommandError(ModemError):
         super().__init__(message, number=number)
         self.command = command
         self.namespace = namespace
-        self.code = _presentable(code) if isinstance(code, str) else code
+        self.modem_code = _presentable(modem_code) if isinstance(modem_code, str) else modem_code
         self.kind = kind
         self.text = _presentable(text)
 
@@ -239,13 +320,14 @@ class BearerLostError(PdpError, ConnectionResetError):
 class CredentialError(ModemError):
     """A certificate or key could not be stored in the modem, or is none."""
 
-    default_errno = errno.EINVAL
+    default_errno = errno.EPROTO
 
 
 class NameResolutionError(ModemError, socket.gaierror):
-    """The host name could not be resolved by the modem."""
+    """The host name could not be resolved."""
 
     default_errno = socket.EAI_NONAME
+    default_portable = Errno.EADDRNOTAVAIL
 
 
 class ConnectError(ModemError, ConnectionError):
@@ -254,23 +336,56 @@ class ConnectError(ModemError, ConnectionError):
     default_errno = errno.ECONNREFUSED
 
 
-class HandshakeError(ModemError, ssl.SSLError):
-    """The TLS handshake failed."""
+class TlsError(ModemError, ssl.SSLError):
+    """A secured connection failed by what its protocol says: an alert, a broken record."""
 
     default_errno = ssl.SSL_ERROR_SSL
+    default_portable = Errno.EPROTO
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        number: int | None = None,
+        alert: tuple[int, int] | None = None,
+        library_code: int | None = None,
+    ) -> None:
+        super().__init__(message, number=number)
+        if alert is not None:
+            self.alert = alert
+        if library_code is not None:
+            self.library_code = library_code
+
+
+class HandshakeError(TlsError):
+    """The TLS handshake failed."""
 
 
 class CertificateError(HandshakeError, ssl.SSLCertVerificationError):
     """The peer's certificate was refused: chain, name, dates or purpose."""
 
-    default_errno = ssl.SSL_ERROR_SSL
-
 
 class ConnectOrHandshakeError(HandshakeError, ConnectionError):
     """Connection or handshake failed, and the modem does not say which."""
+
+    default_portable = Errno.ECONNREFUSED
 
 
 class SocketClosedError(ModemError, ConnectionResetError):
     """The connection ended without the caller asking for it."""
 
     default_errno = errno.ECONNRESET
+
+
+class TruncatedError(ModemError):
+    """A datagram was larger than the room for it: ``data`` is its beginning, the rest is gone.
+
+    ``address``: the sender's host and port, where that was asked for.
+    """
+
+    default_errno = errno.EMSGSIZE
+
+    def __init__(self, message: str, *, data: bytes, address: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.data = data
+        self.address = address

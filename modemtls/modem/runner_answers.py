@@ -183,7 +183,12 @@ class Answers(ABC):
         what = text or final or "failed"
         where = f" ({namespace} {known})" if namespace and known is not None and str(known) != text else ""
         return CommandError(
-            f"{shown}: {what}{where}", command=shown, namespace=namespace, code=known, kind=kind, text=text or final
+            f"{shown}: {what}{where}",
+            command=shown,
+            namespace=namespace,
+            modem_code=known,
+            kind=kind,
+            text=text or final,
         )
 
     def _explained(self, error: CommandError, cause: m.Cause) -> CommandError:

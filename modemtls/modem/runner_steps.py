@@ -147,7 +147,7 @@ class Run(Answers):
             return
 
     def _about(self, error: CommandError) -> dict[str, object]:
-        return {"outcome": "fail", "code": error.code, "kind": error.kind, "final": self.final}
+        return {"outcome": "fail", "code": error.modem_code, "kind": error.kind, "final": self.final}
 
     def _again(self, retry: m.Retry | None, failure: dict[str, object], began: float) -> bool:
         assert retry is not None

@@ -42,7 +42,7 @@ def connect_failure(
     reason = _reason(error)
     match error.kind:
         case "connect_or_handshake":
-            says = "a failure" if error.code is None else f"{error.code}"
+            says = "a failure" if error.modem_code is None else f"{error.modem_code}"
             if configuration is None or choice is None:
                 return ConnectError(
                     f"could not connect to {where}: nobody listens there, or no way to it{_number(error)}"
@@ -70,12 +70,12 @@ def connect_failure(
 
 
 def _number(error: CommandError) -> str:
-    return "" if error.code is None else f" ({error.code})"
+    return "" if error.modem_code is None else f" ({error.modem_code})"
 
 
 def _reason(error: CommandError) -> str:
     text = error.text or error.message
-    return text if str(error.code) in text else f"{text}{_number(error)}"
+    return text if str(error.modem_code) in text else f"{text}{_number(error)}"
 
 
 def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock: str) -> str:

@@ -17,7 +17,7 @@ class Answer:
 
 
 def refusal(kind: str, code: int | None = None, text: str = "") -> CommandError:
-    return CommandError(f"refused: {text or kind}", kind=kind, code=code, text=text or kind)
+    return CommandError(f"refused: {text or kind}", kind=kind, modem_code=code, text=text or kind)
 
 
 class FakeHost:

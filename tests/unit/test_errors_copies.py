@@ -15,7 +15,9 @@ SAMPLES = [
     errors.ModemError("numbered", number=5),
     errors.SocketClosedError("closed"),
     errors.NotSupportedError("no", capability="sni", choices=("a", "b")),
-    errors.CommandError("refused", command="AT", namespace="open", code=566, kind="connect_or_handshake", text="t"),
+    errors.CommandError(
+        "refused", command="AT", namespace="open", modem_code=566, kind="connect_or_handshake", text="t"
+    ),
     errors.NameResolutionError("unknown"),
     errors.CertificateError("expired"),
     errors.ConnectOrHandshakeError("either"),
@@ -40,8 +42,8 @@ def test_copies(error, how):
     "nasty", ["\x1b[31m", "\x07", "\x9b5m", "\u202e", "\u2066", "\u200b", "\u2028", "\r", "\x7f", "\udc9b", "\0"]
 )
 def test_no_error_carries_what_a_terminal_would_act_upon(nasty):
-    error = errors.CommandError(f"refused: {nasty}x", code=f"{nasty}y", text=f"{nasty}z")
-    for text in (str(error), error.message, error.args[-1], error.code, error.text):
+    error = errors.CommandError(f"refused: {nasty}x", modem_code=f"{nasty}y", text=f"{nasty}z")
+    for text in (str(error), error.message, error.args[-1], error.modem_code, error.text):
         assert text.isprintable()
         assert text[-1] in "xyz"
     assert str(errors.ModemError(f"several\nlines{nasty}")).count("\n") == 1

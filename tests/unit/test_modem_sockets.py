@@ -92,7 +92,7 @@ def test_a_refused_open_is_closed_and_tells_the_reason():
     bench = Bench(tls_open=refusal("connect_or_handshake", 566))
     with pytest.raises(ModemError) as caught:
         bench.open()
-    assert caught.value.code == 566
+    assert caught.value.modem_code == 566
     assert bench.host.ops() == ["tls_open", "tls_close"]
     assert (bench.free(), bench.lease.users) == (3, 0)
 

@@ -114,7 +114,7 @@ class TestStates:
 
     def test_a_failed_connect_leaves_it_closed_and_usable(self, modem):
         sock = create_ssl_socket(modem, TLS)
-        modem.fail_open = [CommandError("ERROR", kind="connect_or_handshake", code=566, text="connect failed")]
+        modem.fail_open = [CommandError("ERROR", kind="connect_or_handshake", modem_code=566, text="connect failed")]
         with pytest.raises(ConnectOrHandshakeError):
             sock.connect("server.example", "443")
         assert sock.get_opt(Option.STATE) is State.CLOSED
@@ -257,17 +257,19 @@ class TestSettings:
         ],
     )
     def test_what_a_failed_open_is_called(self, modem, kind, error, code):
-        modem.fail_open = [CommandError("refused", kind=kind, code=566, text="some text", namespace="open")]
+        modem.fail_open = [CommandError("refused", kind=kind, modem_code=566, text="some text", namespace="open")]
         sock = create_ssl_socket(modem, TLS)
         with pytest.raises(error) as caught:
             sock.connect("server.example", "443")
         assert error_pair(caught.value) == (Category.ERRNO, code)
         if error is not CommandError:
             assert isinstance(caught.value.__cause__, CommandError)
-            assert caught.value.__cause__.code == 566
+            assert caught.value.__cause__.modem_code == 566
 
     def test_the_one_code_for_everything_says_what_may_be_behind_it(self, modem, pki_pem):
-        modem.fail_open = [CommandError("x", kind="connect_or_handshake", code=566, text="it failed (TCP or TLS)")] * 3
+        modem.fail_open = [
+            CommandError("x", kind="connect_or_handshake", modem_code=566, text="it failed (TCP or TLS)")
+        ] * 3
         ca, _, _ = pki_pem
         usual = create_ssl_socket(modem, SslConfiguration(security=Certificates(trusted=ca)))
         with pytest.raises(ConnectOrHandshakeError) as caught:

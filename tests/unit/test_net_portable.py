@@ -35,3 +35,23 @@ def test_the_numbers_are_the_contracts_own_and_not_the_platforms():
     assert (Category.ERRNO, Category.TLS_ALERT, Category.TLS_LIBRARY) == (37766, 8572, 8573)
     assert (Errno.ECONNRESET, Errno.EMSGSIZE, Errno.UNKNOWN) == (14, 31, 65535)
     assert Errno.ECONNRESET != errno.ECONNRESET
+
+
+@pytest.mark.parametrize(
+    ("error", "pair"),
+    [
+        (errors.HandshakeError("x", alert=(2, 40)), (Category.TLS_ALERT, 0x0228)),
+        (errors.TlsError("x", alert=(2, 20), library_code=0x7780), (Category.TLS_ALERT, 0x0214)),
+        (errors.CertificateError("x", library_code=0x2700), (Category.TLS_LIBRARY, 9984)),
+        (errors.TlsError("x"), (Category.ERRNO, Errno.EPROTO)),
+        (errors.TruncatedError("x", data=b"part"), (Category.ERRNO, Errno.EMSGSIZE)),
+        (errors.CredentialError("x"), (Category.ERRNO, Errno.EPROTO)),
+        (errors.CommandError("x", modem_code=566), (Category.ERRNO, Errno.EIO)),
+    ],
+)
+def test_every_error_carries_its_pair(error, pair):
+    assert (error.category, error.code) == error.pair == error_pair(error) == pair
+
+
+def test_an_error_of_another_kind_has_a_pair_as_well():
+    assert error_pair(FileNotFoundError(errno.ENOENT, "x")) == (Category.ERRNO, Errno.ENOENT)

@@ -135,7 +135,7 @@ def test_a_refused_upload_says_why(connect, profile, code, kind):
     modem = connect(profile, ask('AT+QFUPL="t",10,60', b"\r\n+CME ERROR: %d\r\n" % code))
     with pytest.raises(CommandError) as caught:
         modem.run("credential_write", name="t", data=b"1234567890", size=10, kind="ca")
-    assert (caught.value.namespace, caught.value.code, caught.value.kind) == ("file", code, kind)
+    assert (caught.value.namespace, caught.value.modem_code, caught.value.kind) == ("file", code, kind)
 
 
 def test_files_are_listed_with_and_without_the_stores_name(connect, profile):
@@ -259,7 +259,7 @@ def test_no_domain_that_answers_is_a_failure_that_says_why(connect, profile, op)
     modem = connect(profile, *(ask(f"AT+{one}?", REFUSED) for one in ("CEREG", "CGREG", "CREG")))
     with pytest.raises(CommandError) as caught:
         modem.run(op)
-    assert caught.value.code == 3
+    assert caught.value.modem_code == 3
 
 
 def test_a_query_of_the_bearers_may_not_take_as_long_as_an_activation(profile):
@@ -318,7 +318,7 @@ def test_a_refused_bearer_says_why_and_passwords_are_not_shown(connect, profile)
     assert "hidden" not in f"{caught.value} {caught.value.command}"
     with pytest.raises(CommandError) as caught:
         modem.run("pdp_activate", pdp=1)
-    assert (caught.value.code, caught.value.kind) == (561, "pdp_failed")
+    assert (caught.value.modem_code, caught.value.kind) == (561, "pdp_failed")
 
 
 def test_clocks(connect, profile):

@@ -71,8 +71,25 @@ def test_a_failed_open_has_the_modems_number_and_nothing_is_sent_on_its_account(
     with pytest.raises(CommandError) as caught:
         modem.run("tls_open", **OPEN)
     error = caught.value
-    assert (error.namespace, error.code, error.kind) == ("open", code, profile.errors["open"][str(code)].kind)
+    assert (error.namespace, error.modem_code, error.kind) == ("open", code, profile.errors["open"][str(code)].kind)
     assert profile.errors["open"][str(code)].text in str(error)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("code", [-1, -566, 1])
+@pytest.mark.parametrize("op", ["tls_open", "tcp_open"])
+def test_whatever_is_not_zero_is_no_connection(connect, op, code, late):
+    urc = b"\r\n+%s: 4,%d\r\n" % (b"QSSLOPEN" if op == "tls_open" else b"QIOPEN", code)
+    asked = {"tls_open": "AT+QSSLSTATE=4", "tcp_open": "AT+QISTATE=1,4"}[op]
+    opened = {
+        "tls_open": 'AT+QSSLOPEN=1,1,4,"220.180.239.201",8010,0',
+        "tcp_open": 'AT+QIOPEN=1,4,"TCP","220.180.239.201",8010,0,0',
+    }[op]
+    heard = [ask(opened, OK), ask(asked, OK + urc)] if late else [ask(opened, OK + urc)]
+    modem = connect(impatient("quectel-bg95"), *heard)
+    with pytest.raises(CommandError) as caught:
+        modem.run(op, **{name: value for name, value in OPEN.items() if op == "tls_open" or name != "context"})
+    assert caught.value.modem_code == code
 
 
 @pytest.mark.parametrize("separator", [b", ", b","])
@@ -84,7 +101,7 @@ def test_a_refused_open_asks_for_the_cause_at_once(connect, profile, separator):
     )
     with pytest.raises(CommandError) as caught:
         modem.run("tls_open", **OPEN)
-    assert (caught.value.code, caught.value.kind) == (552, "parameter")
+    assert (caught.value.modem_code, caught.value.kind) == (552, "parameter")
 
 
 def test_a_cause_that_says_success_is_no_cause(connect, profile):
@@ -95,7 +112,7 @@ def test_a_cause_that_says_success_is_no_cause(connect, profile):
     )
     with pytest.raises(CommandError) as caught:
         modem.run("tls_open", **OPEN)
-    assert caught.value.code != 0
+    assert caught.value.modem_code != 0
     assert caught.value.kind == "unknown"
 
 
@@ -153,7 +170,7 @@ def test_a_refused_read_says_why(connect, profile, op, command):
     modem = connect(profile, ask(command, ERROR), ask("AT+QIGETERROR", line("+QIGETERROR: 567,socket has been closed")))
     with pytest.raises(CommandError) as caught:
         modem.run(op, socket=4, size=1500)
-    assert (caught.value.code, caught.value.kind) == (567, "closed")
+    assert (caught.value.modem_code, caught.value.kind) == (567, "closed")
 
 
 def test_states_of_tls_sockets(connect, profile):

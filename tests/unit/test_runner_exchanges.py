@@ -193,7 +193,7 @@ def test_what_a_failure_says(answer, namespace, code, kind, text):
         with pytest.raises(CommandError) as caught:
             runner.run("credential_delete", {"name": "x"})
     error = caught.value
-    assert (error.namespace, error.code, error.kind) == (namespace, code, kind)
+    assert (error.namespace, error.modem_code, error.kind) == (namespace, code, kind)
     assert text is None or error.text == text
     assert error.command == 'AT+D="x"'
     assert str(error).startswith('AT+D="x": ')
@@ -234,7 +234,11 @@ def test_a_failed_open_is_cleaned_up_and_says_why():
     with scripted(OPEN, {COMMAND: OK + b"\r\n+O: 3,566\r\n", b"AT+C=3": OK}) as (runner, modem):
         with pytest.raises(CommandError) as caught:
             runner.run("tls_open", TARGET)
-        assert (caught.value.namespace, caught.value.code, caught.value.kind) == ("open", 566, "connect_or_handshake")
+        assert (caught.value.namespace, caught.value.modem_code, caught.value.kind) == (
+            "open",
+            566,
+            "connect_or_handshake",
+        )
         assert modem.sent == [COMMAND, b"AT+C=3"]
 
 
@@ -250,7 +254,7 @@ def test_a_recipe_is_not_followed_for_ever():
     with scripted(OPEN, script) as (runner, modem):
         with pytest.raises(CommandError) as caught:
             runner.run("tls_open", TARGET)
-        assert caught.value.code == 563
+        assert caught.value.modem_code == 563
         assert modem.sent.count(COMMAND) == 2
 
 
@@ -259,7 +263,7 @@ def test_a_cause_that_says_nothing(answer):
     with scripted(OPEN, {COMMAND: ERROR, b"AT+E": answer, b"AT+C=3": OK}) as (runner, _modem):
         with pytest.raises(CommandError) as caught:
             runner.run("tls_open", TARGET)
-        assert (caught.value.code, caught.value.text, caught.value.command) == (None, "ERROR", COMMAND.decode())
+        assert (caught.value.modem_code, caught.value.text, caught.value.command) == (None, "ERROR", COMMAND.decode())
 
 
 def test_nobody_comes_between_a_failure_and_its_cause():
@@ -281,7 +285,7 @@ def test_nobody_comes_between_a_failure_and_its_cause():
             for _ in range(30):
                 with pytest.raises(CommandError) as caught:
                     runner.run("tls_send", {"socket": 1, "data": b"x", "size": 1})
-                assert caught.value.code == 566
+                assert caught.value.modem_code == 566
         finally:
             over.set()
             other.join()

@@ -25,7 +25,7 @@ def test_error_first_and_then_the_line_that_says_why():
     with scripted(body, {b"AT+START": ERROR + b"\r\n+START: 566\r\n"}) as (runner, _):
         with pytest.raises(CommandError) as caught:
             runner.run("setup")
-        assert caught.value.code == 566
+        assert caught.value.modem_code == 566
 
 
 def test_blocks_are_collected_until_the_end_line():
@@ -202,7 +202,7 @@ def test_finally_comes_in_any_case():
         modem.sent.clear()
         with pytest.raises(CommandError, match=r"AT\+B") as caught:
             runner.run("setup")
-        assert caught.value.code == 3
+        assert caught.value.modem_code == 3
         assert modem.sent == [b"AT+A", b"AT+B", b"AT+UNDO", b"AT+UNDO2", b"AT+LAST"]
 
 
