@@ -252,6 +252,16 @@ def test_what_is_received_in_data_mode():
         assert ask(made, "AT#XRECV=0,0,0,5") == b"\r\n#XRECV: 0,0,3\r\ndef" + OK
 
 
+def test_what_follows_waits_for_the_last_block():
+    with udp() as peer, modem(SM) as made:
+        made.command("AT#XSOCKET=1,2,0")
+        made.write(f'AT#XSENDTO=0,2,0,"peer.example",{peer.getsockname()[1]},3\r'.encode() + b"abcAT+CMEE?\r")
+        assert made.read() == OK  # the name is being resolved
+        made.advance(1)
+        assert made.read() == DONE + b"\r\n+CMEE: 0\r\n" + OK
+        assert peer.recv(10) == b"abc"
+
+
 def test_data_mode_needs_a_connection():
     for model, line in ((SM, "AT#XSEND=0,2,0"), (SLM, "AT#XSEND")):
         with modem(model) as made:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 
 import pytest
 
-from modemtls.tlsengine import EngineUnavailableError, Settings, Verify, Version, require
+from modemtls.tlsengine import EngineUnavailableError, Settings, Verify, Version
 from tests.support.dtls import DtlsEcho, logged, openssl_dtls_server, say
 from tests.support.nordic import ERROR, OK, SLM, SM, ask, modem, udp, write
+from tests.support.tls_ends import need_mbedtls
 
 KEY, IDENTITY = "00112233445566778899AABBCCDDEEFF", "dev-01"
 PSK = {"5001/3": KEY.encode(), "5001/4": IDENTITY.encode()}
@@ -245,12 +245,7 @@ def test_the_legacy_applications_dtls():
 
 @pytest.fixture
 def second_engine():
-    try:
-        require("mbedtls")
-    except EngineUnavailableError as error:
-        if os.environ.get("MODEMTLS_REQUIRE_SERVERS"):
-            pytest.fail(str(error))
-        pytest.skip(f"needs Mbed TLS: {error}")
+    need_mbedtls()
 
 
 def test_without_the_second_engine_there_is_no_connection_id_and_the_trace_says_so(monkeypatch):

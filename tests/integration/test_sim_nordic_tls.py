@@ -7,14 +7,13 @@ import datetime
 import socket
 import ssl
 import threading
-import time
 
 import pytest
 
-from modemtls.tlsengine import Psk, Settings, TlsError, Verify, Version, WantReadError, engine_for
+from modemtls.tlsengine import Psk, Settings, TlsError, Version, WantReadError, engine_for
 from tests.support.nordic import ERROR, OK, SLM, SM, ask, modem, write
 from tests.support.pki import Leaf, Pki
-from tests.support.servers import echo, free_port, openssl_server, tls_service
+from tests.support.servers import free_port, openssl_server, tls_service
 from tests.support.ublox import tls
 
 NAME = "server.example"

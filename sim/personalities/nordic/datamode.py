@@ -44,14 +44,20 @@ class _Payload:
         self._collected = bytearray()
         self._matched = 0
         self._timer: Timer | None = None
+        self._over = False
+        self.behind = bytearray()
         self.discards = False  # only the escape is looked for
 
     def feed(self, data: bytes) -> int:
-        """Take everything up to the end of data mode."""
+        """Take everything up to the end of data mode; what follows waits for the last block to be sent."""
+        if self._over:
+            self.behind += data
+            return len(data)
         if self._timer is not None:
             self._timer.cancel()
         taken, over = (self._counted if self._left_over is not None and not self.discards else self._escaped)(data)
         if over:
+            self._over = True
             self.flush()
             self._left()
         elif self._sends_parts or self._left_over is None:
@@ -180,7 +186,9 @@ class DataMode(Area):
     def _report(self) -> None:
         """Print how it went, and go back to commands."""
         interpreter = self.machine.interpreter
-        socket, self._socket, self._payload = self._socket, None, None
+        socket, self._socket = self._socket, None
+        behind = bytes(self._payload.behind) if self._payload is not None else b""
+        self._payload = None
         form, why = self.variants["datamode-exit"], self._result
         if form == "plain":
             text = "ERROR" if why else "OK"
@@ -193,6 +201,8 @@ class DataMode(Area):
         interpreter.release()
         if socket is not None:
             self.module.sockets.changed(socket)  # for those who were told nothing in data mode
+        if behind:
+            interpreter.receive(behind)
 
     def _abort(self, why: Errno) -> None:
         """Give up: the host has to say +++, or is simply back in command mode."""

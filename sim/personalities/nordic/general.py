@@ -112,7 +112,7 @@ class General(Area):
             self.machine.power_off("AT#XSLEEP=1")
         else:
             self.trace.note("asleep: the UART is off")
-            self.module.serial.deaf = True
+            self.module.serial.sleep()
 
     @at("#XSHUTDOWN")
     def _shut_down(self, job: Job) -> None:

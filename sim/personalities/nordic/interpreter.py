@@ -75,6 +75,11 @@ class SerialInterpreter(Interpreter):
 
     # --- from the host ----------------------------------------------------------------------------------------------
 
+    def sleep(self) -> None:
+        """Hear nothing until ``deaf`` is taken back."""
+        self.deaf = True
+        self._input.clear()
+
     def receive(self, data: bytes) -> None:
         """Take bytes of the host."""
         if not self.deaf:

@@ -107,18 +107,24 @@ class Legacy(Dialect):
         if server.listener is None:
             raise self.refuse(f"socket {server.handle} does not listen")
 
-        def done(why: Errno) -> None:
-            self.end(job, why, f'#XACCEPT: {client.handle},"{client.host}"')
-
         def waited(in_time: bool) -> None:
             if not in_time or not server.waiting:
                 self.end(job, Errno.EAGAIN)
                 return
+            if server.peer is not None:
+                sockets.close(server.peer)
+            client = server.peer = sockets.open_outside(
+                server.family, server.kind, server.role, server.cid, server.security
+            )
+
+            def done(why: Errno) -> None:
+                if why:
+                    sockets.close(client)
+                    server.peer = None
+                self.end(job, why, f'#XACCEPT: {client.handle},"{client.host}"')
+
             sockets.accept(server, client, done)
 
-        if server.peer is not None:
-            sockets.close(server.peer)
-        client = sockets.make_peer(server)
         job.defer()
         sockets.wait(lambda: bool(server.waiting or server.error), timeout or None, waited)
 

@@ -70,12 +70,12 @@ class Proxies(Dialect):
         if name in self._clients:
             raise self.refuse(f"there is a {name} already")
         sockets = self.module.sockets
-        socket = sockets.make(sockets.free_handle(), family, kind, CLIENT, 0, security)
+        socket = sockets.open_outside(family, kind, CLIENT, 0, security)
         self._clients[name] = socket
 
         def done(why: Errno) -> None:
             if why:
-                self._clients.pop(name, None)
+                sockets.close(self._clients.pop(name))
                 self._not_connected(job, why)
             else:
                 self.end(job, Errno.OK, f'{name}: {socket.handle},"connected"')
@@ -122,9 +122,8 @@ class Proxies(Dialect):
             return True
         self._push(socket)
         if (socket.ended or socket.error) and not socket.inbox and self.module.datamode.socket is not socket:
-            del self._clients[name]
-            socket.drop()
             why = socket.error or Errno.ENOTCONN
+            self.module.sockets.close(self._clients.pop(name))
             self.module.urc(f'{name}: -{why.value},"disconnected"')
         return True
 
@@ -142,10 +141,3 @@ class Proxies(Dialect):
         """Go on: the line has room."""
         for socket in list(self._clients.values()):
             self.observe(socket)
-
-    def stop(self) -> None:
-        """Drop them."""
-        super().stop()
-        for socket in self._clients.values():
-            socket.drop()
-        self._clients.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 from typing import TYPE_CHECKING
 
 from modemtls.sim.personalities.nordic.area import Area
@@ -36,6 +35,7 @@ class Sockets(Area):
     def reset(self) -> None:
         """No socket."""
         self.table: dict[int, Socket] = {}
+        self._outside: list[Socket] = []  # open, but not by their handle: clients of a server socket, proxies
         self._rankings = 0
         self._waiter: Callable[[], None] | None = None
         self.observers: list[Callable[[Socket], bool]] = []
@@ -43,41 +43,39 @@ class Sockets(Area):
     def stop(self) -> None:
         """Drop everything."""
         super().stop()
-        for socket in self.table.values():
-            if socket.peer is not None:
-                socket.peer.drop()
+        for socket in self._all:
             socket.drop()
         self.table.clear()
+        self._outside.clear()
         self._waiter = None
 
     # --- the table ----------------------------------------------------------------------------------------------------
 
+    @property
+    def _all(self) -> list[Socket]:
+        return [*self.table.values(), *self._outside]
+
     def open(self, family: int, kind: int, role: int, cid: int, security: Security | None = None) -> Socket:
-        """Make a socket with the lowest free handle."""
-        if len(self.table) >= MOST:
-            raise self.refuse(f"{MOST} sockets are open")
-        if cid and not self.module.contexts.active(cid):
-            raise self.refuse(f"context {cid} is not active")
-        handle = self.free_handle()
-        socket = self.table[handle] = self.make(handle, family, kind, role, cid, security)
+        """Make a socket with the lowest free handle, and select it."""
+        socket = self._make(family, kind, role, cid, security)
+        self.table[socket.handle] = socket
         self.select(socket)
         return socket
 
-    def free_handle(self) -> int:
-        """Return the lowest number that no socket has."""
-        used = {
-            handle for item in self.table.values() for handle in (item.handle, item.peer.handle if item.peer else -1)
-        }
-        return next(number for number in itertools.count(int(self.variants["first-handle"])) if number not in used)
+    def open_outside(self, family: int, kind: int, role: int, cid: int, security: Security | None) -> Socket:
+        """Make a socket that commands do not reach by its handle."""
+        socket = self._make(family, kind, role, cid, security)
+        self._outside.append(socket)
+        return socket
 
-    def make_peer(self, server: Socket) -> Socket:
-        """Make the socket of a server's client that has no place in the table: it is reached through the server."""
-        handle = self.free_handle()
-        server.peer = self.make(handle, server.family, server.kind, server.role, server.cid, server.security)
-        return server.peer
-
-    def make(self, handle: int, family: int, kind: int, role: int, cid: int, security: Security | None) -> Socket:
-        """Make a socket outside the table."""
+    def _make(self, family: int, kind: int, role: int, cid: int, security: Security | None) -> Socket:
+        if len(self._all) >= MOST:
+            raise self.refuse(f"{MOST} sockets are open")
+        if cid and not self.module.contexts.active(cid):
+            raise self.refuse(f"context {cid} is not active")
+        used = {socket.handle for socket in self._all}
+        first = int(self.variants["first-handle"])
+        handle = next(number for number in range(first, first + MOST) if number not in used)
         socket = Socket(handle, family, kind, role, cid, security, self.changed)
         socket.window = int(self.variants.number("receive-buffer"))
         return socket
@@ -102,10 +100,13 @@ class Sockets(Area):
 
     def close(self, socket: Socket) -> None:
         """Close in order; what the peer still has to say is not waited for."""
-        if self.table.get(socket.handle) is socket:
-            del self.table[socket.handle]
+        if socket in self._outside:
+            self._outside.remove(socket)
+        else:
+            self.table.pop(socket.handle, None)
         if socket.peer is not None:
             self.close(socket.peer)
+            socket.peer = None
         if socket.association is not None:
             socket.association.close()
         if socket.transport is not None and socket.connected:
@@ -149,7 +150,7 @@ class Sockets(Area):
         """Close what cannot wait for the PDN to come back."""
         if self.variants["address-after-loss"] == "new":
             self.module.contexts.new_address()
-        for socket in [item for item in self.table.values() if item.cid == cid]:
+        for socket in [item for item in self._all if item.cid == cid]:
             fresh = socket.state is State.FRESH and socket.datagrams is None
             if fresh or socket.state is State.FAILED:
                 continue
@@ -168,7 +169,7 @@ class Sockets(Area):
     def pdn_gained(self, cid: int) -> None:
         """Let what has waited go on, from the new address if there is one."""
         moved = self.variants["address-after-loss"] == "new"
-        for socket in [item for item in self.table.values() if item.cid == cid and item.away]:
+        for socket in [item for item in self._all if item.cid == cid and item.away]:
             socket.away = False
             if socket.transport is not None:
                 if moved:
@@ -185,7 +186,7 @@ class Sockets(Area):
 
     def power_lost(self) -> None:
         """AT+CFUN=0: nothing survives."""
-        for socket in [item for item in self.table.values() if item.away]:
+        for socket in [item for item in self._all if item.away]:
             socket.broken(Errno.ENETDOWN)
 
     def _usable(self, socket: Socket) -> Errno:
