@@ -139,7 +139,7 @@ class OpenSslEngine:
         if self._done:
             return
         if self._listening:
-            self._until_starved(self._listen, "handshake")
+            self._until_starved(self._connection.DTLSv1_listen, "handshake")
             self._listening = False
         before = self._openssl_deadline()
         try:
@@ -152,14 +152,6 @@ class OpenSslEngine:
         self._done = True
         self._resumed = self._was_resumed()
         self._offered = ffi.NULL
-
-    def _listen(self) -> None:
-        try:
-            self._connection.DTLSv1_listen()
-        except SSL.WantReadError:
-            raise
-        except SSL.Error:  # no ClientHello: nothing is known of this peer yet, so it is nothing
-            raise SSL.WantReadError from None
 
     def _watch_flight(self, before: float | None) -> None:
         """Tell a new flight, which starts OpenSSL's timer anew, from one that OpenSSL sent again by itself."""
