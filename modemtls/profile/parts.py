@@ -382,6 +382,8 @@ class Parts:
         unless = "unless" in entries
         key = "unless" if unless else "if"
         condition = self.condition(entries[key], names, FAILURE_NAMES)
+        if not unless:
+            self._all_failures(entries[key], condition, names)
         source = ""
         namespace = self.namespace(entries["code"]) if "code" in entries else ""
         if "from" in entries:
@@ -399,6 +401,14 @@ class Parts:
         kind = str(entries["kind"].scalar) if "kind" in entries else "unknown"
         text = str(entries["text"].scalar) if "text" in entries else ""
         return m.FailRule(condition, unless, namespace, source, kind, text)
+
+    def _all_failures(self, node: Node, condition: m.Condition, names: Names) -> None:
+        """Complain where `if` names the codes of failures by their least: numbers below it would pass as success."""
+        for test in condition.tests:
+            var = names.get(test.name)
+            if test.how == "range" and test.low is not None and var is not None and var.origin == "captured":
+                what = f"numbers below {test.low}, negative ones too, would pass as success"
+                self.problems.add(node.entries[test.name], what, f"unless: with what success is, as {{{test.name}: 0}}")
 
     def timeout(self, node: Node | None, default: float, names: Names) -> m.Timeout:
         """Compile a time-out."""

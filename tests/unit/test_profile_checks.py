@@ -112,6 +112,7 @@ MISTAKES = [
     # errors
     ("      cme: file\n      lines: ['+XFUPL", "      cme: fil\n      lines: ['+XFUPL", "cme: |fil\n", "no error namespace fil (did you mean file?)"),
     ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {unless: {error: 0}, code: opn}", "code: |opn", "no error namespace opn (did you mean open?)"),
+    ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {if: {error: {min: 1}}, code: open}", "fail: {if: {error: |{min: 1}", "numbers below 1, negative ones too, would pass as success (unless: with what success is, as {error: 0})"),
     ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {unless: {error: 0}}", "fail: |{unless: {error: 0}}", "fail needs `code` (the namespace of the number) or `kind`"),
     ("timeout: 125\n        fail: {unless: {error: 0}, code: open}", "timeout: 125\n        fail: {code: open}", "fail: |{code: open}", "fail has either `if` or `unless`"),
     ("cause: {use: last_error, code: open, except: [0]}\n\n  tls_receive", "cause: {use: last_error, code: open, from: cod}\n\n  tls_receive", "from: |cod", "last_error gives no cod (did you mean code?)"),
