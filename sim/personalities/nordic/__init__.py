@@ -22,6 +22,7 @@ from modemtls.sim.personalities.nordic.polling import Polling
 from modemtls.sim.personalities.nordic.proxies import Proxies
 from modemtls.sim.personalities.nordic.sockets import Sockets
 from modemtls.sim.personalities.nordic.tls import Tls
+from modemtls.sim.personalities.nordic.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,7 @@ class Nordic(Personality):
         self.credentials = Credentials(self)
         self.general = General(self)
         self.sockets = Sockets(self)
+        self.traffic = Traffic(self)
         self.tls = Tls(self)
         self.options = Options(self)
         self.polling = Polling(self)
@@ -77,8 +79,8 @@ class Nordic(Personality):
         self.proxies = Proxies(self)
         self.contexts.lost, self.contexts.gained = self.sockets.pdn_lost, self.sockets.pdn_gained
         self._areas = (
-            self.card, self.registration, self.contexts, self.clock, self.credentials, self.general, self.sockets,
-            self.tls, self.options, self.polling, self.datamode, self.proxies, self.dialect,
+            self.card, self.registration, self.contexts, self.clock, self.credentials, self.general,
+            self.sockets, self.traffic, self.tls, self.options, self.polling, self.datamode, self.proxies, self.dialect,
         )  # fmt: skip
         used = [area for area in self._areas if area is not self.proxies or not self.handles]
         self.table = {

@@ -9,7 +9,7 @@ from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.nordic.dialect import LONGEST_HOST, Dialect
 from modemtls.sim.personalities.nordic.errno import Errno
 from modemtls.sim.personalities.nordic.socket import ERR, HUP, IN
-from modemtls.sim.personalities.nordic.sockets import DONT_WAIT, PEEK, WAIT_ALL
+from modemtls.sim.personalities.nordic.traffic import DONT_WAIT, PEEK, WAIT_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,38 +139,38 @@ class Legacy(Dialect):
     @at("#XSEND")
     def _send(self, job: Job) -> None:
         socket = self._talking
-        sockets = self.module.sockets
+        traffic = self.module.traffic
         if job.form is Form.ACTION:
             if not socket.connected or socket.ended:
                 raise self.refuse(f"socket {socket.handle} is not connected")
 
             def forward(data: bytes, sent: Callable[[Errno], None]) -> None:
-                sockets.send(socket, data, 0, lambda why, _: sent(why))
+                traffic.send(socket, data, 0, lambda why, _: sent(why))
 
             self.module.datamode.enter(job, socket, forward)
             return
         data = self.text(self.args(job, 1, 1), 0)
         job.defer()
-        sockets.send(socket, data, 0, lambda why, count: self.sent(job, socket, "", why, count))
+        traffic.send(socket, data, 0, lambda why, count: self.sent(job, socket, "", why, count))
 
     @at("#XSENDTO")
     def _send_to(self, job: Job) -> None:
         args = self.args(job, 2, 3)
         host, port = args.text(0, longest=LONGEST_HOST), args.number(1, 1, 65535)
         socket = self._talking
-        sockets = self.module.sockets
+        traffic = self.module.traffic
         if len(args) == 2:
             if socket.stream:
                 raise self.refuse("a stream has one peer")
 
             def forward(data: bytes, sent: Callable[[Errno], None]) -> None:
-                sockets.send_to(socket, host, port, data, lambda why, _: sent(why))
+                traffic.send_to(socket, host, port, data, lambda why, _: sent(why))
 
             self.module.datamode.enter(job, socket, forward)
             return
         data = self.text(args, 2)
         job.defer()
-        sockets.send_to(socket, host, port, data, lambda why, count: self.sent(job, socket, "", why, count))
+        traffic.send_to(socket, host, port, data, lambda why, count: self.sent(job, socket, "", why, count))
 
     @at("#XRECV", "#XRECVFROM")
     def _receive(self, job: Job) -> None:
@@ -189,7 +189,7 @@ class Legacy(Dialect):
             self.end(job, why)
 
         job.defer()
-        self.module.sockets.receive(socket, self.most_read, flags, timeout, done)
+        self.module.traffic.receive(socket, self.most_read, flags, timeout, done)
 
     def _sender(self, name: str, socket: Socket, piece: Piece) -> str:
         if name == "#XRECV":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from modemtls.sim.command import Form
 from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.nordic.dialect import LONGEST_HOST, Dialect
-from modemtls.sim.personalities.nordic.sockets import DONT_WAIT, NOTIFY_ACK, PEEK, WAIT_ACK, WAIT_ALL
+from modemtls.sim.personalities.nordic.traffic import DONT_WAIT, NOTIFY_ACK, PEEK, WAIT_ACK, WAIT_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,14 +120,14 @@ class Modern(Dialect):
     def _send(self, job: Job) -> None:
         args = self.args(job, 3, 4)
         socket, mode, flags = self._socket(args), args.number(1, TEXT, DATA), self._flags(args, 2)
-        sockets = self.module.sockets
+        traffic = self.module.traffic
         if mode == DATA:
             length = args.number(3, 1, MOST_COUNTED) if args.has(3) else None
             if not socket.connected or socket.ended:
                 raise self.refuse(f"socket {socket.handle} is not connected")
 
             def forward(data: bytes, sent: Callable[[Errno], None]) -> None:
-                sockets.send(socket, data, flags, lambda why, _: sent(why))
+                traffic.send(socket, data, flags, lambda why, _: sent(why))
 
             self.module.datamode.enter(job, socket, forward, length)
             return
@@ -135,21 +135,21 @@ class Modern(Dialect):
         data = self._data(args, mode, 3)
         job.defer()
         head = f"{socket.handle},{int(flags == NOTIFY_ACK)},"
-        sockets.send(socket, data, flags, lambda why, count: self.sent(job, socket, head, why, count))
+        traffic.send(socket, data, flags, lambda why, count: self.sent(job, socket, head, why, count))
 
     @at("#XSENDTO")
     def _send_to(self, job: Job) -> None:
         args = self.args(job, 5, 6)
         socket, mode, flags = self._socket(args), args.number(1, TEXT, DATA), self._flags(args, 2)
         host, port = args.text(3, longest=LONGEST_HOST), args.number(4, 1, 65535)
-        sockets = self.module.sockets
+        traffic = self.module.traffic
         if mode == DATA:
             length = args.number(5, 1, MOST_COUNTED) if args.has(5) else None
             if socket.stream:
                 raise self.refuse("a stream has one peer")
 
             def forward(data: bytes, sent: Callable[[Errno], None]) -> None:
-                sockets.send_to(socket, host, port, data, lambda why, _: sent(why))
+                traffic.send_to(socket, host, port, data, lambda why, _: sent(why))
 
             self.module.datamode.enter(job, socket, forward, length)
             return
@@ -157,7 +157,7 @@ class Modern(Dialect):
         data = self._data(args, mode, 5)
         job.defer()
         head = f"{socket.handle},{int(flags == NOTIFY_ACK)},"
-        sockets.send_to(socket, host, port, data, lambda why, count: self.sent(job, socket, head, why, count))
+        traffic.send_to(socket, host, port, data, lambda why, count: self.sent(job, socket, head, why, count))
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
@@ -183,4 +183,4 @@ class Modern(Dialect):
             self.end(job, why)
 
         job.defer()
-        self.module.sockets.receive(socket, most, flags, timeout, done)
+        self.module.traffic.receive(socket, most, flags, timeout, done)

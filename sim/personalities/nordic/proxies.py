@@ -99,19 +99,19 @@ class Proxies(Dialect):
     @at("#XTCPSEND", "#XUDPSEND")
     def _send(self, job: Job) -> None:
         socket = self._clients.get({"#XTCPSEND": "#XTCPCLI", "#XUDPSEND": "#XUDPCLI"}[job.command.name])
-        sockets = self.module.sockets
+        traffic = self.module.traffic
         if socket is None or not socket.connected:
             raise self.refuse("not connected")
         if job.form is Form.ACTION:
 
             def forward(data: bytes, sent: Callable[[Errno], None]) -> None:
-                sockets.send(socket, data, 0, lambda why, _: sent(why))
+                traffic.send(socket, data, 0, lambda why, _: sent(why))
 
             self.module.datamode.enter(job, socket, forward)
             return
         data = self.text(self.args(job, 1, 1), 0)
         job.defer()
-        sockets.send(socket, data, 0, lambda why, count: self.sent(job, socket, "", why, count))
+        traffic.send(socket, data, 0, lambda why, count: self.sent(job, socket, "", why, count))
 
     def observe(self, socket: Socket) -> bool:
         """Push what has come, and tell the end; returns whether the socket is a proxy's."""
