@@ -81,11 +81,14 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An information line of an answer. ``index`` is the position of its :class:`Expected` in the exchange."""
+    """An information line of an answer. ``index`` is the position of its :class:`Expected` in the exchange.
+
+    ``text`` may be shown; a secret is among the ``values`` only.
+    """
 
     index: int
     text: str
-    values: Mapping[str, Value]
+    values: Mapping[str, Value] = field(repr=False)
     payload: bytes | None = field(default=None, repr=False)
 
 

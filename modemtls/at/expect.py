@@ -37,6 +37,7 @@ class Tables:
         "plain",
         "prefixed",
         "required",
+        "secret",
     )
 
     def __init__(self, lines: tuple[Expected, ...], finals: tuple[FinalRule, ...]) -> None:
@@ -68,6 +69,7 @@ class Tables:
             if expected.repeat == "one":
                 self.required.append(index)
         self.framed = self._framed()
+        self.secret = any(one.pattern.secret for one in lines)  # something to be kept out of logs may come
 
     def _framed(self) -> LineEntry | None:
         """Return the one line that may come beside the final results, if it is a header of numbers with a payload.

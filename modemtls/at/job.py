@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modemtls.at import events as ev
     from modemtls.at.exchange import Exchange
     from modemtls.at.grammar import FinalRule, Value
+    from modemtls.at.hiding import Secrets
 
 __all__ = ["Job", "Phase", "text_of"]
 
@@ -96,8 +97,8 @@ class Job:
 
     @property
     def secret(self) -> bool:
-        """Whether it sends anything that must not be shown."""
-        return bool(self.ex.shown) or self.ex.payload_secret
+        """Whether it sends, or may be answered, anything that must not be shown."""
+        return bool(self.ex.shown) or self.ex.payload_secret or self.expects.secret
 
     @property
     def wants_more(self) -> bool:
@@ -120,42 +121,40 @@ class Job:
 
     def info(self, event: ev.Info) -> None:
         """Keep an information line."""
-        line = Line(event.index, text_of(event.text), event.values, event.payload)
+        text = event.text
+        if self.expects.secret:
+            expected = self.ex.lines[event.index]
+            text = expected.pattern.redact(text, expected.bound)
+        line = Line(event.index, text_of(text), event.values, event.payload)
         if isinstance(self.lines, list):
             self.lines.append(line)
         else:
             self.lines = [line]
 
-    def note(self, text: bytes) -> None:
-        """Keep a line that nothing explains. What may be a torn echo of a secret is not kept."""
-        shown = _REDACTED if self.hides(text) else text_of(text)
+    def note(self, text: bytes, secrets: Secrets) -> None:
+        """Keep a line that nothing explains. What is, or may be a torn piece of, a secret is not kept."""
+        shown = _REDACTED if self.secret and text else text_of(secrets.masked(text))
         if isinstance(self.extra, list):
             self.extra.append(shown)
         else:
             self.extra = [shown]
 
-    def hides(self, text: bytes) -> bool:
-        """Whether a line that nothing explains may show a secret of this exchange: a piece of its echo."""
-        if not self.secret or not text:
-            return False
-        ex = self.ex
-        return (
-            text[:2].upper() == b"AT"
-            or text in ex.line
-            or (ex.payload_secret and (text in self.payload or self.payload.removesuffix(ex.payload_end) in text))
-        )
-
-    def settle(self, rule: FinalRule, text: bytes, values: Mapping[str, Value], missing: tuple[int, ...]) -> None:
-        """Make the reply."""
+    def settle(
+        self, rule: FinalRule, text: bytes, values: Mapping[str, Value], missing: tuple[int, ...], secrets: Secrets
+    ) -> None:
+        """Make the reply, without ``secrets`` that the final result may have swallowed."""
         if not (self.lines or missing or self.extra) and rule.pattern.literal is not None:
             self.reply = _plain_reply(rule, text)
             self.finish()
             return
         code = values.get(rule.code_field) if rule.code_field is not None else None
         detail = values.get(rule.text_field) if rule.text_field is not None else None
+        shown = secrets.line(text, rule.pattern)
+        if shown != text and isinstance(detail, str):
+            detail = _REDACTED
         self.reply = Reply(
             rule.outcome,
-            text_of(text),
+            text_of(shown),
             code if isinstance(code, int) else None,
             detail if isinstance(detail, str) else code if isinstance(code, str) else "",
             rule.namespace,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from modemtls.at import events as ev
 from modemtls.at.codec import Codec
 from modemtls.at.exchange import NoAnswerError, Urc
+from modemtls.at.hiding import Secrets
 from modemtls.at.job import Job, Phase, text_of
 from modemtls.at.recovery import STANDARD_RECOVERY
 from modemtls.at.resync import Doubt, Resync
@@ -25,7 +26,7 @@ from modemtls.errors import ModemRestartedError, SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modemtls.at.grammar import Grammar
+    from modemtls.at.grammar import Grammar, LinePattern
     from modemtls.at.recovery import Recovery
     from modemtls.at.trace import Trace
 
@@ -63,7 +64,8 @@ class LineState:
         self._frames = self.codec.matcher
         self.grammar = grammar
         self.recovery = recovery or STANDARD_RECOVERY
-        self.tracer = Tracer(trace) if trace is not None else None
+        self.secrets = Secrets()
+        self.tracer = Tracer(trace, self.secrets) if trace is not None else None
         self.on_urc: Callable[[Urc], None] | None = None
         self.on_watch: Callable[[ev.WatchKey, Urc], None] | None = None
         self.on_epoch: Callable[[str, ModemRestartedError], None] | None = None
@@ -270,9 +272,12 @@ class LineState:
         job.started = True
         job.phase = _ANSWER if ex.prompt is None else _PROMPT
         job.timer = None  # starts when the line is written
+        self.secrets.near = job.secret
         self.put(ex.line + ex.terminator, now)
         # Behind the writing: while the modem is at work already. Nothing is read before this returns.
         self.codec.begin(ex, job.expects)
+        if job.secret:
+            self.secrets.sent(ex, job.payload)
         if self.tracer is not None:
             self.tracer.command(ex, now)
 
@@ -338,8 +343,8 @@ class LineState:
             came = {one.index for one in job.lines}
             missing = tuple([index for index in missing if index not in came])
             if missing:
-                self._doubt_exchange(job, f"{job.ex.text} was answered by {text_of(text)} alone")
-            job.settle(rule, text, values, missing)
+                self._doubt_exchange(job, f"{job.ex.text} was answered by {self._shown(text, rule.pattern)} alone")
+            job.settle(rule, text, values, missing, self.secrets)
             self._done(job)
         else:
             what = "no prompt" if job.phase is Phase.PROMPT else "no answer"
@@ -384,6 +389,9 @@ class LineState:
                 self._final(event, now)
             case ev.Info():
                 if self.resync is None and self.job is not None:
+                    if self.secrets.near:
+                        expected = self.job.ex.lines[event.index]
+                        self.secrets.told(event.text, expected.pattern, expected.bound, event.payload)
                     self.job.info(event)
             case ev.Unsolicited():
                 self._unsolicited(event, now)
@@ -397,7 +405,7 @@ class LineState:
             case ev.Overflow():
                 self.raise_doubt("a line without an end")
                 if self.job is not None:
-                    self.job.note(b"<%d bytes without a line end>" % event.size)
+                    self.job.note(b"<%d bytes without a line end>" % event.size, self.secrets)
             case ev.Broken():
                 self._broken(event, now)
             case _:
@@ -412,7 +420,8 @@ class LineState:
             return
         rule = event.rule
         if rule.form and self.error_form is not None and self._foreign_form(rule.form):
-            self.end_epoch(f"it reports errors in a form that was not selected ({text_of(event.text)})", now)
+            shown = self._shown(event.text, rule.pattern)
+            self.end_epoch(f"it reports errors in a form that was not selected ({shown})", now)
             return
         if event.missing:
             job.final = (rule, event.text, event.values, event.missing)
@@ -429,7 +438,7 @@ class LineState:
         guard = job.ex.guard
         if guard:
             self.not_before = now + guard
-        job.settle(rule, event.text, event.values, ())
+        job.settle(rule, event.text, event.values, (), self.secrets)
         if job.orphaned or job.keeps is not None:
             self._done(job)
 
@@ -462,7 +471,8 @@ class LineState:
 
     def _unsolicited(self, event: ev.Unsolicited, now: float, *, complete: bool = True) -> None:
         rule = event.rule
-        urc = Urc(rule, text_of(event.text), event.values, event.payload, complete)
+        pattern = rule.pattern if rule is not None else event.watches[0][0].pattern
+        urc = Urc(rule, self._shown(event.text, pattern), event.values, event.payload, complete)
         if self.on_watch is not None:
             for key, values in event.watches:
                 one = urc if values is event.values else Urc(rule, urc.text, values, event.payload, complete)
@@ -493,14 +503,15 @@ class LineState:
         if self.resync is not None:
             self.resync.stray(now, result=_STRAY.fullmatch(text) is not None)
         elif self.job is not None:
-            self.job.note(text)
+            self.job.note(text, self.secrets)
             if text and self._behind_open_payload(self.job):
                 reason = "what follows the payload is no answer: data may be missing"
                 self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: {reason}"))
         elif _STRAY.fullmatch(text) is not None:
-            self._note(now, f"stray result {text_of(text)}")
+            shown = text_of(self.secrets.masked(text))
+            self._note(now, f"stray result {shown}")
             if self.doubt is None:
-                self.doubt = Doubt(f"the result {text_of(text)} that nobody waits for")
+                self.doubt = Doubt(f"the result {shown} that nobody waits for")
             else:
                 self.doubt.result(self.recovery.quiet, now)
 
@@ -523,10 +534,11 @@ class LineState:
         for piece in _BREAKS.split(data)[1:]:
             rule = self.codec.boot(piece)
             if rule is not None:
+                shown = self._shown(piece, rule.pattern)
                 if not self._virgin:
-                    self.end_epoch(f"it announced itself in the middle of a payload ({text_of(piece)})", now)
+                    self.end_epoch(f"it announced itself in the middle of a payload ({shown})", now)
                 if self.on_urc is not None:
-                    self.on_urc(Urc(rule, text_of(piece), dict(rule.constants)))
+                    self.on_urc(Urc(rule, shown, dict(rule.constants)))
                 break
         if event.index < 0:
             cut = ev.Unsolicited(event.rule, event.text, event.values, event.data, event.watches)
@@ -534,6 +546,10 @@ class LineState:
             self.suspect(reason)
         elif self.job is not None:
             self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: {reason}"))
+
+    def _shown(self, text: bytes, pattern: LinePattern) -> str:
+        """Return a line that matched a pattern as errors and logs may show it."""
+        return text_of(self.secrets.line(text, pattern))
 
     def _note(self, now: float, text: str) -> None:
         if self.tracer is not None:

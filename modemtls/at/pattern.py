@@ -203,6 +203,13 @@ class LinePattern:
                 out[start:end] = b"***"
         return bytes(out)
 
+    def secrets(self, line: bytes, bound: Mapping[str, object] | None = None) -> list[bytes]:
+        """Return the secret fields of a line as they stand in it."""
+        found = self.regex(bound).match(line) if self.secret else None
+        if found is None:
+            return []
+        return [raw for raw, (_, _, secret) in zip(found.groups(b""), self._captures, strict=True) if secret]
+
 
 @dataclass(slots=True)
 class _Builder:
