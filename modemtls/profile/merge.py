@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -98,12 +100,16 @@ def merge(parent: Node, child: Node, problems: Problems) -> Node:
 
 def _load(path: Path, shown: str, problems: Problems) -> Node | None:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SIZE + 1)  # parse() refuses the one byte more: some files have no end
+        # Opening a FIFO, and reading a terminal, would wait for somebody; so those are told apart without waiting.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(MAX_SIZE + 1) if regular else b""  # parse() refuses the one byte more
     except OSError as error:
         raise ConfigurationError(f"{shown}: {error.strerror or error}") from None
     except ValueError:  # a NUL in the name
         raise ConfigurationError(f"{shown}: cannot be a file") from None
+    if not regular:
+        raise ConfigurationError(f"{shown}: it is no regular file")
     return parse(data, shown, problems)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Compiler"]
 
 _NO_STEPS: Final[tuple[m.Step, ...]] = ()
+_MOST_ROUNDS: Final = 4096  # of loops within loops; such programs are run on paper several times when they are checked
 
 
 def _steps(node: Node) -> Node:
@@ -53,6 +54,7 @@ class Compiler(ExchangeCompiler):
         self.limits = limits
         self.used: set[str] = set()  # helpers that somebody uses
         self._stack: list[str] = []
+        self._rounds = 1  # of the loops around the step at hand
 
     # -- programs ---------------------------------------------------------------------------------------------
 
@@ -322,7 +324,12 @@ class Compiler(ExchangeCompiler):
         index = str(entries["index"].scalar) if "index" in entries else None
         if index is not None:
             inner.known[index] = Var("int", origin="set")
+        around = self._rounds
+        self._rounds *= max(1, len(elements)) if isinstance(elements, tuple) else 1
+        if around <= _MOST_ROUNDS < self._rounds:
+            self.problems.add(source, f"loops within loops: {self._rounds} rounds, {_MOST_ROUNDS} at most")
         steps = self.steps(entries["do"], inner)
+        self._rounds = around
         names.merge_maybe(inner)
         first = int(str(entries["first_index"].scalar)) if "first_index" in entries else 0
         return m.EachStep(

@@ -20,6 +20,7 @@ from modemtls.profile.shapes import (
     ListOf,
     MapOf,
     OneOf,
+    Range,
     Rec,
     Shape,
     Text,
@@ -72,7 +73,9 @@ _list_or_one: Final = Either(
 )
 _name_or_int: Final = Either(((("text",), NAME), (("int",), INT)), "a name or a number")
 _glob_or_globs: Final = Either(((("text",), TEXT), (("list",), ListOf(TEXT, 1, "texts"))), "text or a list of texts")
-_range: Final = Rec({"from": INT, "to": INT}, frozenset({"from", "to"}), "in a range")
+_MOST: Final = 1024
+"""Numbers of one kind: no modem has as many sockets or contexts, and each costs memory."""
+_range: Final = Range(Rec({"from": INT, "to": INT}, frozenset({"from", "to"}), "in a range"), _MOST)
 _ints: Final = Either(
     ((("list",), ListOf(Int(0), 1, "numbers")), (("map",), _range)), "a list of numbers or {from, to}"
 )
@@ -280,7 +283,7 @@ _elements: Final = Either(
     (
         (("text",), NAME),
         (("list",), ListOf(CONSTANT, 1)),
-        (("map",), Rec({"from": INT, "to": INT, "limit": Choice(LIMIT_LISTS)}, what="in `in`")),
+        (("map",), Range(Rec({"from": INT, "to": INT, "limit": Choice(LIMIT_LISTS)}, what="in `in`"), _MOST)),
     ),
     "a name, a list, {from, to} or {limit}",
 )

@@ -29,6 +29,7 @@ __all__ = [
     "ListOf",
     "MapOf",
     "OneOf",
+    "Range",
     "Rec",
     "Shape",
     "Text",
@@ -313,6 +314,29 @@ class Rec(Shape):
         if self.required and not child:
             out["required"] = sorted(self.required)
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Range(Shape):
+    """``{from, to}``, or another of the keys of ``rec``; of no more than ``most`` numbers."""
+
+    rec: Rec
+    most: int
+
+    def take(self, node: Node, problems: Problems) -> Node | None:  # noqa: D102 - the base class says it
+        taken = self.rec.take(node, problems)
+        if taken is None or not {"from", "to"} <= taken.entries.keys():
+            return taken
+        low, high = (taken.entries[key].scalar for key in ("from", "to"))
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        if high - low < self.most:
+            return taken
+        problems.add(taken.entries["to"], f"a range of {high - low + 1} numbers: {self.most} at most")
+        return None
+
+    def json(self, *, child: bool = False) -> dict[str, Any]:  # noqa: D102 - the base class says it
+        return self.rec.json(child=child)
 
 
 @dataclass(frozen=True, slots=True)

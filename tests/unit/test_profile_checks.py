@@ -286,6 +286,12 @@ def steps(*lines: str, op: str = "tls_configure") -> str:
 
 SMALL = [
     ("limits: {contexts: {from: 5, to: 0}}", "an empty range"),
+    ("limits: {contexts: {from: 0, to: 2000000000}}", "a range of 2000000001 numbers: 1024 at most"),
+    (steps("each: x\n        in: {from: -1, to: 1023}\n        do: [{return: ok}]"), "a range of 1025 numbers: 1024 at most"),
+    (
+        steps("each: x\n        in: {from: 1, to: 99}\n        do: [{each: y, in: {from: 1, to: 99}, do: [{each: z, in: {from: 1, to: 9}, do: [{return: ok}]}]}]"),
+        "loops within loops: 9801 rounds, 4096 at most",
+    ),
     ("limits: {contexts: [1, 2, 1]}", "a number occurs twice"),
     ("limits: {contexts: []}", "numbers: at least 1 expected"),
     ("behaviour: {poll: -1}", "a duration expected"),

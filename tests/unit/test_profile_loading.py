@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -250,9 +251,29 @@ def test_what_a_reader_would_not_see_cannot_stand_in_a_profile(char):
     assert f"U+{ord(char):04X}" in problems[0].message
 
 
-def test_a_file_without_end_is_too_large_and_not_read_to_its_end():
-    (problem,) = check(["/dev/zero"])
-    assert str(problem) == "/dev/zero:1:1: larger than 256 KiB"
+@pytest.mark.parametrize("kind", ["FIFO", "device", "terminal"])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):
+    ends = []
+    path = {"FIFO": str(tmp_path / "fifo.yaml"), "device": "/dev/zero"}.get(kind)
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "terminal":
+        ends = os.openpty()
+        path = os.ttyname(ends[1])
+    try:
+        (problem,) = check([path])
+    finally:
+        for end in ends:
+            os.close(end)
+    assert str(problem) == f"{path}:1:1: {path}: it is no regular file"
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "huge.yaml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    (problem,) = check([path])
+    assert str(problem) == f"{path}:1:1: larger than 256 KiB"
 
 
 @pytest.mark.parametrize("value", ["9" * 100_000, "x" * 100_000, f"'{'y' * 100_000}'", f"[{'1' * 100_000}]"])
