@@ -10,8 +10,9 @@ calls it under its lock.
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.at import events as ev
 from modemtls.at.codec import Codec
@@ -21,6 +22,7 @@ from modemtls.at.job import Job, Phase, text_of
 from modemtls.at.recovery import STANDARD_RECOVERY
 from modemtls.at.resync import Doubt, Resync
 from modemtls.at.tracing import Tracer
+from modemtls.at.witness import Witness
 from modemtls.errors import ModemRestartedError, SyncError
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from modemtls.at.trace import Trace
 
 __all__ = ["LineState"]
+
+_log = logging.getLogger(__name__)
 
 # A counted payload comes in one go: this long a gap (s) and the rest is lost. Above the pauses that a modem makes
 # between packets, far below any command's time-out.
@@ -78,8 +82,9 @@ class LineState:
         self.epoch = 0
         self.doubts = 0  # how often something happened that may have hidden a restart; never falls
         self.doubted = ""  # the last of it, in words
-        self.echo: bool | None = None
-        self.error_form: int | None = None
+        self._echo: Witness[bool] = Witness()
+        self._form: Witness[int] = Witness()
+        self._echoed = False  # since the last command
         self.job: Job | None = None  # in flight
         self.pending: Job | None = None  # waits for recovery or a guard time, nothing sent
         self.doubt: Doubt | None = Doubt("the port was just opened", unknown=True)
@@ -88,6 +93,26 @@ class LineState:
         self.last_read = now
         self.last_write = now
         self._virgin = True  # nothing has been answered since the modem started: nothing is believed about it
+
+    # -- what was set ----------------------------------------------------------------------------------------------
+
+    @property
+    def echo(self) -> bool | None:
+        """What ATE set, None if that is not known or the modem does not do as it says."""
+        return self._echo.value
+
+    @echo.setter
+    def echo(self, value: bool | None) -> None:
+        self._echo.set(value)
+
+    @property
+    def error_form(self) -> int | None:
+        """What +CMEE set, None if that is not known or the modem does not do as it says."""
+        return self._form.value
+
+    @error_form.setter
+    def error_form(self, value: int | None) -> None:
+        self._form.set(value)
 
     # -- what the channel asks -------------------------------------------------------------------------------------
 
@@ -270,6 +295,7 @@ class LineState:
         ex = job.ex
         self.job = job
         job.started = True
+        self._echoed = False
         job.phase = _ANSWER if ex.prompt is None else _PROMPT
         job.timer = None  # starts when the line is written
         self.secrets.near = job.secret
@@ -398,8 +424,9 @@ class LineState:
             case ev.Prompt():
                 self._prompt(event, now)
             case ev.Echo():
+                self._echoed = True
                 if self.echo is False:
-                    self.end_epoch("it echoes although echo was switched off", now)
+                    self._contradicted(self._echo, "it echoes although echo was switched off", now)
             case ev.Unknown():
                 self._unknown(event.text, now)
             case ev.Overflow():
@@ -419,16 +446,23 @@ class LineState:
         if job is None:
             return
         rule = event.rule
-        if rule.form and self.error_form is not None and self._foreign_form(rule.form):
-            shown = self._shown(event.text, rule.pattern)
-            self.end_epoch(f"it reports errors in a form that was not selected ({shown})", now)
-            return
+        if rule.form and self._form.told is not None:
+            if not self._foreign_form(rule.form):
+                self._form.prove()
+            elif self._form.value is not None and self._contradicted(
+                self._form,
+                f"it reports errors in a form that was not selected ({self._shown(event.text, rule.pattern)})",
+                now,
+            ):
+                return
         if event.missing:
             job.final = (rule, event.text, event.values, event.missing)
             if job.phase is not Phase.PAYLOAD:
                 job.phase = Phase.GRACE
                 job.timer = now + GRACE
             return
+        if not self._echo.proven and self._echo.told is False and not self._echoed:
+            self._echo.prove()
         self.job = None
         self._virgin = False
         if self.output or (job.prompted and job.wants_more):
@@ -442,12 +476,22 @@ class LineState:
         if job.orphaned or job.keeps is not None:
             self._done(job)
 
+    def _contradicted(self, witness: Witness[Any], what: str, now: float) -> bool:
+        """Take what the modem does although it was told otherwise: the epoch ends, unless it never does as told."""
+        if witness.contradict():
+            self.end_epoch(what, now)
+            return True
+        self.raise_doubt(f"{what}, as it always does")
+        self._note(now, self.doubted)
+        _log.warning("%s, as it always does: a restart will not show by that", what)
+        return False
+
     def _foreign_form(self, form: str) -> bool:
         """Whether an error came in a form of 27.007 9.1 that was not selected.
 
         Numbers though text was selected are no sign: some modems mix. A bare ERROR is legal in any form.
         """
-        return (form == "verbose" and self.error_form == 1) or self.error_form == 0
+        return (form == "verbose" and self._form.told == 1) or self._form.told == 0
 
     def _prompt(self, event: ev.Prompt, now: float) -> None:
         job = self.job

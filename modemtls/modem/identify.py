@@ -72,29 +72,42 @@ class Identity:
 
 
 def greet(channel: Channel, *, attempts: int = 2, until: float | None = None, deadline: float | None = None) -> None:
-    """Have the modem answer, without echo and in words.
+    """Have the modem answer, without echo if it can, and in words.
 
-    Tried ``attempts`` times, and on until the time ``until``, but not beyond ``deadline``. Raises
+    Tried ``attempts`` times, or, if a time ``until`` is given, until then and no longer; in no case beyond
+    ``deadline``. A modem that goes on refusing that and answers a bare AT keeps its echo. Raises
     :class:`NotAModemError`. With :data:`QUICK_RECOVERY` an attempt costs some 1.1 s on a silent line, and some 6 s on
     one that is never silent.
     """
-    reply: Reply | None = None
-    while attempts > 0 or (until is not None and channel.clock() < until):
-        if deadline is not None and channel.clock() >= deadline:
-            break
+    refusal = ""
+    end = min((time for time in (until, deadline) if time is not None), default=None)
+    while (attempts > 0 or until is not None) and (end is None or channel.clock() < end):
         attempts -= 1
-        try:
-            reply = channel.exchange(Exchange(line=_GREETING, timeout=_GREETING_TIME), deadline=deadline)
-        except (SyncError, ModemTimeoutError, ModemRestartedError):
+        reply = _say(channel, _GREETING, end)
+        if reply is None:
             continue
         if reply.ok:
             channel.echo = False
             return
+        if refusal:
+            bare = _say(channel, b"AT", end)
+            if bare is not None and bare.ok:
+                logger.warning("the modem refuses %s: it keeps its echo", _GREETING.decode())
+                channel.echo = None
+                return
+        refusal = reply.final
         pause = channel.clock() + _GREETING_PAUSE
-        channel.wait(lambda: False, pause if deadline is None else min(pause, deadline))
-    if reply is not None:
-        raise NotAModemError(f"it refuses even the simplest command ({_GREETING.decode()}: {reply.final})")
+        channel.wait(lambda: False, pause if end is None else min(pause, end))
+    if refusal:
+        raise NotAModemError(f"it refuses even the simplest command ({_GREETING.decode()}: {refusal})")
     raise NotAModemError("nothing answers")
+
+
+def _say(channel: Channel, line: bytes, deadline: float | None) -> Reply | None:
+    try:
+        return channel.exchange(Exchange(line=line, timeout=_GREETING_TIME), deadline=deadline)
+    except (SyncError, ModemTimeoutError, ModemRestartedError):
+        return None
 
 
 def errors_as(channel: Channel, form: int, *, deadline: float | None = None) -> None:

@@ -112,6 +112,77 @@ def test_errors_in_a_form_that_was_not_selected(form, answer, restarted):
     assert rig.line.epoch == int(restarted)
 
 
+def echoes(rig):
+    """Have the modem told not to echo, and echo all the same; the exchange."""
+    rig.line.echo = False
+    rig.line.doubt = None
+    job = rig.submit(CSQ)
+    rig.rx(b"AT+CSQ\r\r\n+CSQ: 20,99\r\n\r\nOK\r\n")
+    return job
+
+
+def tells_in_words(rig):
+    rig.line.error_form = 1
+    rig.line.doubt = None
+    job = rig.submit(CSQ)
+    rig.rx(b"\r\n+CME ERROR: operation not allowed\r\n")
+    return job
+
+
+@pytest.mark.parametrize("defies", [echoes, tells_in_words])
+def test_a_modem_that_never_does_as_told_can_be_used_all_the_same(defies):
+    rig = believed()
+    assert isinstance(defies(rig).error, ModemRestartedError)
+    doubts = rig.line.doubts
+    assert defies(rig).reply is not None
+    assert rig.line.doubts == doubts + 1  # it may have been a second restart, after all
+    assert defies(rig).reply is not None
+    assert (rig.line.epoch, rig.line.doubts) == (1, doubts + 1)
+    assert rig.line.echo is None
+    assert rig.line.error_form is None
+
+
+@pytest.mark.parametrize(
+    ("defies", "obeys"),
+    [(echoes, b"\r\n+CSQ: 20,99\r\n\r\nOK\r\n"), (tells_in_words, b"\r\n+CME ERROR: 3\r\n")],
+)
+def test_one_that_was_seen_to_do_as_told_restarts_however_often_that_is(defies, obeys):
+    rig = believed()
+    for count in range(1, 5):
+        rig.line.echo = False
+        rig.line.error_form = 1
+        rig.line.doubt = None
+        rig.submit(CSQ)
+        rig.rx(obeys)
+        assert isinstance(defies_now(rig, defies).error, ModemRestartedError)
+        assert rig.line.epoch == count
+
+
+def defies_now(rig, defies):
+    """Let it do otherwise without having been told anew."""
+    rig.line.doubt = None
+    job = rig.submit(CSQ)
+    rig.rx(b"AT+CSQ\r" + OK if defies is echoes else b"\r\n+CME ERROR: operation not allowed\r\n")
+    return job
+
+
+@pytest.mark.parametrize(
+    ("defies", "obeys"),
+    [(echoes, b"\r\n+CSQ: 20,99\r\n\r\nOK\r\n"), (tells_in_words, b"\r\n+CME ERROR: 3\r\n")],
+)
+def test_one_that_was_taken_not_to_obey_is_believed_again_once_it_does(defies, obeys):
+    rig = believed()
+    for _ in range(2):
+        defies(rig)
+    assert rig.line.epoch == 1
+    rig.line.echo = False
+    rig.line.error_form = 1
+    rig.submit(CSQ)
+    rig.rx(obeys)
+    assert isinstance(defies_now(rig, defies).error, ModemRestartedError)
+    assert rig.line.epoch == 2
+
+
 UPLOAD = Exchange(
     line=b"AT+UP=5",
     prompt=PromptRule(pattern=P("CONNECT")),

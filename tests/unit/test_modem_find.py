@@ -10,9 +10,9 @@ import pytest
 
 import modemtls
 from modemtls.at.exchange import Exchange
-from modemtls.at.grammar import compile_pattern
+from modemtls.at.grammar import PromptRule, compile_pattern
 from modemtls.at.port import FdPort
-from modemtls.errors import ConfigurationError, NotAModemError, PortBusyError
+from modemtls.errors import ConfigurationError, ModemRestartedError, ModemTimeoutError, NotAModemError, PortBusyError
 from modemtls.modem import finding, identify
 from modemtls.modem.finding import find, select
 from modemtls.modem.identify import Identity, ask, errors_as
@@ -168,6 +168,45 @@ def test_a_modem_answers_whatever_a_predecessor_left_it_with(attach, modem):
     assert ask(channel) == Identity("Maker", "M95-X", "M95R01A02", ("Maker", "M95-X", "M95R01A02"))
     assert (plain.echo, plain.verbose, plain.quiet) == (False, True, False)
     assert (channel.echo, channel.error_form) == (False, 1)
+
+
+def test_a_modem_that_refuses_to_be_without_its_echo_keeps_it(attach):
+    plain = Plain()
+    channel = attach(lambda line: line + b"\r\r\nERROR\r\n" if line.startswith(b"ATE0") else plain(line))
+    assert channel.echo is None
+    assert ask(channel).model == "M95-X"
+    assert channel.epoch == 0
+
+
+def test_a_modem_that_echoes_whatever_it_is_told_can_be_used(attach):
+    plain = Plain()
+
+    def stuck(line):
+        plain.echo = True
+        answer = plain(line)
+        plain.echo = True
+        return answer
+
+    channel = attach(stuck)
+    with pytest.raises(ModemRestartedError):
+        ask(channel)
+    identify.greet(channel)
+    assert ask(channel).model == "M95-X"
+    assert ask(channel).model == "M95-X"
+    assert (channel.epoch, channel.echo) == (1, None)
+
+
+def test_no_greeting_takes_longer_than_its_callers_have_time(attach):
+    """Not even where the line has to be brought into step first, which may take a minute."""
+    channel = attach(Plain())
+    attach.far.say = lambda line: b""
+    with pytest.raises(ModemTimeoutError):  # whether the modem waits for payload now is open
+        channel.exchange(Exchange(line=b"AT+SEND", prompt=PromptRule(), payload=b"x", timeout=0.05))
+    for times in ({"deadline": 0.3}, {"until": 0.3}, {"until": 60, "deadline": 0.3}):
+        begun = channel.clock()
+        with pytest.raises(NotAModemError):
+            identify.greet(channel, **{name: begun + time for name, time in times.items()})
+        assert channel.clock() - begun < 0.3 + SLACK
 
 
 def test_a_half_typed_line_of_a_predecessor_does_no_harm(attach):
