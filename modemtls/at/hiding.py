@@ -147,7 +147,9 @@ def _coincidence(text: bytes, low: int, high: int) -> bool:
 
 
 def _forms(secret: bytes) -> Iterator[bytes]:
-    r"""Yield how a secret may come back: as it was sent, without escapes (``\"``, ``\22``), out of hex."""
+    r"""Yield how a secret may come back: as it was sent, without quotes, escapes (``\"``, ``\22``), out of hex."""
+    if secret[:1] == secret[-1:] == b'"':
+        secret = secret[1:-1]
     plain = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]) if len(m[1]) == 2 else m[1], secret)
     single = re.sub(rb"\\(.)", rb"\1", secret, flags=re.DOTALL)
     decoded = bytes.fromhex(secret.decode("ascii")) if _HEX.fullmatch(secret) else b""

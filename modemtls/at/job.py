@@ -119,12 +119,12 @@ class Job:
         """Return what came of it."""
         return self.error if self.error is not None else self.reply  # type: ignore[return-value]
 
-    def info(self, event: ev.Info) -> None:
+    def info(self, event: ev.Info, secrets: Secrets) -> None:
         """Keep an information line."""
         text = event.text
         if self.expects.secret:
             expected = self.ex.lines[event.index]
-            text = expected.pattern.redact(text, expected.bound)
+            text = secrets.masked(expected.pattern.redact(text, expected.bound))
         line = Line(event.index, text_of(text), event.values, event.payload)
         if isinstance(self.lines, list):
             self.lines.append(line)

@@ -418,7 +418,7 @@ class LineState:
                     if self.secrets.near:
                         expected = self.job.ex.lines[event.index]
                         self.secrets.told(event.text, expected.pattern, expected.bound, event.payload)
-                    self.job.info(event)
+                    self.job.info(event, self.secrets)
             case ev.Unsolicited():
                 self._unsolicited(event, now)
             case ev.Prompt():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from modemtls.at.events import Unknown
 from modemtls.at.exchange import Exchange, Expected
 from modemtls.at.grammar import PromptRule
 from modemtls.at.hiding import Secrets
@@ -32,7 +33,11 @@ class Witnessed(Rig):
 
     def told(self, *jobs):
         traced = "".join(f"{one.shown}\n{one.data!r}\n" for one in self.seen)
-        return traced + repr([(one.reply, one.error) for one in jobs]) + repr((self.epochs, self.urcs, self.line.doubt))
+        return (
+            traced
+            + repr([(one.reply, one.error) for one in jobs])
+            + repr((self.epochs, self.urcs, self.line.doubt and self.line.doubt.reason))
+        )
 
 
 def hides(rig, jobs, *secrets):
@@ -165,6 +170,60 @@ def test_an_error_that_swallowed_an_echo_does_not_tell_it():
     hides(rig, [job], "4711", "0815")
 
 
+def test_an_error_that_swallowed_an_answer_does_not_tell_it():
+    """Whose secret nobody knows yet."""
+    rig = Witnessed()
+    job = rig.submit(ASK)
+    rig.rx(b"\r\n+CME ERROR: " + ANSWER[2:])
+    assert job.finished
+    hides(rig, [job], "Geheim", "PW-77")
+
+
+def test_a_known_secret_is_hidden_beside_the_place_of_one():
+    rig = Witnessed()
+    jobs = [rig.submit(ASK)]
+    rig.rx(ANSWER + OK)
+    jobs.append(rig.submit(ASK))
+    rig.rx(b'\r\n+XAPN: 1,"Geheim-PW-77","u","else",3\r\n' + OK)
+    hides(rig, jobs, "Geheim")
+
+
+def test_a_payload_that_was_read_is_known_from_then_on():
+    rig = Witnessed()
+    ex = Exchange(line=b"AT+XGET", lines=(Expected(P(r"+XGET: {n:int}\r\n{d:raw(n)}", secrets={"d"})),))
+    jobs = [rig.submit(ex)]
+    rig.rx(b"\r\n+XGET: 12\r\nGeheim-PW-77" + OK)
+    jobs.append(rig.submit(AT))
+    rig.rx(b"\r\n+XIND: heim-PW-77\r\n" + OK)
+    hides(rig, jobs, "Geheim", "heim-PW")
+
+
+def test_a_piece_of_a_pin_is_hidden_while_it_is_on_its_way():
+    rig = Witnessed()
+    rig.submit(PIN)
+    rig.rx(b'\r\n+U: "recv",1108\r\n')
+    assert rig.seen[-1].shown == '+U: "recv",***'
+
+
+def test_what_the_driver_remarks_holds_no_secret():
+    rig = Witnessed()
+    rig.submit(PIN)
+    rig.line.tracer.note("pin=47110815: no", 1.0)
+    assert rig.seen[-1].shown == "pin=***: no"
+
+
+def test_a_line_that_does_not_show_where_it_was_is_hidden_whole():
+    rig = Witnessed()
+    rig.submit(PIN)
+    rig.line.tracer.event(Unknown(b"4711", b"47\x0011"), None, 1.0)
+    assert (rig.seen[-1].data, rig.seen[-1].redacted) == (b"***", ((0, 3, 5),))
+
+
+def test_a_line_that_is_shown_in_words_is_a_secret_whole():
+    secrets = known(Exchange(line=b"AT+X=47110815", shown="the command with the PIN"))
+    assert secrets.masked(b"RDYAT+X=47110815") == b"RDY***"
+
+
 def test_what_an_error_says_in_words_is_told():
     rig = Witnessed()
     job = rig.submit(PIN)
@@ -178,7 +237,7 @@ def test_a_stray_result_does_not_tell_a_secret():
     rig.submit(PIN)
     rig.rx(OK)
     rig.rx(b'\r\n+CME ERROR: AT+CPIN="47110815"\r\n')
-    assert rig.line.doubt is not None
+    assert "+CME ERROR: AT" in rig.line.doubt.reason
     hides(rig, [], "4711", "0815")
 
 
@@ -225,8 +284,9 @@ def known(ex, payload=b""):
         (b"Ge\xdfheim", b"x Ge\xdfheim y"),
     ],
 )
-def test_the_forms_of_a_secret(sent, comes):
-    secrets = known(Exchange(line=b"AT+X=1," + sent + b",2", shown="AT+X=1,***,2"))
+@pytest.mark.parametrize("quote", [b"", b'"'], ids=["bare", "quoted"])
+def test_the_forms_of_a_secret(sent, comes, quote):
+    secrets = known(Exchange(line=b"AT+X=1," + quote + sent + quote + b",2", shown="AT+X=1,***,2"))
     assert secrets.masked(comes) == (b"x***y" if b" " not in comes else b"x *** y")
 
 
