@@ -218,35 +218,37 @@ def test_a_handshake_that_takes_too_long(pki):
 
 
 @pytest.mark.parametrize(
-    ("options", "between", "resumed"),
+    ("caching", "between", "resumed"),
     [
-        (("12,1",), "", [False, True]),
-        (("12,0",), "", [False, False]),
-        ((), "", [False, False]),
-        (("12,1",), "purge", [False, False]),
-        (("12,1",), "AT#XRESET", [False, False]),
-        (("12,1",), "AT+CFUN=0", [False, True]),
+        ((1, 1), "", [False, True]),
+        ((0, 0), "", [False, False]),
+        ((0, 1), "", [False, False]),
+        ((1, 0, 1), "", [False, False, True]),
+        ((1, 1), "purge", [False, False]),
+        ((1, 1), "AT#XRESET", [False, False]),
+        ((1, 1), "AT+CFUN=0", [False, True]),
     ],
 )
-def test_the_session_cache(pki, leaves, options, between, resumed):
-    with tls(leaves["good"]) as (port, seen), secure(pki, port, HOST, *options) as made:
-        assert connect(made)
-        made.command("AT#XCLOSE=0")
-        if between.startswith("AT"):
-            made.command(between)
-            made.advance(1)
-            made.command("AT+CFUN=1")
-            made.advance(1)
-            made.read()
-        made.command("AT#XSSOCKET=1,1,0,7,2")
-        for option in (HOST, *options, *(("13,1",) if between == "purge" else ())):
-            assert made.command(f"AT#XSSOCKETOPT=0,1,{option}") == OK
-        assert connect(made)
+def test_the_session_cache(pki, leaves, caching, between, resumed):
+    with tls(leaves["good"]) as (port, seen), secure(pki, port) as made:
+        for count, cache in enumerate(caching):
+            made.command("AT#XCLOSE")
+            if count and between.startswith("AT"):
+                made.command(between)
+                made.advance(1)
+                made.command("AT+CFUN=1")
+                made.advance(1)
+                made.read()
+            made.command("AT#XSSOCKET=1,1,0,7,2")
+            purge = ("13,1",) if count and between == "purge" else ()
+            for option in (HOST, f"12,{cache}", *purge):
+                assert made.command(f"AT#XSSOCKETOPT=0,1,{option}") == OK
+            assert connect(made)
+            assert ask(made, 'AT#XSEND=0,0,0,"ping"') == b"\r\n#XSEND: 0,0,4\r\n" + OK
+            assert ask(made, "AT#XRECV=0,0,0,10") == b"\r\n#XRECV: 0,0,4\r\nping" + OK
         with seen.changed:
-            assert seen.changed.wait_for(lambda: len(seen.resumed) == 2, 5)
+            assert seen.changed.wait_for(lambda: len(seen.resumed) == len(caching), 5)
         assert seen.resumed == resumed
-        assert ask(made, 'AT#XSEND=0,0,0,"ping"') == b"\r\n#XSEND: 0,0,4\r\n" + OK
-        assert ask(made, "AT#XRECV=0,0,0,10") == b"\r\n#XRECV: 0,0,4\r\nping" + OK
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

@@ -165,9 +165,7 @@ class Traffic(Area):
                 done(Errno.OK, socket.take(most, peek=bool(flags & PEEK)))
             elif not in_time:
                 done(Errno.EAGAIN, None)
-            elif socket.ended and not socket.error:
-                done(Errno.OK, None)
-            else:
+            else:  # without an error it is the end
                 done(self._sockets.usable(socket), None)
             socket.poll.rearm(IN)
             self._sockets.changed(socket)
