@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from modemtls.errors import NotSupportedError
+from modemtls.net.offloadable import certificates_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +83,7 @@ def choose(configuration: SslConfiguration, abilities: Abilities, host: str | No
 
     Without ``host`` only what does not depend on it is judged: what creating a socket can tell.
     """
-    security = configuration.security
+    security = certificates_of(configuration)
     if configuration.alpn:
         raise NotSupportedError(
             f"{abilities.modem} cannot offer application protocols (ALPN)",

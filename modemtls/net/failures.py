@@ -17,6 +17,7 @@ from modemtls.errors import (
     PdpError,
 )
 from modemtls.net.contract import Stored
+from modemtls.net.offloadable import certificates_of
 
 if TYPE_CHECKING:
     from modemtls.net.choose import Choice
@@ -80,7 +81,7 @@ def _reason(error: CommandError) -> str:
 
 def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock: str) -> str:
     """List what this connection asked for and the server may not have fulfilled, the likeliest first."""
-    security = configuration.security
+    security = certificates_of(configuration)
     certificate = []
     if security.verify:
         certificate.append("not from the given CA")

@@ -27,6 +27,7 @@ from modemtls.net.contract import (
 )
 from modemtls.net.failures import connect_failure
 from modemtls.net.link import Link
+from modemtls.net.offloadable import certificates_of, offloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,6 +90,8 @@ class OffloadSocket(Socket):
     ``encrypted`` tells TLS from plain TCP.
     """
 
+    engine = "modem"
+
     def __init__(
         self,
         modem: AttachedModem | Holder,
@@ -101,6 +104,8 @@ class OffloadSocket(Socket):
         self.encrypted = configuration is not None
         self._given = modem  # a modem that nobody holds closes
         self._modem = attached = _attached(modem)
+        if configuration is not None:
+            configuration = offloadable(configuration, attached.profile.name)
         self._configuration = configuration
         self._receive_mode: Receive = _MODES[receive]
         self._manners = manners_of(attached, "tcp" if configuration is None else "tls", self._receive_mode)
@@ -193,7 +198,7 @@ class OffloadSocket(Socket):
 
         choice = choose(configuration, abilities_of(self._modem), host)
         self._choice = choice
-        security = configuration.security
+        security = certificates_of(configuration)
         with self._modem.credentials.hold() as holding:
             names = {kind: _name(holding, kind, data, deadline) for kind, data in self._material.items()}
             if security.verify and not names.get("ca"):  # a modem without a CA accepts anybody
@@ -427,7 +432,7 @@ def _load(configuration: SslConfiguration, limits: Mapping[str, object]) -> dict
     from modemtls.modem.credentials import check_sizes
     from modemtls.modem.pem import PemText, load, read
 
-    security = configuration.security
+    security = certificates_of(configuration)
     given: dict[CredentialKind, Credential | None] = {"cert": security.client_cert, "key": security.client_key}
     if security.verify:
         given["ca"] = security.trusted

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from modemtls.net.contract.configuration import Certificates, Credential, SslConfiguration, Stored, TlsVersion
+from modemtls.net.contract.configuration import (
+    Certificates,
+    PreferredEndpoint,
+    Psk,
+    SocketConfiguration,
+    SslConfiguration,
+    TlsVersion,
+)
+from modemtls.net.contract.credentials import Credential, Encrypted, Stored
+from modemtls.net.contract.dane import TlsaRecord, lwm2m_record
 from modemtls.net.contract.interface import (
     DEFAULT_RECEIVE_TIMEOUT,
     DEFAULT_SEND_TIMEOUT,
     UNSET,
     AddressFamily,
     Option,
+    Pollable,
     Socket,
     State,
     Unset,
@@ -23,14 +33,21 @@ __all__ = [
     "Category",
     "Certificates",
     "Credential",
+    "Encrypted",
     "Errno",
     "ErrorPair",
     "Option",
+    "Pollable",
+    "PreferredEndpoint",
+    "Psk",
     "Socket",
+    "SocketConfiguration",
     "SslConfiguration",
     "State",
     "Stored",
     "TlsVersion",
+    "TlsaRecord",
     "Unset",
     "error_pair",
+    "lwm2m_record",
 ]

@@ -6,20 +6,28 @@ Immutable, and checked here as far as that is possible without an engine. What a
 from __future__ import annotations
 
 import enum
+import errno
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
 
 from modemtls.errors import ConfigurationError, quoted
+from modemtls.net.contract.credentials import Credential, Encrypted, Stored, check_credential
+from modemtls.net.contract.interface import AddressFamily
+
+if TYPE_CHECKING:
+    from modemtls.net.contract.resumption import Buffer
 
 __all__ = [
     "Certificates",
-    "Credential",
+    "PreferredEndpoint",
+    "Psk",
+    "SocketConfiguration",
     "SslConfiguration",
-    "Stored",
     "TlsVersion",
+    "check_dtls_timeouts",
     "check_flag",
     "check_list",
     "check_seconds",
@@ -28,6 +36,12 @@ __all__ = [
 
 #: RFC 6066, 3, takes a DNS host name, and that has at most 255 octets (RFC 1035, 2.3.4).
 MAX_NAME = 255
+
+#: Seconds: a first wait of 1 s, and of 60 s at most (RFC 6347, 4.2.4.1, and the contract's default).
+DEFAULT_DTLS_TIMEOUTS = (1.0, 60.0)
+
+#: Seconds: what 32-bit microseconds hold, the narrower of the two stacks' clocks.
+MAX_DTLS_TIMEOUT = 4294.0
 
 
 def check_flag(name: str, value: object) -> None:
@@ -65,7 +79,7 @@ def shown_without(made: Any, secrets: Iterable[str]) -> str:
 
     def shown(name: str) -> str:
         value = getattr(made, name)
-        if name not in secrets or value is None or isinstance(value, Stored):
+        if name not in secrets or value is None or isinstance(value, Stored | Encrypted):
             return repr(value)
         path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
         if isinstance(path, str) and path.isprintable() and "-----BEGIN" not in path:
@@ -123,27 +137,50 @@ class TlsVersion(enum.Enum):
         return "SSL 3.0" if self is TlsVersion.SSL3 else f"TLS {self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A certificate or key that is in the modem already, by the modem's own name for it."""
+def check_dtls_timeouts(value: object) -> tuple[float, float]:
+    """Return first and longest wait in seconds; :class:`ConfigurationError` if they cannot be."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ConfigurationError("dtls_handshake_timeouts: the first and the longest wait are wanted, in seconds")
+    for one in value:
+        if one is None:
+            raise ConfigurationError("dtls_handshake_timeouts: both waits are wanted")
+        check_seconds("dtls_handshake_timeouts", one)
+    low, high = float(value[0]), float(value[1])
+    if not low <= high <= MAX_DTLS_TIMEOUT:
+        raise ConfigurationError(f"dtls_handshake_timeouts: {low:g} s to {high:g} s cannot be")
+    return low, high
 
-    name: str
+
+@dataclass(frozen=True, slots=True)
+class Psk:
+    """Security by a pre-shared key. Both are bytes of any value; the identity may be empty, the key may not."""
+
+    identity: bytes
+    key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.name or not self.name.isascii() or not self.name.isprintable() or '"' in self.name:
-            raise ConfigurationError(f"{quoted(self.name)} cannot be the name of a stored credential")
-
-
-#: Certificate or key material: PEM or DER bytes, a file with it, or the name of what is in the modem already.
-Credential: TypeAlias = "bytes | os.PathLike[str] | Stored"
+        for name in ("identity", "key"):
+            value = getattr(self, name)
+            if not isinstance(value, bytes | bytearray | memoryview):
+                raise ConfigurationError(f"Psk: {name} is bytes, not {type(value).__name__}")
+            object.__setattr__(self, name, bytes(value))
+        if not self.key:
+            raise ConfigurationError("Psk: the key is empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificates:
     """Security by certificates.
 
-    ``trusted``: the CA certificates that a peer must chain up to; needed unless ``verify`` is off.
-    ``client_cert`` (the leaf first, then its path) and ``client_key`` go together.
+    ``trusted``: the CA certificates that a peer must chain up to; needed unless ``verify`` is off, or ``dane`` or
+    ``use_system_trust`` is on.
+    ``client_cert`` (the leaf first, then its path) and ``client_key`` go together. They are this side's own, so in the
+    server role they are the server's.
+    ``rebuild_client_chain``: append to ``client_cert`` what is missing of its path, from ``trusted``.
+    ``revocation_lists``: what a CRL of its issuer lists is refused.
+    ``use_system_trust``: trust the CAs of the host's own store as well.
+    ``dane``: the peer must match a TLSA record, as section 9 of the contract has it; with ``verify`` off that is
+    opportunistic: records that are usable without PKIX decide, and if there are none nothing is verified.
     ``verify``: check the peer's chain. Off, nothing about the peer is checked: not its name and dates either, which
     prove nothing in a certificate that anybody may have made.
     ``check_hostname``: check that the certificate is for the name in the SNI, or the host.
@@ -156,17 +193,17 @@ class Certificates:
     verify: bool = True
     check_hostname: bool = True
     check_dates: bool = True
+    dane: bool = False
+    revocation_lists: Credential | None = None
+    rebuild_client_chain: bool = False
+    use_system_trust: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("verify", "check_hostname", "check_dates"):
+        for name in ("verify", "check_hostname", "check_dates", "dane", "rebuild_client_chain", "use_system_trust"):
             check_flag(name, getattr(self, name))
-        for name in ("trusted", "client_cert", "client_key"):
-            value = getattr(self, name)
-            if not isinstance(value, bytes | os.PathLike | Stored | None):
-                raise ConfigurationError(
-                    f"{name}: PEM or DER bytes, a path object or Stored(name) is wanted, not a {type(value).__name__}"
-                )
-        if self.verify and self.trusted is None:
+        for name in ("trusted", "client_cert", "client_key", "revocation_lists"):
+            check_credential(name, getattr(self, name), key=name == "client_key")
+        if self.verify and self.trusted is None and not (self.dane or self.use_system_trust):
             raise ConfigurationError(
                 "no CA to verify the peer with: give trusted= (PEM, DER, a file, or the name of a stored credential), "
                 "or verify=False to connect to anybody"
@@ -177,7 +214,52 @@ class Certificates:
             raise ConfigurationError("client_key is given without its client_cert")
 
     def __repr__(self) -> str:
-        return shown_without(self, ("trusted", "client_cert", "client_key"))
+        return shown_without(self, ("trusted", "client_cert", "client_key", "revocation_lists"))
+
+
+@dataclass(slots=True)
+class PreferredEndpoint:
+    """The peer's address that was used last: tried first if it is among those resolved, and written after success.
+
+    It is the caller's, and used in place. Empty: none yet.
+    """
+
+    host: str = ""
+    port: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketConfiguration:
+    """What concerns the transport below a socket.
+
+    ``dscp``: 0 to 63. ``priority``: 0 to 7. ``reuse_address``: share the local port. ``transparent``: bind to addresses
+    that are not this machine's. ``interface``: name of the only network interface to use. ``preferred_endpoint``: see
+    there. ``address_family``: the only one to use; ``preferred_family``: the one to try first. ``forced_mtu``: bytes of
+    a packet of the network layer, 0 for what the network says.
+    """
+
+    dscp: int = 0
+    priority: int = 0
+    reuse_address: bool = False
+    transparent: bool = False
+    interface: str | None = None
+    preferred_endpoint: PreferredEndpoint | None = None
+    address_family: AddressFamily = AddressFamily.UNSPEC
+    preferred_family: AddressFamily = AddressFamily.UNSPEC
+    forced_mtu: int = 0
+
+    def __post_init__(self) -> None:
+        for name, highest in (("dscp", 63), ("priority", 7), ("forced_mtu", 65535)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= highest:
+                raise ConfigurationError(f"{name}: a number from 0 to {highest} is wanted, not {quoted(value)}")
+        check_flag("reuse_address", self.reuse_address)
+        check_flag("transparent", self.transparent)
+        for name in ("address_family", "preferred_family"):
+            if not isinstance(getattr(self, name), AddressFamily):
+                raise ConfigurationError(f"{name}: an AddressFamily is wanted, not {quoted(getattr(self, name))}")
+        if self.interface is not None and not (isinstance(self.interface, str) and self.interface):
+            raise ConfigurationError("interface: the name of a network interface is wanted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,17 +271,30 @@ class SslConfiguration:
     none is left that is an error.
     ``server_name_indication``: SNI, and the name that the certificate must have; None means the host given to connect.
     ``handshake_timeout``: seconds for the handshake; None leaves it to the engine.
+    ``dtls_handshake_timeouts``: the first wait for an answer, which each retransmission doubles, and the longest, after
+    which the handshake has failed; seconds, over datagrams. None is 1 s and 60 s.
+    ``session_resumption_buffer``: the caller's own memory, in which the session is kept for the next connect; read and
+    written in place, here or after a restart of the program. All zeros: the next handshake is a full one. As secret as
+    a private key. None, or none of it: no resumption.
+    ``use_connection_id``: over datagrams, offer a Connection ID (RFC 9146); elsewhere without meaning.
+    ``socket``: what concerns the transport.
     """
 
-    security: Certificates
+    security: Certificates | Psk
     version: TlsVersion = TlsVersion.TLS1_2
     max_version: TlsVersion | None = None
     ciphersuites: tuple[int, ...] = ()
     server_name_indication: str | None = None
     alpn: tuple[str, ...] = ()
     handshake_timeout: float | None = None
+    dtls_handshake_timeouts: tuple[float, float] | None = None
+    session_resumption_buffer: Buffer | None = field(default=None, repr=False, compare=False)
+    use_connection_id: bool = False
+    socket: SocketConfiguration = field(default_factory=SocketConfiguration)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.security, Certificates | Psk):
+            raise ConfigurationError(f"security: Certificates or a Psk is wanted, not a {type(self.security).__name__}")
         if self.max_version is not None and self.max_version < self.version:
             raise ConfigurationError(f"no version is left between {self.version} and {self.max_version}")
         object.__setattr__(self, "ciphersuites", check_list("ciphersuites", self.ciphersuites))
@@ -212,5 +307,25 @@ class SslConfiguration:
                 raise ConfigurationError(f"{quoted(number)} is no cipher suite: give IANA numbers, such as 0xC02F")
         name = self.server_name_indication
         if name is not None and (not name or len(name) > MAX_NAME):
-            raise ConfigurationError(f"server_name_indication has 1 to {MAX_NAME} characters")
+            raise ConfigurationError(f"server_name_indication has 1 to {MAX_NAME} characters", number=errno.ENOBUFS)
         check_seconds("handshake_timeout", self.handshake_timeout)
+        if self.dtls_handshake_timeouts is not None:
+            object.__setattr__(self, "dtls_handshake_timeouts", check_dtls_timeouts(self.dtls_handshake_timeouts))
+        check_flag("use_connection_id", self.use_connection_id)
+        object.__setattr__(self, "session_resumption_buffer", _checked_buffer(self.session_resumption_buffer))
+        if not isinstance(self.socket, SocketConfiguration):
+            raise ConfigurationError(f"socket: a SocketConfiguration is wanted, not a {type(self.socket).__name__}")
+
+
+def _checked_buffer(value: object) -> Buffer | None:
+    """Return the buffer, None for none; what cannot be written in place is an error."""
+    if value is None:
+        return None
+    try:
+        view = memoryview(value) if isinstance(value, bytearray | memoryview) else None
+        view = None if view is None or view.readonly else view.cast("B")
+    except TypeError:
+        view = None
+    if view is None or isinstance(value, bytes):
+        raise ConfigurationError("session_resumption_buffer: a bytearray or a writable memoryview of bytes is wanted")
+    return view if len(view) else None

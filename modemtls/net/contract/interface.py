@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, Self
+
+from modemtls.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ __all__ = [
     "UNSET",
     "AddressFamily",
     "Option",
+    "Pollable",
     "Socket",
     "State",
     "Unset",
@@ -37,7 +40,9 @@ class State(enum.Enum):
     """Where a socket is in its life."""
 
     CLOSED = "closed"  # new, or after close()
-    CONNECTED = "connected"
+    BOUND = "bound"  # has a local address; a stream listens there
+    CONNECTED = "connected"  # the end that called
+    ACCEPTED = "accepted"  # the end that was called
     SHUTDOWN = "shutdown"  # both directions are over; only close() leads on
 
 
@@ -58,7 +63,9 @@ class Option(enum.Enum):
     STATE = "state"
     #: An :class:`AddressFamily`; ``UNSPEC`` when closed or not known. Get.
     ADDR_FAMILY = "addr_family"
-    #: The largest payload of one send; 0 for streams, which split by themselves. Get.
+    #: Bytes of one packet of the network layer; a forced one first; fails where it is not known. Get.
+    MTU = "mtu"
+    #: The largest payload of one send; 0 for secured streams, which split by themselves, and when closed. Get.
     INNER_MTU = "inner_mtu"
     #: Whether the last handshake is *known* to have resumed a session. Get.
     SESSION_RESUMED = "session_resumed"
@@ -68,8 +75,18 @@ class Option(enum.Enum):
     BYTES_SENT = "bytes_sent"
     #: Payload bytes that arrived, over all connections of this object; survives close. Get.
     BYTES_RECEIVED = "bytes_received"
-    #: Whether receive may return something without waiting. Never falsely false. Get.
+    #: Whether receive may return something that :attr:`Socket.system` does not signal. Never falsely false. Get.
     HAS_BUFFERED_DATA = "has_buffered_data"
+    #: A list of :class:`~modemtls.net.contract.dane.TlsaRecord`, copied; replaces the one before. Set, where the
+    #: configuration has DANE; used by the next handshake.
+    DANE_TLSA_ARRAY = "dane_tlsa_array"
+    #: The first and the longest wait of a handshake over datagrams, in seconds; ``EBADF`` for values that cannot be,
+    #: and for sockets that have no such handshake. Set, at any time; used by the next handshake.
+    DTLS_HANDSHAKE_TIMEOUTS = "dtls_handshake_timeouts"
+    #: The :class:`AddressFamily` to try first when a name is resolved. Get and set.
+    PREFERRED_ADDR_FAMILY = "preferred_addr_family"
+    #: The only :class:`AddressFamily` to use; ``UNSPEC`` allows both. Get and set.
+    FORCED_ADDR_FAMILY = "forced_addr_family"
 
 
 class Unset(enum.Enum):
@@ -81,14 +98,33 @@ class Unset(enum.Enum):
 UNSET: Final = Unset.UNSET
 
 
+class Pollable(Protocol):
+    """What ``select`` and ``poll`` take."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+
 class Socket(ABC):
-    """A stream socket of the contract.
+    """A stream or datagram socket of the contract, plain or secure.
 
     Host and port are strings, the port decimal. All calls block, for at most their time-out. Failures are
-    :class:`modemtls.errors.ModemError`; :func:`~modemtls.net.contract.portable.error_pair` gives their portable pair.
+    :class:`modemtls.errors.ModemError`, which carry their portable pair. What an engine lacks raises
+    :class:`~modemtls.errors.NotSupportedError` (``ENOTSUP``), which names the capability.
 
     Sending and receiving may go on in two threads at once; a call of the same kind waits for the one before it.
+
+    ``engine``: ``modem`` or ``host``, who does the securing, or the transport if there is none. ``encrypted``: whether
+    it is secure. ``datagram``: one send is one datagram, and one receive.
     """
+
+    engine: str = "modem"
+    encrypted: bool = False
+    datagram: bool = False
+
+    def _refuse(self, what: str, capability: str) -> NoReturn:
+        raise NotSupportedError(f"{self!r} cannot {what}", capability=capability)
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -97,12 +133,38 @@ class Socket(ABC):
         """Resolve, connect and finish the handshake; any failure leaves the socket ``CLOSED``.
 
         ``timeout`` in seconds is for the whole of it; ``None`` leaves the engine's own limits. A socket that is
-        not ``CLOSED`` refuses with ``EISCONN``. After :meth:`close` the same object may connect again.
+        not ``CLOSED`` refuses with ``EISCONN``, but for a datagram socket that is ``BOUND``: it keeps its local port.
+        It is ``BOUND`` still if the transport failed, ``CLOSED`` if the handshake did. After :meth:`close` the same
+        object may connect again.
         """
+
+    def bind(self, address: str | None, port: str) -> None:
+        """Take a local address (None: any) and port (``""`` or ``"0"``: any); the socket is ``BOUND`` then.
+
+        A failure leaves it ``CLOSED``. A socket that is not ``CLOSED`` refuses with ``EISCONN``. A stream socket that
+        is bound listens, and does nothing but :meth:`accept`.
+        """
+        self._refuse("be given a local port", "bind")
+
+    def accept(self, *, timeout: float = 5.0) -> Socket:
+        """Return a new socket, ``ACCEPTED``, for whoever calls; this one stays ``BOUND``.
+
+        Waits for ``timeout`` seconds. ``ENETDOWN`` unless this socket is ``BOUND``.
+        """
+        self._refuse("accept connections", "accept")
+
+    def decorate(self, lower: Socket) -> None:
+        """Secure ``lower``, and own it from then on; what this socket had below it is destroyed.
+
+        The handshake is done at once if ``lower`` is ``CONNECTED`` (as a client; the name is its remote host name) or
+        ``ACCEPTED`` (as a server), otherwise by a :meth:`connect` that follows. ``EISCONN`` unless this socket is
+        ``CLOSED``. If it fails ``lower`` is the caller's, as before: neither closed nor changed.
+        """
+        self._refuse("secure another socket", "decorate")
 
     @abstractmethod
     def send(self, data: bytes | bytearray | memoryview, *, timeout: float | Unset | None = UNSET) -> None:
-        """Send all of ``data`` or raise.
+        """Send all of ``data`` or raise. Over datagrams it is one datagram; ``EMSGSIZE`` if it cannot fit into one.
 
         The error of a send that failed half-way carries ``bytes_accepted``: what the engine took for certain. Nothing
         is ever sent twice on its own. If what happened to the next piece is in doubt (a time-out or an interruption
@@ -116,7 +178,21 @@ class Socket(ABC):
         Waits for at most ``timeout`` (default: ``Option.RECV_TIMEOUT``) for the first byte, else raises
         :class:`~modemtls.errors.ModemTimeoutError`. Bytes beyond ``size`` stay for the next call. Data that
         arrived before an error is returned before the error is raised. ``peek`` leaves the data there.
+
+        Over datagrams one call returns one datagram, and ``b""`` may be an empty one. If it is larger than ``size``,
+        :class:`~modemtls.errors.TruncatedError` (``EMSGSIZE``) has its beginning, and the rest is gone.
         """
+
+    def send_to(self, data: bytes | bytearray | memoryview, host: str, port: str) -> None:
+        """Send one datagram to ``host`` from a socket that is ``BOUND``. Plain sockets only."""
+        self._refuse("send to an address", "send_to")
+
+    def receive_from(self, size: int, *, timeout: float | Unset | None = UNSET) -> tuple[bytes, str, str]:
+        """Return one datagram with its sender's numeric host and port. Plain sockets only.
+
+        A :class:`~modemtls.errors.TruncatedError` has the address as well.
+        """
+        self._refuse("receive from any address", "receive_from")
 
     @abstractmethod
     def shutdown(self) -> None:
@@ -130,7 +206,7 @@ class Socket(ABC):
     def cleanup(self) -> None:
         """Close, and give up everything the socket holds; it cannot be used again. May be called twice."""
 
-    def __enter__(self) -> Socket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -150,8 +226,41 @@ class Socket(ABC):
 
     @property
     @abstractmethod
+    def state(self) -> State:
+        """The same as ``Option.STATE``."""
+
+    @property
+    def system(self) -> Pollable | None:
+        """What becomes readable when :meth:`receive` would have something; None when closed, or if there is none.
+
+        What has been read from there already, ``Option.HAS_BUFFERED_DATA`` tells.
+        """
+        return None
+
+    @property
+    def interface_name(self) -> str:
+        """The network interface in use."""
+        self._refuse("tell its interface", "interface_name")
+
+    @property
+    def remote_host(self) -> str:
+        """The peer's numeric address; ``EBADF`` when closed."""
+        self._refuse("tell its peer's address", "remote_host")
+
+    @property
+    def local_host(self) -> str:
+        """The own numeric address; ``EBADF`` when closed."""
+        self._refuse("tell its own address", "local_host")
+
+    @property
+    def local_port(self) -> str:
+        """The own port; ``EBADF`` when closed."""
+        self._refuse("tell its own port", "local_port")
+
+    @property
+    @abstractmethod
     def remote_hostname(self) -> str:
-        """The host as given to :meth:`connect`; ``EBADF`` when closed."""
+        """The host as given to :meth:`connect`; ``EBADF`` when closed, ``ENOBUFS`` when open and there was none."""
 
     @property
     @abstractmethod
