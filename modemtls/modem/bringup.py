@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from modemtls.errors import ModemError
     from modemtls.modem.interfaces import Host
+    from modemtls.modem.pins import Risk
     from modemtls.modem.settings import Progress, Settings
 
 __all__ = ["Bringup", "RegistrationTimeoutError"]
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 _SIM_START: Final = 20.0  # s; a SIM that is still starting is asked again for so long
 _SIM_AFTER_PIN: Final = 30.0  # s; reading the SIM's files after the PIN takes this long at worst
+_READINGS: Final = 3  # of the SIM's and the modem's numbers, until two are alike
 _ASK_AGAIN: Final = 2.0  # s; between two questions where nothing announces a change
 _ASK_ANYWAY: Final = 10.0  # s; the same where changes are announced, for those that get lost
 _DENIED: Final = 15.0  # s; a network's refusal is believed when it stands so long: another network may take the modem
@@ -80,6 +82,7 @@ class Bringup:
         self._pins = pins or PinMemory()
         self._events = 0
         self._notified: tuple[int, int] | None = None  # epoch and doubts
+        self._risk: tuple[Risk, int] | None = None  # a PIN that was sent, and in which epoch
         self._lost: set[int] = set()
         self._written: dict[int, int] = {}  # PDP context -> hash of what the driver configured
         self.pdp: int | None = None
@@ -114,13 +117,13 @@ class Bringup:
             if state == "pin":
                 self._unlock(deadline)
                 state = self._sim_state(deadline, _SIM_AFTER_PIN, leaving="pin")
+            self._settle(state)
             if state == "ready":
                 return
             raise SimError(
                 {
                     "absent": "SIM: none is inserted",
                     "puk": "SIM: blocked after too many wrong PINs; it needs its PUK, which the driver never sends",
-                    "pin": "SIM: still asks for its PIN after the PIN was accepted",
                     "busy": "SIM: it does not finish starting",
                 }.get(state, f"SIM: not usable (the modem says {state!r})")
             )
@@ -140,6 +143,23 @@ class Bringup:
                 return state
             self._pause(seen, end if deadline is None else min(end, deadline), _ASK_AGAIN)
 
+    def _settle(self, state: str) -> None:
+        """Take the SIM's state for what came of the PIN that was sent last, if one was: OK says nothing for certain."""
+        risk, epoch = self._risk or (None, -1)
+        if risk is None or not risk.answered or epoch != self._host.epoch:
+            return
+        if state == "ready":
+            self._risk = None
+            risk.accepted()
+        elif state in {"pin", "puk"}:
+            self._risk = None
+            risk.refused()
+            blocked = ", and the SIM is now blocked; it needs its PUK" if state == "puk" else ""
+            raise PinError(
+                f"SIM: the modem took the PIN, and the SIM was not unlocked by it{blocked}. It counts as refused and "
+                f"is not sent again: {risk.way_out}"
+            )
+
     def _unlock(self, deadline: float | None) -> None:
         pin = self._settings.pin
         if pin is None:
@@ -147,6 +167,7 @@ class Bringup:
         sim = self._sim_identity(deadline)
         self._say("SIM", "unlocking")
         risk = self._pins.risk(sim, pin)
+        self._risk = (risk, self._host.epoch)
         try:
             self._host.run("sim_unlock", {"pin": pin}, deadline=deadline, on_orphan=risk.settle)
         except (LineBusyError, NotSupportedError, ConfigurationError):
@@ -162,15 +183,19 @@ class Bringup:
             raise PinError(
                 f"SIM: the PIN was {word} ({error.text or error}), and is not sent again: {risk.way_out}"
             ) from error
-        risk.accepted()
+        risk.answered = True
 
     def _sim_identity(self, deadline: float | None) -> SimIdentity:
-        """Ask for what tells this SIM from others; modems differ in what they say while it is locked."""
-        values: Mapping[str, object] = {}
-        if self._host.has("info"):
-            with contextlib.suppress(CommandError):
-                values = self._host.run("info", deadline=deadline).values
-        return SimIdentity(str(values.get("iccid") or ""), str(values.get("imei") or ""), self._port)
+        """Ask for what tells this SIM from others, twice; modems differ in what they say while it is locked."""
+        readings: list[Mapping[str, object]] = []
+        while self._host.has("info") and len(readings) < _READINGS:
+            try:
+                readings.append(self._host.run("info", deadline=deadline).values)
+            except CommandError:
+                readings.append({})
+            if len(readings) > 1 and all(readings[-1].get(one) == readings[-2].get(one) for one in ("iccid", "imei")):
+                break
+        return SimIdentity.read(readings, self._port)
 
     def radio(self, deadline: float | None) -> None:
         """Have the radio on (27.007, 8.2: +CFUN level 1)."""

@@ -1,7 +1,7 @@
 """Which PINs have been sent and not been accepted: kept on disk, so that no process risks one a second time.
 
 A SIM is blocked after three wrong PINs, and each run of a program is one try. So what is about to be sent is written
-down first, durably, and struck out when the SIM has accepted it. What cannot be written down is not sent.
+down first, durably, and struck out when the SIM is seen to be unlocked by it. What cannot be written down is not sent.
 
 The files are ``pin-….json`` in :func:`state_folder`, one for each SIM; deleting one makes the driver forget. Of a PIN
 they hold a salted scrypt hash (RFC 7914). That keeps it from casual eyes and is no more than that: a PIN has few
@@ -25,7 +25,7 @@ from urllib.parse import quote
 from modemtls.errors import PinError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from modemtls.at.exchange import Reply
 
@@ -39,6 +39,9 @@ Fate: TypeAlias = Literal["unknown", "refused"]
 _COST: Final = (1 << 14, 8, 1)
 _MAXMEM: Final = 1 << 26  # bytes that scrypt may use: OpenSSL's own limit leaves no room for another cost in a file
 
+_LONGEST: Final = 40  # characters of a number that are looked at; an ICCID has 20 digits
+_GARBLED: Final = 3  # characters by which a number may differ from itself on a bad line
+
 _WAY_OUT: Final = "a SIM is blocked after three wrong PINs. Give the right one; if it was right after all, delete"
 
 
@@ -49,21 +52,81 @@ def state_folder() -> Path:
     return base / "modemtls"
 
 
+def _luhn(number: str) -> bool:
+    """Whether the last digit is the check digit of those before it (ISO/IEC 7812-1, annex B)."""
+    doubled = (int(digit) * 2 for digit in number[-2::-2])
+    return (sum(map(int, number[-1::-2])) + sum(digit - 9 if digit > 9 else digit for digit in doubled)) % 10 == 0
+
+
+def _well_formed(name: str, value: str) -> bool:
+    if not (value.isascii() and value.isdigit()):
+        return False
+    if name == "imei":  # 3GPP TS 23.003, 6.2.1 and annex B
+        return len(value) == 15 and _luhn(value)
+    # ITU-T E.118, 4: 89, up to 19 digits with the check digit; 3GPP TS 31.102, 4.2.1 (EF ICCID) has room for 20.
+    return value.startswith("89") and len(value) in {19, 20} and (_luhn(value) or _luhn(value[:19]))
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two well-formed numbers that were read twice may be one all the same: a digit changed, or some lost."""
+    if len(one) == len(other):
+        return sum(a != b for a, b in zip(one, other, strict=True)) <= 1
+    short, long = sorted((one, other), key=len)
+    rest = iter(long)
+    return all(digit in rest for digit in short)
+
+
+def _near(one: str, other: str) -> bool:
+    """Whether one may be the other with a few characters changed, lost or added on the line."""
+    if not one or not other:
+        return False
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1] <= min(_GARBLED, min(len(one), len(other)) // 3)
+
+
 @dataclass(frozen=True, slots=True)
 class SimIdentity:
-    """What is known of a SIM: its own number, that of the modem it is in, the port this is at; ``""`` for unknown."""
+    """What is known of a SIM: its own number, that of the modem it is in, the port this is at; ``""`` for unknown.
+
+    ``sure`` names which of the first two are certain: read twice alike, and with the check digit that they must have.
+    """
 
     iccid: str = ""
     imei: str = ""
     port: str = ""
+    sure: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, readings: Sequence[Mapping[str, object]], port: str) -> SimIdentity:
+        """Put together what a modem told each time when it was asked for ``iccid`` and ``imei``."""
+        found: dict[str, str] = {}
+        sure = set()
+        for name in ("iccid", "imei"):
+            # A number of 19 digits is stored with a filler, which some modems show (3GPP TS 31.102, 4.2.1).
+            told = [str(one.get(name) or "")[:_LONGEST].rstrip("Ff") for one in readings]
+            value = max(told, key=lambda text: (told.count(text), text), default="")
+            found[name] = value
+            if told.count(value) > 1 and _well_formed(name, value):
+                sure.add(name)
+        return cls(found["iccid"], found["imei"], port, frozenset(sure))
 
     def may_be(self, other: SimIdentity) -> bool:
-        """Tell whether both may be one SIM, by the best that is known of both."""
-        if self.iccid and other.iccid:
-            return self.iccid == other.iccid
-        if self.imei and other.imei:
-            return self.imei == other.imei
-        return self.port == other.port
+        """Tell whether both may be one SIM: what is not certain to be another one may be this one.
+
+        Certain is what its own number says; where one of the two is not certain, what the modem's number says, if
+        both of those are. Else anything that they have in common, but for what a bad line may have done to it, counts.
+        """
+        if "iccid" in self.sure and "iccid" in other.sure:
+            return _alike(self.iccid, other.iccid)
+        if self.iccid and self.iccid == other.iccid:
+            return True
+        if "imei" in self.sure and "imei" in other.sure:
+            return _alike(self.imei, other.imei)
+        return self.port == other.port or _near(self.iccid, other.iccid) or _near(self.imei, other.imei)
 
     @property
     def file(self) -> str:
@@ -96,12 +159,20 @@ class _Sent:
 
     def plain(self) -> dict[str, object]:
         known = {name: value for name in ("iccid", "imei", "port") if (value := getattr(self.sim, name))}
-        return {**known, "fate": self.fate, "salt": self.salt.hex(), "scrypt": self.digest.hex(), "cost": self.cost}
+        return {
+            **known,
+            "sure": sorted(self.sim.sure),
+            "fate": self.fate,
+            "salt": self.salt.hex(),
+            "scrypt": self.digest.hex(),
+            "cost": self.cost,
+        }
 
     @classmethod
     def of_plain(cls, entry: dict[str, object]) -> _Sent:
         """Read what :meth:`plain` gave; raises KeyError, TypeError or ValueError for anything else."""
-        sim = SimIdentity(*(str(entry.get(name, "")) for name in ("iccid", "imei", "port")))
+        iccid, imei, port = (str(entry.get(name, "")) for name in ("iccid", "imei", "port"))
+        sim = SimIdentity(iccid, imei, port, frozenset(map(str, entry.get("sure", ()))))  # type: ignore[call-overload]
         n, r, p = (int(number) for number in entry["cost"])  # type: ignore[attr-defined]
         if not (n > 1 and r > 0 and 0 < p < 100 and 128 * n * r < _MAXMEM and n & (n - 1) == 0):
             raise ValueError("cost")
@@ -121,6 +192,8 @@ class Risk:
         self._memory = memory
         self._path = path
         self._sent = sent
+        self.answered = False
+        """Whether the modem said OK: it took the command, which is no proof that the SIM took the PIN."""
 
     @property
     def way_out(self) -> str:
@@ -128,7 +201,7 @@ class Risk:
         return f"{_WAY_OUT} {self._path}"
 
     def accepted(self) -> None:
-        """Strike it out: the SIM took it, which also resets its counter of failures."""
+        """Strike it out: the SIM is unlocked, which also resets its counter of failures."""
         self._memory._change(self._path, self._sent, None)  # noqa: SLF001 - two halves of one thing
 
     not_sent = accepted
@@ -140,7 +213,7 @@ class Risk:
     def settle(self, late: Reply | BaseException) -> None:
         """Take what came of it after its sender had stopped waiting (``on_orphan`` of an exchange)."""
         if not isinstance(late, BaseException) and late.ok:
-            self.accepted()
+            self.answered = True
 
 
 class PinMemory:

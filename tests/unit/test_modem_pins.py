@@ -18,14 +18,17 @@ from modemtls.modem.pins import PinMemory, SimIdentity, state_folder
 from modemtls.modem.settings import Settings
 from tests.support.modem_fakes import Answer, FakeHost, refusal
 
-SIM = SimIdentity("8949", "86490", "/dev/modem")
+ICCID, OTHER_ICCID = "8949012345678901237", "8949012345678901245"
+IMEI, OTHER_IMEI = "864901234567893", "864901234567901"
+SIM = SimIdentity(ICCID, IMEI, "/dev/modem", frozenset({"iccid", "imei"}))
 
 
 class Run:
     """What one process does: nothing of it but the files is left for the next."""
 
-    def __init__(self, pin, unlock, *, iccid="8949", imei="86490", port="/dev/modem", states=("pin",)):
-        known = {"iccid": iccid, "imei": imei}
+    """``told``: what the modem says of itself, one time after the other."""
+
+    def __init__(self, pin, unlock, *, iccid=ICCID, imei=IMEI, port="/dev/modem", states=("pin",), told=None):
         self.seen = None
 
         def send(bindings):
@@ -38,7 +41,10 @@ class Run:
         self.host = FakeHost(
             sim_state=[Answer(values={"state": word}) for word in states],
             sim_unlock=send,
-            info=Answer(values={name: value for name, value in known.items() if value}),
+            info=[
+                Answer(values={name: value for name, value in one.items() if value})
+                for one in told or [{"iccid": iccid, "imei": imei}]
+            ],
         )
         self.steps = Bringup(self.host, Settings(pin=pin), wait=self.host.wait, pdp_contexts=[1], port=port)
 
@@ -124,34 +130,69 @@ def test_a_pin_that_never_left_may_be_sent(unlock):
     assert run.sent == 1
 
 
-def test_an_acceptance_that_comes_late_counts():
-    class Late:
-        ok = True
+class Late(FakeHost):
+    """The sender stops waiting for the answer; ``later`` is what is to be told of it."""
 
-    risk = PinMemory().risk(SIM, "1111")
-    risk.settle(ModemTimeoutError("still nothing"))
-    Late.ok = False
-    risk.settle(Late())
-    assert len(files()) == 1
-    Late.ok = True
-    risk.settle(Late())
-    assert files() == []
+    def run(self, op, bindings=None, *, deadline=None, on_orphan=None):
+        if op == "sim_unlock":
+            self.later = on_orphan
+        return super().run(op, bindings, deadline=deadline)
 
 
-def test_the_orphaned_command_is_given_the_risk():
-    given = []
-
-    class Host(FakeHost):
-        def run(self, op, bindings=None, *, deadline=None, on_orphan=None):
-            if op == "sim_unlock":
-                given.append(on_orphan)
-            return super().run(op, bindings, deadline=deadline)
-
-    host = Host(sim_state=Answer(values={"state": "pin"}), sim_unlock=ModemTimeoutError("late"))
+def late(*states):
+    host = Late(
+        sim_state=[Answer(values={"state": word}) for word in ("pin", *states)], sim_unlock=ModemTimeoutError("late")
+    )
+    steps = Bringup(host, Settings(pin="1111"), wait=host.wait, pdp_contexts=[1], port="p")
     with pytest.raises(ModemTimeoutError):
-        Bringup(host, Settings(pin="1111"), wait=host.wait, pdp_contexts=[1], port="p").sim(None)
-    given[0](type("Reply", (), {"ok": True})())
+        steps.sim(None)
+    return host, steps
+
+
+def reply(*, ok):
+    return type("Reply", (), {"ok": ok})()
+
+
+def test_an_answer_that_comes_late_counts_once_the_sim_is_seen_to_be_unlocked():
+    host, steps = late("ready")
+    host.later(reply(ok=True))
+    assert len(files()) == 1
+    steps.sim(None)
     assert files() == []
+    assert host.count("sim_unlock") == 1
+
+
+@pytest.mark.parametrize("what", ["nothing", "refused", "restart"])
+def test_what_unlocked_the_sim_is_not_known_without_the_answer_to_the_pin(what):
+    host, steps = late("ready")
+    if what == "restart":
+        host.later(reply(ok=True))
+        host.epoch += 1
+    elif what == "refused":
+        host.later(reply(ok=False))
+    else:
+        host.later(ModemTimeoutError("still nothing"))
+    steps.sim(None)
+    assert len(files()) == 1
+
+
+@pytest.mark.parametrize(("state", "says"), [("pin", "not unlocked by it"), ("puk", "now blocked.*PUK")])
+def test_a_pin_that_was_answered_ok_and_did_not_unlock_counts_as_refused(state, says):
+    run = Run("1111", Answer(), states=("pin", state))
+    told = run.fails(says)
+    assert str(files()[0]) in told
+    assert "1111" not in told.replace(str(files()[0]), "")
+    later = Run("1111", Answer(), states=("pin", "ready"))
+    later.fails("was refused before.*not sent again")
+    assert later.sent == 0
+
+
+@pytest.mark.parametrize("state", ["busy", "other"])
+def test_a_pin_after_which_the_sim_is_not_seen_to_be_unlocked_is_not_sent_again(state):
+    Run("1111", Answer(), states=("pin", state)).fails(kind=ModemError)
+    later = Run("1111", Answer(), states=("pin", "ready"))
+    later.fails("its fate is unknown.*not sent again")
+    assert later.sent == 0
 
 
 def test_only_the_owner_may_read_and_no_pin_is_in_it(state_folder):
@@ -166,7 +207,7 @@ def test_only_the_owner_may_read_and_no_pin_is_in_it(state_folder):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
     assert "73915" not in text
-    Run("73915", WRONG, iccid="other").fails("refused")
+    Run("73915", WRONG, iccid=OTHER_ICCID).fails("refused")
     one, other = (json.loads(file.read_text())["sent"][0] for file in files())
     assert one["salt"] != other["salt"]
     assert one["scrypt"] != other["scrypt"]
@@ -182,19 +223,103 @@ def test_a_folder_that_was_open_to_others_is_closed(state_folder):
 
 def test_another_sim_is_another_matter():
     Run("1111", WRONG).fails("refused")
-    other = Run("1111", WRONG, iccid="8950")
+    other = Run("1111", WRONG, iccid=OTHER_ICCID)
     other.fails("the PIN was refused")
     assert other.sent == 1
 
 
 @pytest.mark.parametrize(
+    "iccid",
+    [
+        ICCID[:6] + ICCID[7:],  # a digit lost
+        ICCID[:5] + ICCID[7:],
+        ICCID[:9] + "9" + ICCID[10:],  # a digit changed
+        "89" + ICCID[4:],
+        ICCID[:12],  # cut short: nothing that one could be told from another by
+        "89490123 5678901237",
+        "",
+    ],
+)
+def test_a_number_that_was_garbled_on_the_line_is_no_other_sim(iccid):
+    Run("1111", WRONG).fails("refused")
+    for port in ("/dev/modem", "/dev/other"):
+        later = Run("1111", WRONG, iccid=iccid, port=port)
+        later.fails("not sent again")
+        assert later.sent == 0
+    Run("2222", WRONG, iccid=iccid).fails("the PIN was refused")
+    later = Run("2222", WRONG)
+    later.fails("not sent again")
+    assert later.sent == 0
+
+
+def test_a_number_that_lost_a_digit_and_has_a_right_check_digit_by_chance_is_no_other_sim():
+    whole, short = "89828836075983867565", "8988836075983867565"
+    assert all(SimIdentity.read([{"iccid": one}] * 2, "").sure for one in (whole, short))
+    Run("1111", WRONG, iccid=whole).fails("refused")
+    Run("1111", WRONG, iccid=short, imei=OTHER_IMEI, port="/dev/other").fails("not sent again")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sure"),
+    [
+        ("iccid", ICCID, True),
+        ("iccid", ICCID + "F", True),
+        ("iccid", ICCID + "7", True),  # a check digit, and one more to fill the last byte
+        ("iccid", ICCID[:-1] + "8", False),
+        ("iccid", "88" + ICCID[2:], False),
+        ("iccid", ICCID[1:], False),
+        ("iccid", "x" * 1000, False),
+        ("imei", IMEI, True),
+        ("imei", IMEI[:-1] + "4", False),
+        ("imei", IMEI + "01", False),
+    ],
+)
+def test_what_makes_a_number_certain(name, value, sure):
+    assert (name in SimIdentity.read([{name: value}] * 2, "").sure) is sure
+    assert name not in SimIdentity.read([{name: value}, {}], "").sure
+
+
+def test_a_number_is_only_believed_if_it_was_read_twice_alike():
+    Run("1111", WRONG).fails("refused")
+    unsteady = [{"iccid": OTHER_ICCID, "imei": IMEI}, {"iccid": ICCID[:-2], "imei": IMEI}, {"imei": IMEI}]
+    later = Run("1111", WRONG, told=unsteady)
+    later.fails("not sent again")
+    assert (later.sent, later.host.count("info")) == (0, 3)
+    steady = [{"iccid": ICCID, "imei": IMEI}, {"iccid": OTHER_ICCID, "imei": IMEI}]
+    later = Run("1111", WRONG, told=steady)
+    later.fails("the PIN was refused")
+    assert later.sent == 1
+
+
+def test_of_a_modem_whose_numbers_have_no_check_digit_any_sim_may_be_the_one():
+    odd = "89860000000000000018"
+    Run("1111", WRONG, iccid=odd).fails("refused")
+    other = Run("1111", WRONG, iccid="89860000000099000018")
+    other.fails("not sent again")
+    elsewhere = Run("1111", WRONG, iccid="89860000000099000018", imei=OTHER_IMEI, port="/dev/other")
+    elsewhere.fails("the PIN was refused")
+    assert (other.sent, elsewhere.sent) == (0, 1)
+
+
+def test_what_an_older_version_wrote_down_is_certain_of_nothing(state_folder):
+    Run("1111", WRONG).fails("refused")
+    (path,) = files()
+    entry = json.loads(path.read_text())
+    del entry["sent"][0]["sure"]
+    path.write_text(json.dumps(entry))
+    Run("1111", WRONG, iccid=OTHER_ICCID).fails("not sent again")
+
+
+@pytest.mark.parametrize(
     ("now", "same"),
     [
-        (("8949", "other", "/dev/other"), True),  # the SIM moved
-        (("", "86490", "/dev/other"), True),  # the modem does not tell the SIM this time
+        ((ICCID, OTHER_IMEI, "/dev/other"), True),  # the SIM moved
+        (("", IMEI, "/dev/other"), True),  # the modem does not tell the SIM this time
         (("", "", "/dev/modem"), True),  # it tells nothing
-        (("8950", "86490", "/dev/modem"), False),
-        (("", "other", "/dev/modem"), False),
+        ((ICCID + "F", OTHER_IMEI, "/dev/other"), True),
+        ((OTHER_ICCID, IMEI, "/dev/modem"), False),
+        (("", OTHER_IMEI, "/dev/modem"), False),
+        (("", "other", "/dev/modem"), True),  # no IMEI
         (("", "", "/dev/other"), False),
     ],
 )
@@ -349,9 +474,7 @@ def test_of_two_processes_only_one_sends(state_folder):
         worker.join()
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"), [("/x", "/x/modemtls"), ("", None), ("relative", None), (None, None)]
-)
+@pytest.mark.parametrize(("given", "expected"), [("/x", "/x/modemtls"), ("", None), ("relative", None), (None, None)])
 def test_where_the_state_is_kept(given, expected, monkeypatch):
     """XDG Base Directory Specification: not set or empty is ~/.local/state, a relative path is ignored."""
     monkeypatch.setenv("HOME", "/home/somebody")
