@@ -182,6 +182,7 @@ class Readiness:
             self._steps.sim(deadline)
         self._steps.registration(deadline)
         self._bearer_up = True  # a loss reported from here on counts
+        before = self.pdp
         try:
             self._steps.bearer(deadline)
         except BaseException:
@@ -191,6 +192,9 @@ class Readiness:
             self._host.raise_doubt(f"PDP context {self.pdp} was down, and nothing had said so")
             doubts += 1  # what it makes doubtful of this was looked at just now
             self._slots.on_network_lost(self.pdp)
+        elif not anew and before != self.pdp:
+            self._host.raise_doubt(f"PDP context {before} is not as it was set up, and nothing had said so")
+            doubts += 1
         if anew:
             with step("sockets"):
                 self._sockets.meet_others(deadline)

@@ -456,6 +456,39 @@ def test_a_bearer_found_down_without_a_word_is_a_sign_of_a_restart():
     bench.connect()
 
 
+def test_a_bearer_that_was_refused_but_is_up_is_a_doubt_about_the_settings():
+    """Whatever took it down may have been a restart, and something else have brought it up again."""
+    bench = Bench()
+    bench.connect()
+    bench.host.on["tls_open"] = [refusal("pdp_failed", 561), Answer()]
+    bench.new()
+    bench.connect()
+    asked = bench.new()
+    assert asked[asked.index("pdp_list") :].count("tls_verify") == 1
+    assert asked.index("tls_verify") < len(asked) - 1 - asked[::-1].index("tls_open")
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"pdp_list": [Answer(), Answer(), USUAL["pdp_list"]]},
+        {"pdp_read": [Answer(values={"apn": "", "family": "ipv4"}), Answer(values={"apn": "", "family": "ipv4"})]},
+    ],
+    ids=["down", "set otherwise"],
+)
+def test_what_was_read_back_before_the_bearer_was_found_gone_is_read_back_again(gone):
+    """The restart may have come between the two."""
+    bench = Bench(Settings(apn="iot"), pdp_read=Answer(values={"apn": "iot", "family": "ipv4"}))
+    bench.connect()
+    bench.channel.raise_doubt("a line that the profile does not know")
+    with bench.modem.contexts.lease(TLS) as lease:  # read back
+        bench.new()
+        bench.host.on.update(gone)
+        bench.modem.open(Opening(family="tls", host="h.example", port=443, lease=lease))
+        asked = bench.new()
+        assert asked.index("pdp_list") < asked.index("tls_verify") < asked.index("tls_open")
+
+
 def test_what_was_probed_while_something_made_no_sense_is_probed_again():
     bench = Bench()
     during(bench, "probe", lambda: bench.channel.raise_doubt("a line that the profile does not know"))
