@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.support.dtls import logged, say
+from tests.support.dtls_peers import openssl_dtls
 from tests.support.pki import Leaf
-from tests.support.servers import free_port, need, run
 from tests.support.ublox import OK, R4, R5, Module, cme, line
 
 SECRET = "00112233445566778899AABBCCDDEEFF"
@@ -22,30 +19,17 @@ NOW = datetime.datetime.now(datetime.UTC)
 PSK = ("0,0", "1,3", '2,100,"C0","A8",0', f'8,"{SECRET}",1', '9,"device-17"')
 
 
-@contextlib.contextmanager
-def server(folder: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
-    """`openssl s_server` over DTLS: what a client sends is in its log, what its stdin gets the client receives."""
-    port = free_port()
-    log = folder / f"s_server-{port}.log"
-    command = [need("openssl"), "s_server", "-dtls1_2", "-accept", f"127.0.0.1:{port}", "-quiet", *options]
-    with run(command, port, log, wait=False) as process:
-        end = time.monotonic() + 5
-        while not bound(port) and time.monotonic() < end:
-            time.sleep(0.005)
-        yield port, process, log
-
-
-def bound(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
 def psk_options(identity: str = "device-17") -> tuple[str, ...]:
-    return ("-psk", SECRET.lower(), "-psk_identity", identity, "-nocert", "-cipher", "PSK-AES128-CCM8:@SECLEVEL=0")
+    return (
+        "-quiet",
+        "-psk",
+        SECRET.lower(),
+        "-psk_identity",
+        identity,
+        "-nocert",
+        "-cipher",
+        "PSK-AES128-CCM8:@SECLEVEL=0",
+    )
 
 
 def module(port: int, *settings: str, model: str = R5, variants=(), faults=(), clock=None) -> Module:
@@ -54,25 +38,10 @@ def module(port: int, *settings: str, model: str = R5, variants=(), faults=(), c
     return made
 
 
-def logged(log: Path, what: bytes, limit: float = 5.0) -> bool:
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        if what in log.read_bytes():
-            return True
-        time.sleep(0.005)
-    return False
-
-
-def say(process: subprocess.Popen[bytes], what: bytes) -> None:
-    assert process.stdin
-    process.stdin.write(what)
-    process.stdin.flush()
-
-
 @pytest.mark.server
 def test_pre_shared_key_with_the_suite_of_coap(tmp_path):
     """The whole of the document's example, then the end."""
-    with server(tmp_path, *psk_options()) as (port, process, log), module(port, *PSK) as made:
+    with openssl_dtls(tmp_path, *psk_options()) as (port, process, log), module(port, *PSK) as made:
         assert made.command("AT+USECPRF=1,2") == line('+USECPRF: 1,2,100,"C0A8"')
         assert made.open(NAME, 5684, protocol=17, profile=1) == OK
         assert "TLS_PSK_WITH_AES_128_CCM_8" in "\n".join(made.machine.trace.notes)
@@ -89,13 +58,14 @@ def test_pre_shared_key_with_the_suite_of_coap(tmp_path):
 
 @pytest.mark.server
 def test_the_peers_end_is_told(tmp_path):
-    with server(tmp_path, *psk_options()) as (port, process, _), module(port, *PSK) as made:
+    with openssl_dtls(tmp_path, *psk_options()) as (port, process, _), module(port, *PSK) as made:
         assert made.open(NAME, 5684, protocol=17, profile=1) == OK
         say(process, b"last words\n")
         made.expect(b"+UUSORD: 0,11")
         assert process.stdin
         process.stdin.close()  # the server says goodbye and ends
         process.stdin = None
+        process.wait(5)
         assert made.until_quiet() == b""
         assert made.command("AT+USORD=0,100") == b'\r\n+USORD: 0,11,"last words\n"\r\n' + OK + b"\r\n+UUSOCL: 0\r\n"
         assert made.command("AT+USORD=0,100") == cme(3)
@@ -110,7 +80,7 @@ def test_the_peers_end_is_told(tmp_path):
     ],
 )
 def test_a_refused_handshake_ends_in_time(tmp_path, settings):
-    with server(tmp_path, *psk_options()) as (port, _, _), module(
+    with openssl_dtls(tmp_path, *psk_options()) as (port, _, _), module(
         port, *PSK[:3], *settings, variants=["handshake-time=2"]
     ) as made:  # fmt: skip
         made.command("AT+USOCR=17")
@@ -127,7 +97,11 @@ def test_a_server_that_never_answers():
             made.command("AT+USOCR=17")
             made.ok("AT+USOSEC=0,1,1")
             made.write(f'AT+USOCO=0,"{NAME}",5684\r'.encode())
-            made.advance(119)
+            _, address = silent.recvfrom(2000)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:  # its alert is none
+                stranger.sendto(bytes.fromhex("15fefd000000000000000000020228"), address)
+            assert made.until_quiet(0.05) == b""
+            made.advance(118)
             assert made.read() == b""
             made.advance(2)
             assert made.read() == b"\r\nERROR\r\n\r\n+UUSOCL: 0\r\n"
@@ -140,6 +114,7 @@ def test_certificates(pki, tmp_path, leaf):
     shown: Leaf = pki.leaf(NAME if leaf == "good" else "other.example")
     client = pki.client()
     options = (
+        "-quiet",
         "-cert",
         str(shown.cert),
         "-key",
@@ -150,7 +125,7 @@ def test_certificates(pki, tmp_path, leaf):
         str(pki.ca),
         "-verify_return_error",
     )
-    with server(tmp_path, *options) as (port, _, log), module(port, "1,3", clock=NOW) as made:
+    with openssl_dtls(tmp_path, *options) as (port, _, log), module(port, "1,3", clock=NOW) as made:
         made.store(0, "ca", pki.ca.read_bytes())
         made.store(1, "crt", client.cert_pem)
         made.store(2, "key", client.key_pem)
@@ -178,7 +153,7 @@ def test_certificates(pki, tmp_path, leaf):
     ],
 )
 def test_a_handshake_gets_over_what_the_network_does(tmp_path, faults, waits):
-    with server(tmp_path, *psk_options()) as (port, _, log), module(port, *PSK, faults=faults) as made:
+    with openssl_dtls(tmp_path, *psk_options()) as (port, _, log), module(port, *PSK, faults=faults) as made:
         began = time.monotonic()
         assert made.open(NAME, 5684, protocol=17, profile=1) == OK
         assert (time.monotonic() - began > 0.9) is waits  # OpenSSL's first wait is a second
@@ -189,7 +164,7 @@ def test_a_handshake_gets_over_what_the_network_does(tmp_path, faults, waits):
 
 @pytest.mark.server
 def test_a_lost_record_is_lost_and_the_next_one_is_not(tmp_path):
-    with server(tmp_path, *psk_options()) as (port, process, log), module(port, *PSK) as made:
+    with openssl_dtls(tmp_path, *psk_options()) as (port, process, log), module(port, *PSK) as made:
         assert made.open(NAME, 5684, protocol=17, profile=1) == OK
         from modemtls.sim.faults import Fault
 
@@ -211,7 +186,7 @@ def test_a_lost_record_is_lost_and_the_next_one_is_not(tmp_path):
 
 @pytest.mark.server
 def test_the_largest_write_is_one_record(tmp_path):
-    with server(tmp_path, *psk_options()) as (port, _, log), module(port, *PSK) as made:
+    with openssl_dtls(tmp_path, *psk_options()) as (port, _, log), module(port, *PSK) as made:
         assert made.open(NAME, 5684, protocol=17, profile=1) == OK
         assert made.send(0, b"x" * 1024) == b"\r\n+USOWR: 0,1024\r\n" + OK
         assert logged(log, b"x" * 1024)
@@ -245,7 +220,7 @@ def test_who_has_dtls(model, variants, answer):
 
 @pytest.mark.server
 def test_a_session_is_resumed_over_datagrams(tmp_path):
-    with server(tmp_path, *psk_options()) as (port, _, log), module(port, *PSK, "13,0,1") as made:
+    with openssl_dtls(tmp_path, *psk_options()) as (port, _, log), module(port, *PSK, "13,0,1") as made:
         told = made.open(NAME, 5684, protocol=17, profile=1)
         assert made.send(0, b"one\n").startswith(b"\r\n+USOWR")
         assert logged(log, b"one")

@@ -552,6 +552,20 @@ def test_a_connected_udp_socket(start, model, variants, notice, rest):
         assert made.command("AT+USOCTL=0,10") == cme(3)
 
 
+def test_a_notice_behind_half_a_datagram_is_of_its_rest_alone(start):
+    made = start()
+    with udp() as peer:
+        made.command("AT+USOCR=17")
+        made.command(f'AT+USOST=0,"127.0.0.1",{peer.getsockname()[1]},1,"?"')
+        _, address = peer.recvfrom(10)
+        peer.sendto(b"abcdef", address)
+        made.expect(b"+UUSORD: 0,6\r\n")
+        peer.sendto(b"second", address)
+        assert made.until_quiet(0.05) == b""
+        assert made.command("AT+USORF=0,2").endswith(b',2,"ab"\r\n\r\nOK\r\n\r\n+UUSORD: 0,4\r\n')
+        assert made.command("AT+USORF=0,0") == line("+USORF: 0,10")
+
+
 @pytest.mark.parametrize(
     ("command", "answer"),
     [
@@ -625,6 +639,8 @@ def test_direct_link_escape_and_its_registers(start):
         assert made.command("AT+USODL=0", limit=0) == b"\r\nCONNECT\r\nearly"
         made.advance(3)
         made.write(b"+++")
+        made.advance(1.5)  # too short a silence before it
+        made.write(b"###")
         made.advance(3)
         assert made.read() == b""
         made.write(b"###")
@@ -632,7 +648,7 @@ def test_direct_link_escape_and_its_registers(start):
         assert made.read() == b""
         made.advance(1)
         assert made.read() == b"\r\nDISCONNECT\r\n" + OK
-        assert peer.receive(3) == b"+++"
+        assert peer.receive(6) == b"+++###"
         made.write(b"AT\r")
         assert made.read() == OK
 
@@ -656,11 +672,11 @@ def test_direct_link_over_udp_packs_by_its_triggers(start):
     with udp() as peer:
         made.command("AT+USOCR=17")
         made.ok(f'AT+USOCO=0,"127.0.0.1",{peer.getsockname()[1]}')
-        made.ok("AT+UDCONF=5,0,1000", "AT+UDCONF=6,0,4", "AT+UDCONF=7,0,33")
-        assert made.command("AT+UDCONF=6,0") == line("+UDCONF: 6,0,4")
+        made.ok("AT+UDCONF=5,0,1000", "AT+UDCONF=6,0,6", "AT+UDCONF=7,0,33")
+        assert made.command("AT+UDCONF=6,0") == line("+UDCONF: 6,0,6")
         assert made.command("AT+USODL=0", limit=0) == b"\r\nCONNECT\r\n"
         made.write(b"abcdefg!hi")
-        assert [peer.recv(100) for _ in range(2)] == [b"abcd", b"efg!"]
+        assert [peer.recv(100) for _ in range(2)] == [b"abcdef", b"g!"]
         made.advance(1.1)
         assert peer.recv(100) == b"hi"
 

@@ -260,6 +260,31 @@ def test_pinning(pki, leaves, level):
                 assert "pinning" in reasons(made)
 
 
+@pytest.mark.parametrize(("level", "accepted"), [(0, True), (1, True), (2, False)])
+def test_pinning_of_the_key_and_of_the_certificate(pki, leaves, level, accepted):
+    """Another certificate of the same key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+    key = load_pem_private_key(leaves["good"].key_pem, None)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "renewed")])
+    renewed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())  # type: ignore[arg-type]
+        .serial_number(7)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())  # type: ignore[arg-type]
+    )
+    with tls(leaves["good"]) as (port, _), module(pki, port, *STRICT) as made:
+        made.store(3, "pin", renewed.public_bytes(Encoding.DER))
+        made.ok(f'AT+USECPRF=1,12,"pin",{level}')
+        assert outcome(made) is accepted
+
+
 def test_pinning_of_what_is_not_there(pki, leaves):
     with tls(leaves["good"]) as (port, _), module(pki, port, '12,"pin",2') as made:
         assert outcome(made) is False
@@ -498,6 +523,21 @@ def test_what_nobody_gave_back_is_a_full_handshake(pki, leaves):
         with seen.changed:
             seen.changed.wait_for(lambda: len(seen.resumed) == 3, 5)
         assert seen.resumed == [False, False, False]
+
+
+def test_sessions_that_are_tickets_are_not_resumed(pki, leaves, tmp_path):
+    """The server keeps nothing, and the module knows no tickets."""
+    options = ("-tls1_2", "-no_cache")
+    with openssl_server(tmp_path, leaves["good"], *options) as port, module(pki, port, *STRICT, "13,0,1") as made:
+        first = made.open(NAME, 443, profile=1)
+        assert first.endswith(b"\r\nOK\r\n")
+        made.ok("AT+USOCL=0")
+        if b"13,2," in first:
+            data = first.split(b"13,2,")[1].split(b"\r\n")[0].decode()
+            made.ok(f"AT+USECPRF=1,13,2,{data}")
+        second = made.open(NAME, 443, profile=1)
+        assert second.endswith(b"\r\nOK\r\n")
+        assert b"13,2," not in first or second != first
 
 
 def test_another_master_secret_fails_with_the_peer(pki, leaves):

@@ -60,7 +60,6 @@ class Writing(Prompting):
     def _data(self, job: Job, args: Args, index: int, done: Callable[[bytes], None]) -> None:
         """Get the bytes, from the command or from the prompt."""
         given = len(args) > index + 1
-        hexadecimal = self.module.reading.hex and given  # the binary syntax knows no HEX mode
         length = args.number(index, 0, self.module.reading.most if given else MOST)
         job.defer()
         if not given:
@@ -70,7 +69,7 @@ class Writing(Prompting):
                 done(b"")
             return
         text = args.text(index + 1, longest=2 * MOST).encode("utf-8", "surrogateescape")
-        if hexadecimal:
+        if self.module.reading.hex:  # the binary syntax above knows no such mode
             if not re.fullmatch(rb"([0-9A-Fa-f]{2})*", text):
                 raise self.bad("not hexadecimal")
             text = bytes.fromhex(text.decode())
