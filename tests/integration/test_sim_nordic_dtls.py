@@ -8,7 +8,8 @@ import datetime
 import pytest
 
 from modemtls.tlsengine import EngineUnavailableError, Settings, Verify, Version
-from tests.support.dtls import DtlsEcho, logged, openssl_dtls_server, say
+from tests.support.dtls import DtlsEcho, logged, say
+from tests.support.dtls_peers import coap, gnutls, gnutls_keys, java_cid, openssl_dtls
 from tests.support.nordic import ERROR, OK, SLM, SM, ask, modem, udp, write
 from tests.support.tls_ends import need_mbedtls
 
@@ -53,8 +54,17 @@ def exchange(made, data: str = "40001234") -> None:
 
 @pytest.mark.server
 def test_pre_shared_key_to_openssl(tmp_path):
-    options = ("-psk", KEY.lower(), "-psk_identity", IDENTITY, "-nocert", "-cipher", "PSK-AES128-CCM8:@SECLEVEL=0")
-    with openssl_dtls_server(tmp_path, *options) as (port, process, log), secure(port) as made:
+    options = (
+        "-quiet",
+        "-psk",
+        KEY.lower(),
+        "-psk_identity",
+        IDENTITY,
+        "-nocert",
+        "-cipher",
+        "PSK-AES128-CCM8:@SECLEVEL=0",
+    )
+    with openssl_dtls(tmp_path, *options) as (port, process, log), secure(port) as made:
         assert connect(made) == CONNECTED
         assert made.command("AT#XSSOCKETOPT=0,0,4") == b"\r\n#XSSOCKETOPT: 0,0xc0a8\r\n" + OK
         assert ask(made, 'AT#XSEND=0,0,0,"one"') == b"\r\n#XSEND: 0,0,3\r\n" + OK
@@ -67,6 +77,44 @@ def test_pre_shared_key_to_openssl(tmp_path):
         process.stdin = None
         assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 0,16\r\n"
         assert ask(made, "AT#XRECV=0,0,0,5") == OK
+
+
+@pytest.mark.server
+def test_pre_shared_key_to_gnutls(tmp_path):
+    keys = gnutls_keys(tmp_path, {IDENTITY.encode(): bytes.fromhex(KEY)})
+    with gnutls(tmp_path, *keys, udp=True) as port, secure(port) as made:
+        assert connect(made) == CONNECTED
+        exchange(made)
+
+
+@pytest.mark.server
+def test_a_coap_exchange_with_libcoap(tmp_path):
+    """GET of the server's resources; its answer is 2.05 Content to our message (RFC 7252, section 3)."""
+    with (
+        coap(tmp_path, "-k", KEY, "-h", "hint") as port,
+        secure(port, files={**PSK, "5001/3": KEY.encode().hex().encode()}) as made,
+    ):
+        assert connect(made) == CONNECTED
+        request = "40011234BB2E77656C6C2D6B6E6F776E04636F7265"
+        assert ask(made, f'AT#XSEND=0,1,0,"{request}"').endswith(OK)
+        answer = ask(made, "AT#XRECV=0,1,0,5")
+        assert b"\r\n60451234" in answer
+        assert b"</".hex().encode() in answer
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("theirs", "status"), [(b"JAVA", 3), (None, 0)])
+def test_connection_id_with_bouncy_castle(tmp_path, second_engine, theirs, status):
+    variants = ["address-after-loss=new"]
+    with java_cid(tmp_path, bytes.fromhex(KEY), theirs) as port, secure(port, "14,2", variants=variants) as made:
+        made.command("AT#XSOCKETOPT=0,1,34,1")
+        assert connect(made, limit=20) == CONNECTED
+        assert made.command("AT#XSSOCKETOPT=0,0,15") == f"\r\n#XSSOCKETOPT: 0,{status}\r\n".encode() + OK
+        exchange(made)
+        if theirs:
+            made.machine.personality.fault("pdpdeact", 1)
+            made.advance(1)
+            exchange(made)
 
 
 def test_records_stay_apart():

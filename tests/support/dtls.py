@@ -1,39 +1,14 @@
-"""DTLS servers: OpenSSL's own program, and one of this project's engine that answers whoever it is."""
+"""A DTLS server of this project's engine that answers whoever it is; what is said to server programs, and heard."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from modemtls.tlsengine import Engine, Info, Settings, TlsError, WantReadError, context_for
-from tests.support.servers import free_port, need, run
-
-
-@contextlib.contextmanager
-def openssl_dtls_server(folder: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
-    """`openssl s_server` over DTLS: what a client sends is in its log, what its stdin gets the client receives."""
-    port = free_port()
-    log = folder / f"s_server-{port}.log"
-    command = [need("openssl"), "s_server", "-dtls1_2", "-accept", f"127.0.0.1:{port}", "-quiet", *options]
-    with run(command, port, log, wait=False) as process:
-        end = time.monotonic() + 5
-        while not _bound(port) and time.monotonic() < end:
-            time.sleep(0.005)
-        yield port, process, log
-
-
-def _bound(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def logged(log: Path, what: bytes, limit: float = 5.0) -> bool:
