@@ -41,6 +41,9 @@ _KINDS: Final = {
 }
 
 
+_NAMED: Final = 3  # characters with which a line begins that has a name
+
+
 def vocabulary(profile: Profile) -> Vocabulary:
     """Return everything that a profile knows, for :func:`modemtls.dialogue.explain.explain`."""
     forms: dict[str, Form] = {}
@@ -230,16 +233,23 @@ def _fits(patterns: Sequence[str], text: str) -> bool:
 # --- what has to be kept out of recordings
 
 
-def redaction(profiles: Iterable[Profile]) -> tuple[list[re.Pattern[bytes]], list[PayloadRule], list[Rule]]:
+def redaction(
+    profiles: Iterable[Profile],
+) -> tuple[list[re.Pattern[bytes]], list[PayloadRule], list[Rule], list[re.Pattern[bytes]]]:
     """Return what these profiles mark as secret in command lines, answers and notices, and secret payloads.
 
-    The rules are about commands and answers by name; the patterns about lines that have none.
+    The rules are about commands and answers by name; the patterns about lines that have none. Last, what lines of
+    these modems look like that lost no byte.
     """
     patterns: dict[bytes, re.Pattern[bytes]] = {}
     payloads: dict[bytes, PayloadRule] = {}
     rules: dict[Rule, None] = {}
+    shapes: dict[bytes, re.Pattern[bytes]] = {}
 
     def add(pattern: LinePattern) -> None:
+        shape = _shape(pattern)
+        if shape:
+            shapes.setdefault(shape, re.compile(shape))
         rule = _rule(_pattern_parts(pattern))
         if rule is not None:
             rules[rule] = None
@@ -261,7 +271,7 @@ def redaction(profiles: Iterable[Profile]) -> tuple[list[re.Pattern[bytes]], lis
                 add(pattern)
         for spec in profile.urcs:
             add(spec.rule.pattern)
-    return list(patterns.values()), list(payloads.values()), list(rules)
+    return list(patterns.values()), list(payloads.values()), list(rules), list(shapes.values())
 
 
 class _Value:
@@ -356,11 +366,13 @@ def _parameters(parts: list[str | _Value]) -> list[list[str | _Value]]:
 
 
 @cache
-def _bundled() -> tuple[tuple[re.Pattern[bytes], ...], tuple[PayloadRule, ...], tuple[Rule, ...]]:
+def _bundled() -> tuple[
+    tuple[re.Pattern[bytes], ...], tuple[PayloadRule, ...], tuple[Rule, ...], tuple[re.Pattern[bytes], ...]
+]:
     from modemtls.profile import bundled, load
 
-    patterns, payloads, rules = redaction(load(name) for name in bundled())
-    return tuple(patterns), tuple(payloads), tuple(rules)
+    patterns, payloads, rules, shapes = redaction(load(name) for name in bundled())
+    return tuple(patterns), tuple(payloads), tuple(rules), tuple(shapes)
 
 
 def default_redactor() -> Redactor:
@@ -374,6 +386,24 @@ def _longer(form: Form) -> re.Pattern[bytes]:
     at = form.line.pattern.find(group)
     end = form.line.pattern.find(b")", at) + 1
     return re.compile(form.line.pattern[:end] + b"[^\\r\\n]*)", re.DOTALL) if form.size and at >= 0 else form.line
+
+
+def _shape(pattern: LinePattern) -> bytes:
+    """Return an expression for an answer's or a notice's line in which each quotation mark and comma has its place.
+
+    Empty for one that has no name: anything might be it.
+    """
+    if len(pattern.head) < _NAMED:
+        return b""
+    text = r'(?:[^"=\d]|(?<!\d)\d{1,3}(?!\d))*'  # words, not a command's echo, nor a PIN
+    kinds = {"quoted": r'"[^"]*"', "int": r"-?\d+", "text": text, "more": f"(?:,{text})?"}
+    out = []
+    for piece in re.split(r"(\{[^{}]+\})", pattern.source.partition("\\r\\n")[0]):
+        if piece.startswith("{"):
+            out.append(kinds.get(piece[1:-1].partition(":")[2], r'(?:"[^"]*"|[^,"=]*)'))
+        else:
+            out.append(re.sub(r"(\\?[:,])(?:\\ )?", r"\1 ?", re.escape(piece)))
+    return "".join(out).encode()
 
 
 def _answer(source: str, secrets: set[str]) -> bytes:

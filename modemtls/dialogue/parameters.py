@@ -18,6 +18,7 @@ __all__ = [
     "Command",
     "Parameter",
     "Rule",
+    "carries",
     "commands",
     "index",
     "last_command",
@@ -26,7 +27,7 @@ __all__ = [
     "unfinished",
 ]
 
-QUOTE, BACKSPACE, SEMICOLON, COMMA = 0x22, 0x08, 0x3B, 0x2C
+QUOTE, BACKSPACE, DELETE, SEMICOLON, COMMA = 0x22, 0x08, 0x7F, 0x3B, 0x2C
 MAX_NAME: Final = 64  # characters of a command's name
 MAX_PARAMETERS: Final = 64  # the last one takes the rest of the line
 MAX_REMEMBERED: Final = 1 << 14  # bytes of an unfinished command
@@ -39,13 +40,18 @@ _INSIDE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 
 # Names of commands, and words as their parameters (a file's name is none), behind which secrets stand. A form that a
 # profile knows is not judged by them.
-_NAMES: Final = re.compile(rb"PASS|PWD|PSK|KEY|CONN|LOGIN|ACCOUNT|AUTH|USER|SECRET|TOKEN|CRED")
+_NAMES: Final = re.compile(rb"PASS|PWD|PSK|KEY|CONN|LOGIN|ACCOUNT|AUTH|USER|SECRET|TOKEN|CRED|PIN(?!G)|PUK|CLCK|WJAP")
 _WORDS: Final = re.compile(
     rb"[A-Z0-9_/ -]*(?:PASS(?!IVE)|PWD|PSK|KEY|LOGIN|ACCOUNT|AUTH|USER|SECRET|TOKEN|CRED)[A-Z0-9_/ -]*"
 )
 _ENDS: Final = re.compile(rb",")
 _ENDS_COMMAND: Final = re.compile(rb"[,;]")
 _PLAIN: Final = re.compile(rb"-?\d{0,3}|\?")
+# Codes that are dialled, or sent as USSD: 3GPP TS 22.030, 6.6.2 to 6.6.5 (**04*, **042*, **05*, **052*: PINs), 6.5.4
+# (**03*: passwords) and annex B (33 and others: call barring, by its password).
+_MMI: Final = re.compile(rb"[*#] *(?:0 *(?:3|[45] *2?)|3 *3 *[0123]?|3 *5 *[13]?) *\* *([^#\";]*)")
+# The same in hexadecimal, of seven-bit characters or UCS-2: any USSD in hexadecimal may be one.
+_USSD: Final = re.compile(rb"\+CUSD *= *\d+ *, *\"?((?:[0-9A-F]{2}){4,})(?![^\",])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,11 @@ class Rule:
     def fits(self, parameters: list[Parameter]) -> bool:
         """Whether these parameters select this form."""
         return all(at < len(parameters) and parameters[at].text.upper() == text for at, text in self.key)
+
+    @property
+    def secretive(self) -> bool:
+        """Whether there is a secret in this form."""
+        return bool(self.secret) or self.rest is not None
 
     def hides(self, at: int) -> bool:
         """Whether the parameter at this position is a secret."""
@@ -117,13 +128,43 @@ def index(rules: Iterable[Rule]) -> dict[tuple[bytes, bytes], list[Rule]]:
 
 def secret_spans(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]]) -> list[tuple[int, int]]:
     """Return which bytes of a line are secrets. The line is a command line, its echo, or an answer."""
-    text, where = _edited(line)
-    spans = []
+    spans = _spans(line, rules, BACKSPACE)
+    if DELETE in line:  # which some modems take for a backspace
+        spans += _spans(line, rules, DELETE)
+    return spans
+
+
+def _spans(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]], eraser: int) -> list[tuple[int, int]]:
+    text, where = _edited(line, eraser)
+    found = [match.span(1) for code in (_MMI, _USSD) for match in code.finditer(text)]
+    spans = [(where[low], where[high]) for low, high in found if low < high]
     for command in commands(text):
         for low, high in _secrets(command, rules.get((command.name, command.sign), ()), len(text)):
             # What was typed and taken back behind a character goes with it.
             spans.append((where[low], where[high]))
     return spans
+
+
+def carries(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]]) -> bool:
+    """Whether a command line says a secret, or one may be in its answer."""
+    if secret_spans(line, rules):
+        return True
+    text = _edited(line)[0]
+    for mark in re.finditer(rb"=|\?|;|$", text):
+        found = _name(text, mark.start())
+        if found is None or text[mark.end() :].lstrip().startswith(b"?"):
+            continue
+        name = found[1]
+        parameters = list(split(text, mark.end())) if mark[0] == b"=" else []
+        said = {one.text.upper() for one in parameters}
+        told, sent = rules.get((name, b":"), ()), rules.get((name, b"="), ())
+        if any(rule.secretive and all(word in said for _, word in rule.key) for rule in told):
+            return True
+        if parameters and any(rule.secretive and rule.fits(parameters) for rule in sent):
+            return True
+        if not (told or sent) and (_NAMES.search(name) or any(map(_WORDS.fullmatch, said))):
+            return True
+    return False
 
 
 def _secrets(command: Command, rules: Iterable[Rule], end: int) -> Iterator[tuple[int, int]]:
@@ -144,16 +185,16 @@ def _secrets(command: Command, rules: Iterable[Rule], end: int) -> Iterator[tupl
             yield parameters[at].start, parameters[at].end
 
 
-def _edited(line: bytes) -> tuple[bytes, list[int]]:
+def _edited(line: bytes, eraser: int = BACKSPACE) -> tuple[bytes, list[int]]:
     """Return the line as the modem takes it, and where each of its bytes, and its end, stands in the original.
 
-    Backspace takes a character back (V.250 6.2.3), other control characters count for nothing outside quotes (5.2.1).
+    ``eraser`` takes a character back (V.250 6.2.3), other control characters count for nothing outside quotes (5.2.1).
     """
     out = bytearray()
     where: list[int] = []
     quoted = False
     for at, byte in enumerate(line):
-        if byte == BACKSPACE:
+        if byte == eraser:
             if out:
                 quoted ^= out.pop() == QUOTE
                 where.pop()

@@ -59,11 +59,11 @@ class Recorder:
         direction = Direction.OUT if record.direction == "out" else Direction.IN
         at = 0
         for offset, length, passed in record.redacted:
-            self._take(self._redactor.feed(record.time, direction, record.data[at:offset]))
-            self._take(self._redactor.flush())
+            self._take(self._redactor.feed(record.time, direction, record.data[at:offset], explained=True))
+            self._take(self._redactor.flush(explained=True))
             self._say(record.time, direction, _unmasked(record.data[offset : offset + length], passed))
             at = offset + length
-        self.feed(record.time, direction, record.data[at:])
+        self._take(self._redactor.feed(record.time, direction, record.data[at:], explained=True))
 
     def feed(self, when: float, direction: Direction, data: bytes) -> None:
         """Take bytes as they passed; ``when`` in seconds of any clock that does not run backwards."""
