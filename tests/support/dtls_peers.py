@@ -131,11 +131,17 @@ def openssl_psk(folder: Path, identity: bytes, key: bytes, *options: str) -> Ite
 
 
 @contextlib.contextmanager
-def openssl_dtls(folder: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
-    """`openssl s_server -dtls1_2`: its stdin goes to the client, its log has what the client sends."""
+def openssl_dtls(
+    folder: Path, *options: str, mtu: int | None = 1200
+) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
+    """`openssl s_server -dtls1_2`: its stdin goes to the client, its log has what the client sends.
+
+    Told an MTU it does not end with its stdin.
+    """
     port = free_port()
     log = folder / f"s_server-{port}.log"
-    command = [need("openssl"), "s_server", "-dtls1_2", "-accept", f"127.0.0.1:{port}", "-mtu", "1200", *options]
+    command = [need("openssl"), "s_server", "-dtls1_2", "-accept", f"127.0.0.1:{port}", *options]
+    command += [] if mtu is None else ["-mtu", str(mtu)]
     with bound(command, port, log) as process:
         yield port, process, log
 
