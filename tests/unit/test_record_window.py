@@ -8,8 +8,9 @@ import pytest
 
 from modemtls.at.trace import TraceRecord
 from modemtls.dialogue.known import default_redactor
+from modemtls.dialogue.parameters import Rule
 from modemtls.dialogue.record import Recorder
-from modemtls.dialogue.redact import Redactor
+from modemtls.dialogue.redact import MAX_LINE, Redactor
 from modemtls.transcript import Direction
 from tests.unit.test_record_redact import IN, OUT, redact
 
@@ -49,6 +50,7 @@ TORN = {
     "as an answer": b"+CPIN: 47110815",
     "as a notice": b"+XIND: 4,47110815",
     "with the answer": PIN + b"OK",
+    "as an error, without digits": b"+CME ERROR: AT+CPI=abc,4711"[:-5],
 }
 
 
@@ -56,8 +58,8 @@ TORN = {
 @pytest.mark.parametrize("redactor", [Redactor, default_redactor])
 def test_an_echo_that_is_none_any_more_is_hidden(form: str, redactor) -> None:
     text = written((OUT, PIN + b"\r"), (IN, TORN[form] + b"\r\n\r\nOK\r\n"), redactor=redactor())
-    assert "4711" not in text
-    assert "0815" not in text
+    for piece in ("4711", "0815", "abc"):
+        assert piece not in text
 
 
 @pytest.mark.parametrize("torn", [b"AT+CPIN=\r", b"AT+CPIN=\r\n", b'AT+CMEE=1;+CPIN="\r'])
@@ -77,7 +79,8 @@ def test_a_pin_on_the_next_line_is_hidden(torn: bytes) -> None:
 def test_what_holds_no_secret_is_written_meanwhile(line: bytes) -> None:
     text = written((OUT, PIN + b"\r"), (IN, PIN + b"\r\r\n" + line + b"\r\n"))
     assert line.decode() in text
-    assert text.count("redacted") == 2, "the PIN and its echo"
+    assert text.count('AT+CPIN="{8 bytes redacted}"') == 2, "the command and its echo"
+    assert text.count("redacted") == 2
 
 
 def test_it_ends_with_the_command_after_the_answer() -> None:
@@ -118,14 +121,32 @@ def test_what_does_not(line: bytes) -> None:
     assert "XNEWS" in written((OUT, line + b"\r"), (IN, b'\r\n+XNEWS: "a",12345\r\n'))
 
 
+def test_one_form_of_a_command_may_begin_it_and_another_not() -> None:
+    rules = [
+        Rule(b"+XGET", b":", ((0, b"PW"),), frozenset({1})),
+        Rule(b"+XSET", b"=", ((0, b"PW"),), frozenset({1})),
+    ]
+    news = (IN, b'\r\n+XNEWS: "a",12345\r\n')
+    for name in ("XGET", "XSET"):
+        begins, does_not = (b'AT+%s="%s"\r' % (name.encode(), what) for what in (b"pw", b"apn"))
+        assert "XNEWS" not in written((OUT, begins), news, redactor=Redactor(rules=rules))
+        assert "XNEWS" in written((OUT, does_not), news, redactor=Redactor(rules=rules))
+
+
+def test_a_command_of_any_length_begins_it() -> None:
+    for blanks in range(MAX_LINE - 12, MAX_LINE):
+        assert "4711" not in written((OUT, b"AT" + b" " * blanks + b"+CPIN=\r4711\r"), redactor=Redactor())
+
+
 def test_a_channel_says_itself_what_nothing_explains() -> None:
     """It knows what was asked, and has hidden what is secret: what it shows is kept."""
     file = io.StringIO()
     recorder = Recorder(file, source="x")
-    recorder(TraceRecord(1.0, "out", b'AT+CPIN="***"\r', "", ((0, 13, 14),)))
+    recorder(TraceRecord(1.0, "out", b'AT+CPIN="***"\r', "", ((9, 3, 4),)))
     recorder(TraceRecord(1.0, "in", b'\r\n+XNEWS: "a",12345\r\n', ""))
     recorder.close()
     assert "XNEWS" in file.getvalue()
+    assert r'> "\r' in file.getvalue()
 
 
 # -- codes that are dialled ------------------------------------------------------------------------------------------
