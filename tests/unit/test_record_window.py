@@ -51,6 +51,7 @@ TORN = {
     "as a notice": b"+XIND: 4,47110815",
     "with the answer": PIN + b"OK",
     "as an error, without digits": b"+CME ERROR: AT+CPI=abc,4711"[:-5],
+    "as an answer, without digits": b"+CPIN: AT+CPI=abc",
 }
 
 
