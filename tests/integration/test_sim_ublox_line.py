@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.ublox import ERROR, OK, R4, R5, Module, Peer, cme, line
-
-
-@pytest.fixture(name="start")
-def start_fixture():
-    running: list[Module] = []
-
-    def make(model: str = R5, *variants: str, **options) -> Module:
-        made = Module(model, *variants, **options)
-        running.append(made)
-        return made
-
-    yield make
-    for one in running:
-        one.close()
-
+from tests.support.ublox import (
+    ERROR,
+    OK,
+    R4,
+    R5,
+    Peer,
+    cme,
+    line,
+    start_fixture,  # noqa: F401
+)
 
 # --- who it is --------------------------------------------------------------------------------------------------------
 

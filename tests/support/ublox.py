@@ -9,6 +9,8 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 
+import pytest
+
 from modemtls.sim.harness import Harness
 from tests.support.pki import Leaf, Pki
 from tests.support.servers import echo, tls_service
@@ -190,3 +192,35 @@ def tls(
 
     with tls_service(context, one) as port:
         yield port, seen
+
+
+@pytest.fixture(name="start")
+def start_fixture() -> Iterator[Callable[..., Module]]:
+    """Start modules that end with the test: model, variants, options of the harness."""
+    running: list[Module] = []
+
+    def make(model: str = R5, *variants: str, **options) -> Module:
+        made = Module(model, *variants, **options)
+        running.append(made)
+        return made
+
+    yield make
+    for one in running:
+        one.close()
+
+
+@contextlib.contextmanager
+def linked(made: Module) -> Iterator[Peer]:
+    """Socket 0, connected."""
+    with Peer() as peer:
+        assert made.open("127.0.0.1", peer.port) == OK
+        assert peer.stream
+        yield peer
+
+
+@contextlib.contextmanager
+def udp() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.bind(("127.0.0.1", 0))
+        made.settimeout(PATIENCE)
+        yield made
