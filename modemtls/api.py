@@ -18,7 +18,7 @@ from modemtls.modem.settings import Settings
 from modemtls.net.address import check_host, check_port
 from modemtls.net.contract import Certificates, SslConfiguration, Stored, TlsVersion
 from modemtls.net.contract.configuration import check_flag, check_list, check_seconds, shown_without
-from modemtls.net.offload import ReceiveMode, create_ssl_socket, create_tcp_socket
+from modemtls.net.entry import create_ssl_socket, create_tcp_socket
 from modemtls.sockets.pump import Pump
 from modemtls.sockets.stream import ModemSocket
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from modemtls.modem.facts import Status
     from modemtls.modem.settings import Auth, PdpFamily
     from modemtls.net.contract import Credential, Socket
+    from modemtls.net.offload import ReceiveMode
 
 __all__ = ["Modem", "Stored", "TLSConfig", "open"]
 
@@ -214,6 +215,7 @@ class Modem:
         self._check_owned()
         deadline = None if timeout is None else self.attached.now() + timeout
         self.attached.ensure_ready(deadline=deadline)
+        connection: Socket
         if tls is None:
             connection = create_tcp_socket(self.attached, receive=receive)
         else:

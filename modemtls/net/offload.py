@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 import threading
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
@@ -25,6 +24,7 @@ from modemtls.net.contract import (
     Stored,
     Unset,
 )
+from modemtls.net.contract.interface import check_receive_timeout
 from modemtls.net.failures import connect_failure
 from modemtls.net.link import Link
 from modemtls.net.offloadable import certificates_of, offloadable
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from modemtls.net.choose import Choice
     from modemtls.net.contract import Credential, SslConfiguration, TlsVersion
 
-__all__ = ["OffloadSocket", "ReceiveMode", "create_ssl_socket", "create_tcp_socket"]
+__all__ = ["Holder", "OffloadSocket", "ReceiveMode"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,24 +60,6 @@ class Holder(Protocol):
     def attached(self) -> AttachedModem:
         """The modem that it refers to."""
         ...
-
-
-def create_ssl_socket(
-    modem: AttachedModem | Holder, configuration: SslConfiguration, *, receive: ReceiveMode = "buffered"
-) -> OffloadSocket:
-    """Return a closed TLS socket of ``modem``; nothing goes over the network.
-
-    ``modem``: what :func:`modemtls.open` returns, or what it holds.
-    Raises :class:`NotSupportedError` for what the modem cannot do, :class:`CredentialError` for certificates and keys
-    that are none, :class:`ConfigurationError`.
-    """
-    _attached(modem).ensure_ready()
-    return OffloadSocket(modem, configuration, receive=receive)
-
-
-def create_tcp_socket(modem: AttachedModem | Holder, *, receive: ReceiveMode = "buffered") -> OffloadSocket:
-    """Return a closed plain TCP socket of ``modem``."""
-    return OffloadSocket(modem, None, receive=receive)
 
 
 def _attached(modem: AttachedModem | Holder) -> AttachedModem:
@@ -320,9 +302,7 @@ class OffloadSocket(Socket):
         """Set an option; only ``RECV_TIMEOUT`` can be."""
         if option is not Option.RECV_TIMEOUT:
             raise ModemError(f"{option.name} cannot be set", number=errno.EINVAL)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
-            raise ModemError(f"a time-out is seconds or None, not {value!r}", number=errno.EINVAL)
-        self._receive_timeout = value
+        self._receive_timeout = check_receive_timeout(value)
 
     @property
     def state(self) -> State:

@@ -21,7 +21,7 @@ X509_STORE_CTX_get_error_depth X509_STORE_CTX_get_ex_data X509_STORE_CTX_set_err
 X509_VERIFY_PARAM_set1_ip X509_VERIFY_PARAM_set_flags X509_VERIFY_PARAM_set_hostflags X509_VERIFY_PARAM_set_time
 X509_free X509_up_ref X509_verify_cert_error_string d2i_SSL_SESSION i2d_SSL_SESSION
 """.split()  # noqa: SIM905 - a list of forty lines is not easier to read
-_HINT = "install it with: pip install 'modemtls[sim]'"
+_HINT = "install it with: pip install 'modemtls[host]'"
 
 try:
     import cryptography.x509  # noqa: F401 - pyOpenSSL imports it as well, but this names it if it is what is missing

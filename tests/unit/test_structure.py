@@ -22,6 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("modemtls.profile",),
     ("modemtls.modem",),
     ("modemtls.dialogue",),
+    ("modemtls.host",),
     ("modemtls.net",),
     ("modemtls.sockets",),
     ("modemtls.api",),
@@ -294,6 +295,13 @@ def test_the_neutral_modules_lean_on_errors_alone(module: str) -> None:
     for path in paths:
         for name in imports(path):
             assert name.startswith((module, "modemtls.errors")), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "host").glob("*.py")), ids=module_name)
+def test_tls_on_the_host_knows_the_contract_and_the_engine_alone(path: Path) -> None:
+    for name in imports(path):
+        known = ("modemtls.host", "modemtls.net.contract", "modemtls.tlsengine", "modemtls.errors")
+        assert f"{name}.".startswith(tuple(f"{each}." for each in known)), f"{module_name(path)} imports {name}"
 
 
 VENDORS = re.compile(

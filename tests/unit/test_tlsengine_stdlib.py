@@ -154,7 +154,7 @@ def not_loaded(monkeypatch):
 
 def test_missing_libraries_are_one_clear_line(monkeypatch, not_loaded):
     monkeypatch.setitem(sys.modules, "OpenSSL", None)
-    with pytest.raises(EngineUnavailableError, match=r"pip install 'modemtls\[sim\]'") as caught:
+    with pytest.raises(EngineUnavailableError, match=r"pip install 'modemtls\[host\]'") as caught:
         require("openssl")
     assert "\n" not in str(caught.value)
 

@@ -8,10 +8,12 @@ any engine can fulfil it.
 from __future__ import annotations
 
 import enum
+import errno
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, Self
 
-from modemtls.errors import NotSupportedError
+from modemtls.errors import ModemError, NotSupportedError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,7 @@ __all__ = [
     "Socket",
     "State",
     "Unset",
+    "check_receive_timeout",
 ]
 
 #: Seconds; what a new socket's ``Option.RECV_TIMEOUT`` is.
@@ -96,6 +99,13 @@ class Unset(enum.Enum):
 
 
 UNSET: Final = Unset.UNSET
+
+
+def check_receive_timeout(value: object) -> float | None:
+    """Return what ``Option.RECV_TIMEOUT`` may be; ``EINVAL`` for anything else."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
+        raise ModemError(f"a time-out is seconds or None, not {quoted(value)}", number=errno.EINVAL)
+    return value
 
 
 class Pollable(Protocol):
