@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from modemtls.errors import ConfigurationError, NotSupportedError
 
@@ -20,13 +20,20 @@ try:
     import urllib3
     import urllib3.connection
     import urllib3.exceptions
+    from urllib3.poolmanager import SSL_KEYWORDS
 except ImportError as error:
     raise ImportError(f"modemtls.sockets.web needs requests and urllib3: pip install requests ({error})") from None
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from modemtls.sockets.stream import ModemSocket
 
 __all__ = ["Connector", "ModemAdapter", "pool_manager"]
+
+_HOSTS_TLS: Final = frozenset({*SSL_KEYWORDS, "assert_fingerprint", "assert_hostname", "server_hostname"})
+# What requests says with every connection; ModemAdapter.cert_verify has judged what the caller said.
+_REQUESTS_TLS: Final = frozenset({"cert_reqs", "ca_certs", "ca_cert_dir"})
 
 
 class Connector(Protocol):
@@ -40,22 +47,55 @@ class Connector(Protocol):
 def pool_manager(modem: Connector, *, tls: Any = None, **options: Any) -> urllib3.PoolManager:
     """Return a ``urllib3.PoolManager`` whose connections go through ``modem``.
 
-    ``tls``: a :class:`modemtls.TLSConfig` for ``https``; without one, only ``http`` works.
+    ``tls``: a :class:`modemtls.TLSConfig` for ``https``; without one, only ``http`` works. ``options`` are urllib3's,
+    but for those of TLS, here or for a single pool: they would have no effect, and raise ConfigurationError.
     """
+    _refuse(options)
     manager = urllib3.PoolManager(**options)
     _equip(manager, modem, tls)
     return manager
 
 
-def _equip(manager: urllib3.PoolManager, modem: Connector, tls: Any) -> None:
+def _refuse(options: Mapping[str, Any], but: Iterable[str] = ()) -> None:
+    """Raise ConfigurationError for what is said to the host's TLS, which has no part in it."""
+    given = sorted(name for name in _HOSTS_TLS.difference(but) if options.get(name) is not None)
+    if given:
+        raise ConfigurationError(
+            f"{given[0]}= belongs to the host's TLS; what the modem is to check is said by tls=TLSConfig(…) alone"
+        )
+
+
+def _refuse_proxy(proxy: Any) -> None:
+    """Refuse: the connection starts at the modem."""
+    if proxy is not None:
+        where = urllib3.util.parse_url(str(proxy)).host  # its address may hold a password
+        raise NotSupportedError(
+            f"a modem's connections cannot go through the proxy {where}",
+            capability="proxy",
+            choices=("session.trust_env = False, if it comes from the environment",),
+        )
+
+
+def _equip(manager: urllib3.PoolManager, modem: Connector, tls: Any, passed_over: Iterable[str] = ()) -> None:
     plain = _plain_connection(modem)
     secure = _secure_connection(modem, tls)
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = plain
 
+        def __init__(self, *args: Any, **options: Any) -> None:
+            _refuse_proxy(options.get("_proxy"))
+            super().__init__(*args, **options)
+
     class SecurePool(urllib3.HTTPSConnectionPool):
         ConnectionCls = secure
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            if tls is None:
+                raise ConfigurationError("https: through a modem needs tls=TLSConfig(…)")
+            _refuse_proxy(options.get("_proxy"))
+            _refuse(options, passed_over)
+            super().__init__(*args, **options)
 
     manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
 
@@ -63,8 +103,6 @@ def _equip(manager: urllib3.PoolManager, modem: Connector, tls: Any) -> None:
 def _open(connection: urllib3.connection.HTTPConnection, modem: Connector, tls: Any) -> socket.socket:
     """Connect, with failures in urllib3's own terms, so that its retries and its callers understand them."""
     host, wait = connection.host, connection.timeout
-    if connection.proxy is not None:
-        raise NotSupportedError("a modem's connections cannot go through a proxy", capability="proxy")
     try:
         return modem.connect((host, connection.port), tls=tls, timeout=wait if wait else None)
     except socket.gaierror as error:
@@ -88,8 +126,6 @@ def _plain_connection(modem: Connector) -> type[urllib3.connection.HTTPConnectio
 def _secure_connection(modem: Connector, tls: Any) -> type[urllib3.connection.HTTPSConnection]:
     class SecureConnection(urllib3.connection.HTTPSConnection):
         def connect(self) -> None:
-            if tls is None:
-                raise ConfigurationError("https: through a modem needs tls=TLSConfig(…)")
             self.sock = _open(self, modem, tls)
             self.is_verified = bool(tls.verify)
 
@@ -113,8 +149,9 @@ class ModemAdapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the pools; called by the base class."""
+        _refuse(options)
         super().init_poolmanager(*args, **options)
-        _equip(self.poolmanager, self._modem, self._tls)
+        _equip(self.poolmanager, self._modem, self._tls, _REQUESTS_TLS)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
         """Refuse what only the host's TLS could do."""
@@ -127,8 +164,4 @@ class ModemAdapter(requests.adapters.HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ARG002 - requests' signature
         """Refuse: the connection starts at the modem."""
-        raise NotSupportedError(
-            f"a modem's connections cannot go through the proxy {proxy}",
-            capability="proxy",
-            choices=("session.trust_env = False, if it comes from the environment",),
-        )
+        _refuse_proxy(proxy)
