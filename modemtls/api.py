@@ -360,7 +360,7 @@ def _address(address: object) -> tuple[str, int]:
 
 
 def open(  # noqa: A001 - the name users know: modemtls.open()
-    port: str | os.PathLike[str],
+    port: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     apn: str | None = None,
     user: str | None = None,
@@ -410,4 +410,8 @@ def open(  # noqa: A001 - the name users know: modemtls.open()
         ntp=ntp,
         timeout=timeout,
     )
-    return Modem(attach(os.fspath(port), settings, trace=trace, progress=progress))
+    try:
+        name = os.fsdecode(port)
+    except TypeError:
+        raise ConfigurationError(f"port: a name or a path is wanted, not {type(port).__name__}") from None
+    return Modem(attach(name, settings, trace=trace, progress=progress))

@@ -33,6 +33,9 @@ __all__ = ["USUAL_BAUDRATE", "FdPort", "Port", "lost", "open_port", "received"]
 USUAL_BAUDRATE: Final = 115200
 """bit/s; the usual factory setting of cellular modules."""
 
+# bit/s; termios2 has an unsigned int for it (linux/termbits.h), pyserial a signed one.
+_FASTEST: Final = 2**31 - 1
+
 # A character on the line: start bit, eight data bits, stop bit.
 _BITS = 10
 
@@ -130,8 +133,8 @@ def open_port(
     """
     if not name or "\0" in name:
         raise ConfigurationError(f"not a port name: {name!r}")
-    if baudrate <= 0:
-        raise ConfigurationError(f"not a baud rate: {baudrate}")
+    if not 0 < baudrate <= _FASTEST:
+        raise ConfigurationError(f"baudrate: a number of bit/s is wanted, from 1 to {_FASTEST}")
     if name.startswith("sim:"):
         return _open_simulated(name, baudrate, rtscts=rtscts)
     if name.startswith("socket://"):

@@ -330,6 +330,18 @@ class TestPackage:
                 modemtls.open("/dev/null", **wrong)
 
 
+@pytest.mark.parametrize("port", ["/dev/absent", b"/dev/absent", Path("/dev/absent")], ids=repr)
+def test_a_port_is_named_as_any_path_is(port):
+    with pytest.raises(modemtls.PortError, match="/dev/absent: no such port"):
+        modemtls.open(port)
+
+
+@pytest.mark.parametrize("port", [3, None, 1.5, ["/dev/absent"], bytearray(b"/dev/absent")], ids=repr)
+def test_what_is_no_path_is_no_port(port):
+    with pytest.raises(ConfigurationError, match=f"^port: .*not {type(port).__name__}"):
+        modemtls.open(port)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

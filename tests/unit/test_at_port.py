@@ -112,9 +112,11 @@ def test_names_that_can_never_work(name):
         open_port(name)
 
 
-def test_baud_rates_that_can_never_work(pty):
-    with pytest.raises(ConfigurationError):
-        open_port(pty.path, 0)
+@pytest.mark.parametrize("rate", [0, -1, 2**31, 2**40, pytest.param(10**5000, id="huge")])
+@pytest.mark.parametrize("name", [None, "rfc2217://127.0.0.1:9", "socket://127.0.0.1:9", "sim:x"])
+def test_baud_rates_that_can_never_work(pty, name, rate):
+    with pytest.raises(ConfigurationError, match=r"baudrate: .* from 1 to 2147483647"):
+        open_port(name or pty.path, rate)
 
 
 def test_a_port_that_does_not_exist():
