@@ -160,6 +160,7 @@ def test_open_files(modem):
     assert modem.command("AT+QFPOSITION=1") == b"\r\n+QFPOSITION: 4\r\n\r\nOK\r\n"
     assert modem.command("AT+QFSEEK=1,9,0") == b"\r\n+CME ERROR: 401\r\n"
     assert modem.command('AT+QFDEL="a"') == b"\r\n+CME ERROR: 426\r\n"
+    assert modem.command('AT+QFDEL="*"') == b"\r\n+CME ERROR: 426\r\n"
     assert modem.command("AT+QFCLOSE=1") == b"\r\nOK\r\n"
 
 

@@ -216,6 +216,8 @@ class Files(Area):
         args = self._args(job)
         args.count(1, 1)
         if args.text(0) in {"*", "UFS:*"}:
+            if self._open:  # inferred from what a single open file's deletion gives
+                raise self._error(ALREADY_OPEN)
             self.stored.clear()
             return
         name = self._name(args)
