@@ -224,8 +224,9 @@ class AttachedModem:
     def open(self, wanted: Opening, *, deadline: float | None = None) -> Slot:
         """Open a socket; with TLS the handshake is complete on return. For all else there is :attr:`sockets`.
 
-        One command on modems that allow it, if nothing has happened since the lease that may have hidden a restart;
-        else the context is read back, before the connection and after it. Every failure leaves the number free again;
+        One command, and on modems that tell what they have done those that ask for it (decision 0008, 5), if nothing
+        has happened since the lease that may have hidden a restart; else the context is read back, before the
+        connection and after it. Every failure leaves the number free again;
         an interrupted open is closed in the background, and so is its late success. Raises :class:`CommandError` with
         the modem's reason, and :class:`ModemRestartedError` when the lease is of another epoch than the connection, or
         the context is not as it was leased any more (the connection is then closed, never handed out): lease again and

@@ -7,6 +7,7 @@ caller has gone is closed, too.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import itertools
 import logging
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ logger = logging.getLogger(__name__)
 _OPERATIONS: Final[dict[tuple[str, str], str]] = {
     (family, op): f"{family}_{op}"
     for family in FAMILIES
-    for op in ("open", "send", "receive", "pending", "close", "state", "list", "acked")
+    for op in ("open", "confirm", "send", "receive", "pending", "close", "state", "list", "acked")
 }
 _LATE: Final = 300.0  # s; the result of an open that nobody waits for may come so late (150 s and a handshake's time)
 _BURIALS: Final = 3  # attempts at closing what nobody wants any more
+_TRIES: Final = 3  # a question in whose answer something makes no sense is asked so often
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,29 @@ class Opening:
         """Give the placeholders that a profile's ``open`` can use, but for those of the attempt."""
         given: dict[str, object] = {"host": self.host, "port": self.port, "receive": self.receive}
         return given if self.lease is None else {"context": self.lease.number, **given}
+
+    def confirmed(self, lease: ContextLease) -> dict[str, object]:
+        """Give what a profile's ``confirm`` compares with what the modem has done, but for those of the attempt."""
+        settings = lease.settings
+        return {
+            "context": lease.number,
+            # Other kinds of address can be written in several ways, and the modem's is not known.
+            "address": self.host if _is_ipv4(self.host) else None,
+            "port": self.port,
+            "receive": self.receive,
+            "version": settings.version,
+            "verify": settings.verify,
+            "client_auth": settings.client_auth,
+        }
+
+
+def _is_ipv4(host: str) -> bool:
+    """Whether ``host`` is a dotted quad: of those, only one form is valid (:mod:`ipaddress`)."""
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Sockets:
@@ -99,19 +124,23 @@ class Sockets:
     def open(self, wanted: Opening, *, epoch: int, pdp: int, deadline: float | None) -> Slot:
         """Open one socket in ``epoch``, on a bearer that is up; other programs' numbers are passed over.
 
-        Where the modem makes only one connection at a time, others wait for their turn. Raises what the modem answers
-        as :class:`CommandError`, with the number free again; :class:`ModemRestartedError` when the modem restarted, or
-        seems to have: a connection that may have been made with settings that a restart has wiped is closed.
+        Where the modem makes only one connection at a time, others wait for their turn. What the modem did is compared
+        with what it was told, where it tells; a connection that is another one is closed, and made once more. Raises
+        what the modem answers as :class:`CommandError` (``mismatch`` if it was another connection each time), with the
+        number free again; :class:`ModemRestartedError` when the modem restarted, or seems to have: a connection that
+        may have been made with settings that a restart has wiped is closed.
         """
         with contextlib.nullcontext() if self._connecting is None else self._connecting.take(self._host.now, deadline):
+            again = True
             for left in reversed(range(len(self._table.numbers(wanted.family)) + 1)):
                 slot = self._table.reserve(wanted.family, epoch=epoch, pdp=pdp, receive=wanted.receive)
                 try:
                     self._connect(slot, wanted, deadline)
                 except CommandError as error:
                     self._refused(slot, error, deadline)
-                    if error.kind != "socket_in_use" or not left:
+                    if not left or not (error.kind == "socket_in_use" or (again and error.kind == "mismatch")):
                         raise
+                    again = again and error.kind != "mismatch"
                 except BaseException:
                     self.abandon(slot)
                     raise
@@ -133,7 +162,10 @@ class Sockets:
             self._table.rebind(slot, number)
         self._still(slot)
         if slot.lease is not None:
+            misheard = self._compare(slot, wanted, slot.lease, deadline)
             self._confirm(slot, slot.lease, deadline)
+            if misheard is not None:
+                raise misheard
         slot.state = "open"
 
     def _refused(self, slot: Slot, error: CommandError, deadline: float | None) -> None:
@@ -151,6 +183,33 @@ class Sockets:
             self.stray(slot.family, slot.number)  # it was opened by the modem that came up, with what settings ever
             raise ModemRestartedError("the modem restarted while the connection was being opened")
         slot.check()
+
+    def _compare(self, slot: Slot, wanted: Opening, lease: ContextLease, deadline: float | None) -> CommandError | None:
+        """Ask what the modem has done, and give the error if that is not what it was told; None if it does not tell.
+
+        A difference makes everything doubtful: only the whole of the settings tells a restart from a command that was
+        misheard.
+        """
+        op = _OPERATIONS[slot.family, "confirm"]
+        if not self._host.has(op):
+            return None
+        bindings = {**wanted.confirmed(lease), "pdp": slot.pdp, "socket": slot.number}
+        for left in reversed(range(_TRIES)):
+            doubts = self._host.doubts
+            try:
+                self._host.run(op, bindings, deadline=deadline)
+            except CommandError as error:
+                if left and self._host.doubts != doubts:
+                    continue  # its answer was garbled, perhaps
+                if error.kind != "mismatch":
+                    raise
+                reason = f"{slot.family} socket {slot.number} is another connection than the modem was told to make"
+                logger.warning("%s (%s); closing it", reason, error)
+                self._host.raise_doubt(reason)
+                error.message = f"{reason}: a byte of the command was lost or changed on the line ({error.message})"
+                return error
+            break
+        return None
 
     def _confirm(self, slot: Slot, lease: ContextLease, deadline: float | None) -> None:
         """Make sure that the settings which the connection was made with are those that were asked for."""

@@ -98,6 +98,10 @@ _TLS_SETTINGS = (
     " psk_identity?:text psk_key?:bytes! dtls?:bool alpn?:text"
 )
 _OPEN = "pdp:int {}socket:int host:host port:int receive:word=pull|push"
+_CONFIRM = (
+    "pdp:int context:int socket:int address?:text port:int receive:word=pull|push version:token verify:bool"
+    " client_auth:bool"
+)
 _STATES = "state~:word=open|opening|closing|closed"
 _SIM = "state~:word=ready|pin|puk|absent|busy|other"
 _STAT = "stat:word=home|roaming|searching|denied|idle|unknown"
@@ -150,6 +154,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
         _op("tcp_state", "socket:int", "state of a socket", _STATES),
         _op("tcp_list", "", "sockets in use", rows="socket:int context?:int"),
         _op("tcp_acked", "socket:int", "what the peer has acknowledged", "sent:int acked:int unacked:int"),
+        _op("tls_confirm", _CONFIRM, "compare what an open did with what it was told"),
         _op("restart", "", "restart the modem"),
         _op("psk_write", "name:text identity:text key:bytes!", "store a pre-shared key"),
         _op("session_restore", "context:int", "give session data back before a connect"),

@@ -108,12 +108,16 @@ def sent(sim, start):
     return [line for line in sim.commands if line.startswith(start)]
 
 
-def test_from_nothing_to_tls_and_again_with_one_command(server, pki):
+def test_from_nothing_to_tls_and_again_with_an_open_and_two_questions(server, pki):
     with simulated(server) as sim, User(sim, pki, apn="iot.example") as user:
         user.works()
         before = len(sim.commands)
         user.connect()
-        assert len(sim.commands) == before + 1
+        assert [line.partition("=")[0] for line in sim.commands[before:]] == [
+            "AT+QSSLOPEN",
+            "AT+QSSLSTATE",
+            "AT+QSSLCFG",
+        ]
         assert sim.files.keys() == {stored.name for stored in user.modem.credentials.list()}
         assert [stored.in_use for stored in user.modem.credentials.list()] == [True]
         status = user.modem.status()

@@ -4,7 +4,15 @@ import threading
 
 import pytest
 
-from modemtls.errors import ModemError, ModemRestartedError, ModemTimeoutError, PortLostError, SocketClosedError
+from modemtls.errors import (
+    CommandError,
+    ModemError,
+    ModemRestartedError,
+    ModemTimeoutError,
+    PortLostError,
+    SocketClosedError,
+)
+from modemtls.modem.settings import TlsSettings
 from modemtls.modem.slots import SlotTable
 from modemtls.modem.sockets import Opening, Sockets
 from tests.support.modem_fakes import Answer, FakeHost, refusal
@@ -12,12 +20,16 @@ from tests.support.modem_fakes import Answer, FakeHost, refusal
 
 class Lease:
     number = 5
+    settings = TlsSettings(version=3, suites=("all",), ca="ca", verify=True)
 
     def __init__(self):
         self.users = 0
         self.wrong = None
+        self.checked = []
+        self.host = None
 
     def check(self, *, deadline=None):
+        self.checked.append(self.host.doubts)
         if self.wrong is not None:
             raise self.wrong
 
@@ -46,6 +58,7 @@ class Bench:
             one_at_a_time=one_at_a_time,
         )
         self.lease = Lease()
+        self.lease.host = self.host
 
     def open(self, deadline=None):
         wanted = Opening(family="tls", host="h.example", port=443, lease=self.lease)
@@ -317,6 +330,86 @@ def test_if_its_settings_could_not_be_read_back_it_is_closed_as_well(failure):
     assert bench.host.ops() == ["tls_open", "tls_close"]
     assert bench.host.ended == []
     assert bench.free() == 3
+
+
+# --- what an open did is compared with what it was told
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("h.example", None), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", None), ("192.0.2.01", None), ("1", None)],
+)
+def test_what_the_modem_did_is_compared_with_what_it_was_told(host, address):
+    bench = Bench(tls_confirm=Answer())
+    slot = bench.sockets.open(
+        Opening(family="tls", host=host, port=443, lease=bench.lease, receive="push"), epoch=1, pdp=7, deadline=None
+    )
+    told = {"context": 5, "pdp": 7, "socket": 0, "port": 443, "receive": "push"}
+    assert bench.host.calls[0] == ("tls_open", {"host": host, **told})
+    settings = {"version": 3, "verify": True, "client_auth": False}
+    assert bench.host.calls[1:] == [("tls_confirm", {"address": address, **told, **settings})]
+    assert (slot.state, bench.host.doubts) == ("open", 0)
+
+
+def test_another_connection_is_closed_made_once_more_and_makes_everything_doubtful():
+    bench = Bench(tls_confirm=[refusal("mismatch", text="context differs"), Answer()])
+    slot = bench.open()
+    assert slot.state == "open"
+    assert bench.host.ops() == ["tls_open", "tls_confirm", "tls_close", "tls_open", "tls_confirm"]
+    assert bench.host.doubts == 1
+    assert bench.lease.checked == [1, 1]  # behind the doubt: it is what tells a restart from a misheard command
+    assert (bench.free(), bench.host.ended) == (2, [])
+
+
+def test_another_connection_each_time_is_an_error():
+    bench = Bench(tls_confirm=refusal("mismatch", text="context differs"))
+    with pytest.raises(CommandError, match=r"another connection than the modem was told to make.*context differs"):
+        bench.open()
+    assert bench.host.count("tls_open") == bench.host.count("tls_close") == 2
+    assert (bench.free(), bench.lease.users, bench.host.ended) == (3, 0, [])
+
+
+def test_if_its_settings_differ_as_well_the_modem_has_restarted():
+    bench = Bench(tls_confirm=refusal("mismatch", text="level differs"))
+    bench.lease.wrong = refusal("mismatch", text="level differs")
+    with pytest.raises(ModemRestartedError):
+        bench.open()
+    assert bench.host.ops() == ["tls_open", "tls_confirm", "tls_close"]
+    assert len(bench.host.ended) == 1
+
+
+@pytest.mark.parametrize("kind", ["mismatch", "unknown"])
+def test_an_answer_in_which_something_made_no_sense_is_asked_for_again(kind):
+    bench = Bench()
+
+    def confirm(bindings):
+        if bench.host.count("tls_confirm") < 3:
+            bench.host.raise_doubt("a line that makes no sense")
+            raise refusal(kind)
+        return Answer()
+
+    bench.host.on["tls_confirm"] = confirm
+    bench.open()
+    assert bench.host.ops() == ["tls_open", *["tls_confirm"] * 3]
+
+
+@pytest.mark.parametrize("failure", [refusal("unknown"), ModemTimeoutError("time ran out"), KeyboardInterrupt()])
+def test_a_connection_of_which_nothing_can_be_learnt_is_closed(failure):
+    bench = Bench(tls_confirm=failure)
+    with pytest.raises(type(failure)):
+        bench.open()
+    bench.later()
+    assert bench.host.ops() == ["tls_open", "tls_confirm", "tls_close"]
+    assert (bench.free(), bench.lease.users) == (3, 0)
+
+
+def test_an_operation_of_a_socket_of_before_a_restart_sends_nothing_though_nobody_has_told_the_socket_yet():
+    bench = Bench()
+    slot = bench.open()
+    bench.host.epoch += 1
+    with pytest.raises(ModemRestartedError):
+        bench.sockets.run(slot, "send", {"data": b"x", "size": 1})
+    assert bench.host.count("tls_send") == 0
 
 
 def test_where_the_modem_connects_once_at_a_time_others_wait():

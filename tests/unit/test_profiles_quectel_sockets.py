@@ -189,6 +189,63 @@ def test_states_of_tls_sockets(connect, profile):
     assert not modem.run("tls_list").rows
 
 
+CONFIRM = {
+    "pdp": 1, "context": 1, "socket": 4, "address": "220.180.239.201", "port": 8010, "receive": "pull", "version": 3,
+    "verify": True, "client_auth": False,
+}  # fmt: skip
+STATE = '+QSSLSTATE: 4,"SSLClient","220.180.239.201",8010,65344,2,1,4,0,"usbmodem",1'
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        ({}, ("seclevel", 1)),
+        ({"client_auth": True}, ("seclevel", 2)),
+        ({"verify": False}, ("sslversion", 3)),
+        ({"address": None}, ("seclevel", 1)),
+    ],
+)
+def test_what_an_open_did_is_compared_with_what_it_was_told(connect, profile, change, asked):
+    key, value = asked
+    setting = f'"{key}",1'
+    modem = connect(
+        profile,
+        ask("AT+QSSLSTATE=4", line(STATE)),
+        ask(f"AT+QSSLCFG={setting}", line(f"+QSSLCFG: {setting},{value}")),
+    )
+    modem.run("tls_confirm", **(CONFIRM | change))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(",2,1,4,", ",2,2,4,"), (",8010,", ",801,"), ('",1', '",2'), ('0,"usb', '1,"usb'), ("39.201", "39.20")],
+)
+def test_what_an_open_did_otherwise_is_a_mismatch(connect, profile, old, new):
+    assert STATE.count(old) == 1
+    modem = connect(profile, ask("AT+QSSLSTATE=4", line(STATE.replace(old, new))))
+    with pytest.raises(CommandError) as caught:
+        modem.run("tls_confirm", **CONFIRM)
+    assert caught.value.kind == "mismatch"
+
+
+@pytest.mark.parametrize(("verify", "key", "value"), [(True, "seclevel", 0), (False, "sslversion", 4)])
+def test_a_context_with_what_it_has_after_a_restart_is_a_mismatch(connect, profile, verify, key, value):
+    setting = f'"{key}",1'
+    modem = connect(
+        profile,
+        ask("AT+QSSLSTATE=4", line(STATE)),
+        ask(f"AT+QSSLCFG={setting}", line(f"+QSSLCFG: {setting},{value}")),
+    )
+    with pytest.raises(CommandError) as caught:
+        modem.run("tls_confirm", **(CONFIRM | {"verify": verify}))
+    assert caught.value.kind == "mismatch"
+
+
+def test_a_socket_that_the_modem_does_not_know_is_no_connection(connect, profile):
+    with pytest.raises(CommandError, match="lacks"):
+        connect(profile, ask("AT+QSSLSTATE=4", OK)).run("tls_confirm", **CONFIRM)
+
+
 # -- plain TCP -----------------------------------------------------------------------------------------------------
 
 

@@ -189,12 +189,16 @@ def test_a_name_never_adds_a_command(connect, profile, name):
         modem.run("credential_write", name=name, data=b"x", size=1, kind="ca")
 
 
-def read_back(**values) -> list[tuple[bytes, bytes]]:
+MUTUAL = {"client_auth": True, "cert": "mtls-cert", "key": "mtls-key"}
+
+
+def read_back(*, mutual=False, **values) -> list[tuple[bytes, bytes]]:
     kept = {
         "sslversion": "3",
         "ciphersuite": "0XC02F",
         "cacert": '"mtls-ca"',
-        "seclevel": "1",
+        **({"clientcert": '"mtls-cert"', "clientkey": '"mtls-key"'} if mutual else {}),
+        "seclevel": "2" if mutual else "1",
         "ignorelocaltime": "0",
         "negotiatetime": "60",
         "sni": "1",
@@ -212,6 +216,22 @@ def read_back(**values) -> list[tuple[bytes, bytes]]:
 @pytest.mark.parametrize("values", [{}, {"ciphersuite": "0xc02f"}, {"cacert": "mtls-ca"}, {"cacert": '"UFS:mtls-ca"'}])
 def test_what_was_written_is_read_back(connect, bg95, values):
     connect(bg95, *read_back(**values), flags=BG95_FLAGS).run("tls_verify", **TLS)
+
+
+@pytest.mark.parametrize("values", [{}, {"clientcert": '"UFS:mtls-cert"', "clientkey": "mtls-key"}])
+def test_what_was_written_for_a_client_certificate_is_read_back(connect, bg95, values):
+    connect(bg95, *read_back(mutual=True, **values), flags=BG95_FLAGS).run("tls_verify", **(TLS | MUTUAL))
+
+
+@pytest.mark.parametrize("key", ["clientcert", "clientkey"])
+@pytest.mark.parametrize("value", ['"mtls-other"', '""', ""])
+def test_another_client_certificate_or_key_than_was_written_is_an_error(connect, bg95, key, value):
+    answers = read_back(mutual=True, **{key: value})
+    asked = next(number for number, (command, _) in enumerate(answers) if f'"{key}"'.encode() in command)
+    modem = connect(bg95, *answers[: asked + 1], flags=BG95_FLAGS)
+    with pytest.raises(CommandError) as caught:
+        modem.run("tls_verify", **(TLS | MUTUAL))
+    assert caught.value.kind == "mismatch"
 
 
 @pytest.mark.parametrize(
