@@ -35,10 +35,18 @@ def _seconds(word: str) -> list[Command]:
     return [c for c in COMMANDS if c.words[0] == word]
 
 
+def _whole(item: Argument) -> list[str]:
+    """Return how a value may begin, as far as words are known."""
+    return [f"{kind}@{behind}" for kind, words in item.begins for behind in words]
+
+
 # -- bash ----------------------------------------------------------------------------------------------------------
 
 
 def _bash_values(item: Argument) -> str:
+    if item.begins:
+        words = " ".join(f"{kind}@" for kind, _ in item.begins)
+        return f'COMPREPLY=($(compgen -W "{words}" -- "$cur")); compopt -o nospace 2>/dev/null'
     if item.choices or item.offers:
         return f'COMPREPLY=($(compgen -W "{" ".join(item.choices or item.offers)}" -- "$cur"))'
     return {
@@ -72,12 +80,21 @@ def bash() -> str:
         "                esac ;;",
         "        esac",
         "    done",
+        '    [[ $cur == @ ]] && { prev+=@; cur=""; }',
+        '    [[ $prev == @ && $COMP_CWORD -gt 1 ]] && prev="${COMP_WORDS[COMP_CWORD-2]}@"',
         '    case "$command:$prev" in',
     ]
     for command in COMMANDS:
         for item in command.arguments:
             if not item.positional and item.kind != "flag":
                 out += [f'        "{command.name}:{flag}") {_bash_values(item)}; return ;;' for flag in item.flags]
+        for item in (item for item in command.arguments if item.begins):
+            # "@" ends a word for bash (COMP_WORDBREAKS).
+            out += [
+                f'        "{command.name}:{kind}@") COMPREPLY=($(compgen -W "{" ".join(behind)}" -- "$cur")); '
+                "compopt -o nospace 2>/dev/null; return ;;"
+                for kind, behind in item.begins
+            ]
     for item in GLOBALS:
         if item.kind != "flag":
             out += [f"        *:{flag}) {_bash_values(item)}; return ;;" for flag in item.flags]
@@ -110,6 +127,8 @@ def _zsh_quoted(text: str) -> str:
 
 
 def _zsh_values(item: Argument) -> str:
+    if item.begins:
+        return "_modemtls_" + item.dest + "s"
     if item.choices or item.offers:
         return "(" + " ".join(item.choices or item.offers) + ")"
     if item.complete == "file":
@@ -147,6 +166,12 @@ def zsh() -> str:
         f"_modemtls_ports() {{ local -a found; found=({PORTS.replace('*', '*(N)')}); compadd -a found }}",
         f'_modemtls_models() {{ compadd -- ${{(f)"$({NAMES})"}} }}',
         "_modemtls_profiles() { _modemtls_models; _files }",
+        *(
+            f"_modemtls_{item.dest}s() {{ compadd -S '' -- {' '.join(_whole(item))} }}"
+            for command in COMMANDS
+            for item in command.arguments
+            if item.begins
+        ),
         "_modemtls() {",
         "    local curcontext=$curcontext state line",
         "    typeset -A opt_args",
@@ -196,6 +221,8 @@ def _fish_quoted(text: str) -> str:
 def _fish_values(item: Argument) -> str:
     if item.kind == "flag":
         return ""
+    if item.begins:
+        return f" -x -a {_fish_quoted(' '.join(_whole(item)))}"
     if item.choices or item.offers:
         return f" -x -a {_fish_quoted(' '.join(item.choices or item.offers))}"
     names = _fish_quoted(f"({NAMES})")

@@ -28,6 +28,8 @@ class Argument:
     """All that is taken."""
     offers: tuple[str, ...] = ()
     """What help and completion offer where more is taken."""
+    begins: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """How a value may begin and go on behind ``@``, for completion."""
     count: str = ""
     """``""`` exactly one, ``?`` optional, ``+`` one or more, ``*`` an option that may be repeated."""
     env: str = ""
@@ -74,6 +76,9 @@ class Command:
         """The words in one string."""
         return " ".join(self.words)
 
+
+# The kinds of sim.faults, which is not imported to complete a word.
+_LINE_FAULTS = "urc", "dribble", "loss", "garbage", "late", "hang", "reboot", "mutereboot", "unplug", "pdpdeact"
 
 GLOBALS: tuple[Argument, ...] = (
     Argument(
@@ -215,6 +220,11 @@ COMMANDS: tuple[Command, ...] = (
                 "let something go wrong, for example 'unplug@command 12'; repeatable",
                 metavar="KIND@(byte N|command N|urc N|out N|in N)[:ARG]",
                 count="*",
+                begins=(
+                    *((kind, ("command",)) for kind in ("error", "amnesia", "sendfail")),
+                    *((kind, ("out", "in")) for kind in ("drop", "swap", "postpone", "twice")),
+                    *((kind, ("byte", "command", "urc")) for kind in _LINE_FAULTS),
+                ),
             ),
             Argument(("--variant",), "choose where manuals leave room; repeatable", metavar="NAME=VALUE", count="*"),
             Argument(("--seed",), "seed of everything random", kind="count", metavar="N"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from modemtls.cli.record import _private
+
 COMMANDS = [
     'AT+CMEE=1;+QICSGP=1,1,"iot","u","SECRET",1',
     'AT+QICSGP=1,1,"iot","u","SECRET",1',
@@ -62,6 +64,24 @@ def test_a_recording_holds_no_secret_and_is_private(tmp_path: Path, there: bool)
     assert r"> AT+CSQ\r" in text
     assert "older" not in text
     assert paper.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_recording_is_private_from_its_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a file keeps it open, whatever becomes of its mode."""
+    modes: list[int] = []
+    change = os.fchmod
+
+    def seen(number: int, mode: int) -> None:
+        modes.append(os.fstat(number).st_mode & 0o777)
+        change(number, mode)
+
+    monkeypatch.setattr(os, "fchmod", seen)
+    before = os.umask(0)
+    try:
+        os.close(_private(str(tmp_path / "session.at")))
+    finally:
+        os.umask(before)
+    assert {*modes, (tmp_path / "session.at").stat().st_mode & 0o777} == {0o600}
 
 
 def test_a_recording_may_go_to_a_device() -> None:

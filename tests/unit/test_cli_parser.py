@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -16,8 +17,9 @@ from modemtls.cli.completion import bash, fish, zsh
 from modemtls.cli.main import main
 from modemtls.cli.parser import help_text, parse
 from modemtls.cli.settings import Settings
-from modemtls.cli.table import COMMANDS, GLOBALS, TLS
+from modemtls.cli.table import COMMANDS, GLOBALS, TLS, Argument
 from modemtls.profile import bundled, load
+from modemtls.sim import faults
 from tests.support.pki import Pki
 
 
@@ -363,6 +365,54 @@ def test_bash_offers_what_the_table_has() -> None:
     assert completed("modemtls", "--apn", "x", "connect", "h", "443", "--no") == {"--no-check-hostname", "--no-verify"}
     assert completed("modemtls", "connect", "--min-version", "") == {"1.0", "1.1", "1.2"}
     assert completed("modemtls", "completion", "") == {"bash", "zsh", "fish"}
+
+
+def fault() -> Argument:
+    (item,) = (item for command in COMMANDS for item in command.arguments if item.dest == "fault")
+    return item
+
+
+def test_faults_that_are_offered_are_those_of_the_simulator() -> None:
+    assert {kind: set(words) for kind, words in fault().begins} == {
+        kind: set(where) for kind, (where, _, _) in faults.KINDS.items()
+    }
+
+
+def test_bash_offers_faults() -> None:
+    """For bash "@" ends a word, and is one."""
+    assert completed("modemtls", "sim", "x", "--fault", "") == {f"{kind}@" for kind in faults.KINDS}
+    assert completed("modemtls", "sim", "x", "--fault", "unp") == {"unplug@"}
+    assert completed("modemtls", "sim", "x", "--fault", "unplug", "@") == {"byte", "command", "urc"}
+    assert completed("modemtls", "sim", "x", "--fault", "unplug", "@", "c") == {"command"}
+    assert completed("modemtls", "sim", "x", "--fault", "drop", "@", "") == {"out", "in"}
+
+
+def test_fish_and_zsh_offer_faults() -> None:
+    whole = {f"{kind}@{at}" for kind, (where, _, _) in faults.KINDS.items() for at in where}
+    for text in (zsh(), fish()):
+        assert whole <= set(re.findall(r"[a-z]+@[a-z]+", text))
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("modemtls sim x --fault unp", {"unplug@byte", "unplug@command", "unplug@urc"}),
+        ("modemtls profile s", {"show", "schema"}),
+        ("modemtls --apn x con", {"connect"}),
+        ("modemtls get u --min-version ", {"1.0", "1.1", "1.2"}),
+        ("modemtls completion ", {"bash", "zsh", "fish"}),
+    ],
+)
+def test_fish_offers_what_the_table_has(line: str, offered: set[str], tmp_path: Path) -> None:
+    program = shutil.which("fish")
+    if program is None:
+        pytest.skip("needs the program fish, which is not installed")
+    script = f"{fish()}\ncomplete -C '{line}'\n"
+    done = subprocess.run(
+        [program, "-c", script],
+        capture_output=True, text=True, check=True, timeout=20, env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert {row.partition("\t")[0] for row in done.stdout.splitlines()} == offered
 
 
 def test_bash_offers_files_where_files_are_wanted(tmp_path: Path) -> None:
