@@ -17,6 +17,7 @@ from tests.support.quectel import (
     bg95_fixture,  # noqa: F401
     connect_fixture,  # noqa: F401
     line,
+    load,
     profile_fixture,  # noqa: F401
 )
 
@@ -90,6 +91,29 @@ def test_whatever_is_not_zero_is_no_connection(connect, op, code, late):
     with pytest.raises(CommandError) as caught:
         modem.run(op, **{name: value for name, value in OPEN.items() if op == "tls_open" or name != "context"})
     assert caught.value.modem_code == code
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("said", ['+QIURC: "pdpdeact",1', "+CGEV: NW DETACH", "+CGEV: ME DETACH"])
+@pytest.mark.parametrize("op", ["tls_open", "tcp_open"])
+def test_the_loss_of_the_network_ends_an_open_at_once(connect, op, said, late):
+    opened, asked = {
+        "tls_open": ('AT+QSSLOPEN=1,1,4,"220.180.239.201",8010,0', "AT+QSSLSTATE=4"),
+        "tcp_open": ('AT+QIOPEN=1,4,"TCP","220.180.239.201",8010,0,0', "AT+QISTATE=1,4"),
+    }[op]
+    urc = f"\r\n{said}\r\n".encode()
+    heard = [ask(opened, OK), ask(asked, OK + urc)] if late else [ask(opened, OK + urc)]
+    modem = connect(impatient("quectel-bg95") if late else load("quectel-bg95"), *heard)
+    with pytest.raises(CommandError) as caught:
+        modem.run(op, **{name: value for name, value in OPEN.items() if op == "tls_open" or name != "context"})
+    assert caught.value.kind == "pdp_lost"
+    assert "network_lost" in [means for means, _ in modem.urcs]  # told to everybody else, too
+
+
+def test_the_loss_of_another_pdp_context_does_not_end_an_open(connect, profile):
+    heard = OK + b'\r\n+QIURC: "pdpdeact",2\r\n\r\n+QSSLOPEN: 4,0\r\n'
+    modem = connect(profile, ask('AT+QSSLOPEN=1,1,4,"220.180.239.201",8010,0', heard))
+    assert modem.run("tls_open", **OPEN).values["error"] == 0
 
 
 @pytest.mark.parametrize("separator", [b", ", b","])
