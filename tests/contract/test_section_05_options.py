@@ -1,0 +1,145 @@
+"""Section 5: options."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from modemtls.errors import ModemError
+from modemtls.net import AddressFamily, Certificates, Errno, Option, SocketConfiguration, SslConfiguration, TlsaRecord
+from tests.support.contract_peers import tls_peer
+
+
+def fails(code, call, *arguments):
+    with pytest.raises(ModemError) as caught:
+        call(*arguments)
+    assert caught.value.code == code
+
+
+READABLE = {
+    Option.RECV_TIMEOUT, Option.STATE, Option.ADDR_FAMILY, Option.INNER_MTU, Option.SESSION_RESUMED,
+    Option.CONNECTION_ID_RESUMED, Option.BYTES_SENT, Option.BYTES_RECEIVED, Option.HAS_BUFFERED_DATA,
+}  # fmt: skip
+
+
+class TestSection05Options:
+    def test_what_can_be_read_of_a_closed_secure_socket(self, subject, trusting):
+        sock = subject.socket(trusting())
+        values = {option: sock.get_opt(option) for option in READABLE}
+        assert values.pop(Option.STATE).value == "closed"
+        assert values == {
+            Option.RECV_TIMEOUT: 30.0,
+            Option.ADDR_FAMILY: AddressFamily.UNSPEC,
+            Option.INNER_MTU: 0,
+            Option.SESSION_RESUMED: False,
+            Option.CONNECTION_ID_RESUMED: False,
+            Option.BYTES_SENT: 0,
+            Option.BYTES_RECEIVED: 0,
+            Option.HAS_BUFFERED_DATA: False,
+        }
+
+    def test_what_is_not_listed_for_a_direction_fails(self, subject, trusting):
+        sock = subject.socket(trusting())
+        for option in (Option.DANE_TLSA_ARRAY, Option.DTLS_HANDSHAKE_TIMEOUTS):
+            fails(Errno.EINVAL, sock.get_opt, option)
+        for option in READABLE - {Option.RECV_TIMEOUT} | {Option.MTU}:
+            fails(Errno.EINVAL, sock.set_opt, option, 1)
+
+    @pytest.mark.parametrize("value", [0, 0.5, -1, 30, None, math.inf])
+    def test_the_receive_timeout_can_be_set_any_time(self, subject, trusting, value):
+        sock = subject.socket(trusting())
+        sock.set_opt(Option.RECV_TIMEOUT, value)
+        assert sock.get_opt(Option.RECV_TIMEOUT) == value
+
+    @pytest.mark.parametrize("value", ["1", True, math.nan, [1]])
+    def test_what_is_no_receive_timeout(self, subject, trusting, value):
+        fails(Errno.EINVAL, subject.socket(trusting()).set_opt, Option.RECV_TIMEOUT, value)
+
+    def test_counters_count_payload_and_survive_close(self, subject, trusting, echo):
+        sock = subject.socket(trusting())
+        for round_ in (1, 2):
+            sock.connect(*echo.address)
+            sock.send(bytes(700))
+            got = b""
+            while len(got) < 700:
+                got += sock.receive(1000)
+            sock.close()
+            assert sock.get_opt(Option.BYTES_SENT) == 700 * round_
+            assert sock.get_opt(Option.BYTES_RECEIVED) == 700 * round_
+
+    def test_buffered_data_is_never_falsely_denied(self, subject, trusting, leaf):
+        """A record that is larger than what is received at once: the handle has nothing left to tell."""
+        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), serve=_two_records) as peer:
+            sock = subject.socket(trusting())
+            sock.connect(*peer.address)
+            got = sock.receive(1)
+            while len(got) < 1000:
+                if not sock.get_opt(Option.HAS_BUFFERED_DATA):
+                    got += sock.receive(1)  # more has to come first
+                    continue
+                got += sock.receive(1, timeout=0)
+            assert got == bytes(500) + b"x" * 500
+
+    def test_the_end_counts_as_something_buffered(self, loopback, echo, pki):
+        sock = loopback.socket(SslConfiguration(security=Certificates(trusted=pki.ca)))
+        sock.connect(*echo.address)
+        sock.send(b"x")
+        assert sock.receive(1) == b"x"
+        assert not sock.get_opt(Option.HAS_BUFFERED_DATA)
+
+    def test_the_session_options_are_for_secure_sockets(self, subject):
+        plain = subject.plain()
+        for option in (Option.SESSION_RESUMED, Option.CONNECTION_ID_RESUMED):
+            fails(Errno.EINVAL, plain.get_opt, option)
+        fails(Errno.EINVAL, plain.set_opt, Option.DANE_TLSA_ARRAY, [])
+
+    def test_tlsa_records_need_a_configuration_with_dane(self, subject, trusting):
+        sock = subject.socket(trusting())
+        fails(Errno.EINVAL, sock.set_opt, Option.DANE_TLSA_ARRAY, [TlsaRecord(3, 0, 1, bytes(32))])
+        subject.need("dane")
+        sock = subject.socket(trusting(dane=True))
+        sock.set_opt(Option.DANE_TLSA_ARRAY, [])
+        for wrong in (None, TlsaRecord(3, 0, 1, b""), [1], "x"):
+            fails(Errno.EINVAL, sock.set_opt, Option.DANE_TLSA_ARRAY, wrong)
+
+    def test_handshake_timers_are_for_secure_datagrams(self, subject, trusting, psk):
+        if subject.has("tls_range"):
+            fails(Errno.EBADF, subject.socket(trusting()).set_opt, Option.DTLS_HANDSHAKE_TIMEOUTS, (1.0, 2.0))
+        subject.need("handshake_timers")
+        fails(Errno.EBADF, subject.plain(datagram=True).set_opt, Option.DTLS_HANDSHAKE_TIMEOUTS, (1.0, 2.0))
+        sock = subject.socket(psk(), datagram=True)
+        sock.set_opt(Option.DTLS_HANDSHAKE_TIMEOUTS, (1.0, 2.0))
+        for wrong in ((2.0, 1.0), (0, 1), (1.0, 5000.0), None, (1.0,), ("1", 2)):
+            fails(Errno.EBADF, sock.set_opt, Option.DTLS_HANDSHAKE_TIMEOUTS, wrong)
+
+    def test_the_family_in_use_and_the_one_wanted(self, subject, trusting, echo):
+        subject.need("families")
+        sock = subject.socket(trusting())
+        sock.connect(*echo.address)
+        assert sock.get_opt(Option.ADDR_FAMILY) is AddressFamily.IPV4
+        sock.close()
+        assert sock.get_opt(Option.FORCED_ADDR_FAMILY) is AddressFamily.UNSPEC
+        for option in (Option.PREFERRED_ADDR_FAMILY, Option.FORCED_ADDR_FAMILY):
+            sock.set_opt(option, AddressFamily.IPV6)
+            assert sock.get_opt(option) is AddressFamily.IPV6
+            fails(Errno.EINVAL, sock.set_opt, option, 6)
+        fails(Errno.EADDRNOTAVAIL, sock.connect, *echo.address)
+        sock.set_opt(Option.FORCED_ADDR_FAMILY, AddressFamily.UNSPEC)
+        sock.connect(*echo.address)
+
+    def test_the_packet_size(self, subject, trusting, echo):
+        subject.need("addresses")
+        sock = subject.socket(trusting())
+        fails(Errno.ENOTCONN, sock.get_opt, Option.MTU)
+        sock.connect(*echo.address)
+        assert sock.get_opt(Option.MTU) in (65535, 65536)  # of the loopback interface
+        assert sock.get_opt(Option.INNER_MTU) == 0
+        forced = subject.socket(trusting(socket=SocketConfiguration(forced_mtu=1280)))
+        assert forced.get_opt(Option.MTU) == 1280
+
+
+def _two_records(stream):
+    stream.sendall(bytes(500))
+    stream.sendall(b"x" * 500)
+    stream.recv(1)

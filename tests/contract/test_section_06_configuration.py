@@ -1,0 +1,115 @@
+"""Section 6: configuration."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from modemtls.errors import ConfigurationError, ModemError
+from modemtls.net import Certificates, Errno, PreferredEndpoint, SocketConfiguration, SslConfiguration
+from tests.support.contract_peers import tls_peer
+from tests.support.subjects import refuses
+
+
+def der(pem):
+    return [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(pem)]
+
+
+class TestSection06Configuration:
+    def test_verification_off_connects_to_anybody(self, subject, pki):
+        with tls_peer(pki.self_signed("other.example"), versions=("TLSv1_2", "TLSv1_2")) as peer:
+            sock = subject.socket(SslConfiguration(security=Certificates(verify=False)))
+            sock.connect(*peer.address)
+            sock.send(b"x")
+            assert sock.receive(1) == b"x"
+
+    def test_a_client_certificate_is_shown_with_its_path(self, subject, trusting, pki, leaf):
+        own = pki.client()
+        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
+            sock = subject.socket(trusting(client_cert=own.cert, client_key=own.key))
+            sock.connect(*peer.address)
+            sock.send(b"x")
+            assert sock.receive(1) == b"x"
+            assert peer.certificates == der(own.cert_pem)
+            with pytest.raises(ModemError):
+                subject.socket(trusting()).connect(*peer.address)
+
+    def test_the_clients_path_is_rebuilt_from_the_trust_store(self, subject, trusting, pki, leaf):
+        own = pki.intermediate("gateway.example")
+        first, middle = der(own.cert_pem)
+        security = {
+            "client_cert": first,
+            "client_key": own.key,
+            "trusted": [pki.ca, middle],
+            "rebuild_client_chain": True,
+            "verify": False,  # the trust store is needed for this all the same
+        }
+        if not subject.has("rebuild"):
+            refuses("rebuild_client_chain", lambda: subject.socket(trusting(**security)))
+            return
+        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
+            sock = subject.socket(trusting(**security))
+            sock.connect(*peer.address)
+            sock.send(b"x")
+            assert sock.receive(1) == b"x"
+            alone = subject.socket(trusting(**{**security, "rebuild_client_chain": False}))
+            with pytest.raises(ModemError):
+                _talk(alone, peer)
+
+    def test_application_protocols(self, subject, trusting, leaf):
+        if not subject.has("alpn"):
+            refuses("alpn", lambda: subject.socket(trusting(alpn=("coap",))))
+            return
+        with tls_peer(leaf, alpn=("h2", "coap")) as peer:
+            sock = subject.socket(trusting(alpn=("mqtt", "coap")))
+            _talk(sock, peer)
+            assert peer.alpn == ["coap"]
+            assert sock.info.alpn == b"coap"
+
+    def test_a_limit_for_the_handshake(self, loopback, psk):
+        from tests.support.contract_peers import Silent
+
+        with Silent(datagram=False) as silent:
+            sock = loopback.socket(psk(handshake_timeout=0.05))
+            with pytest.raises(TimeoutError):
+                sock.connect("127.0.0.1", silent.port)
+
+    def test_the_endpoint_used_is_kept_for_the_next_time(self, loopback, pki, echo):
+        kept = PreferredEndpoint()
+        configuration = SslConfiguration(
+            security=Certificates(trusted=pki.ca), socket=SocketConfiguration(preferred_endpoint=kept)
+        )
+        loopback.socket(configuration).connect(*echo.address)
+        assert kept == PreferredEndpoint("127.0.0.1", str(echo.port))
+
+    @pytest.mark.parametrize(
+        ("more", "capability"),
+        [({"dscp": 8}, "dscp"), ({"priority": 2}, "priority"), ({"interface": "x0"}, "interface")],
+    )
+    def test_what_a_transport_cannot_be_told_is_refused(self, subject, trusting, more, capability):
+        if subject.has("interface"):
+            subject.socket(trusting(socket=SocketConfiguration(**more)))
+            return
+        refuses(capability, lambda: subject.socket(trusting(socket=SocketConfiguration(**more))))
+
+    def test_to_share_a_port_needs_nothing(self, subject, trusting):
+        subject.socket(trusting(socket=SocketConfiguration(reuse_address=True)))
+
+    def test_a_connection_id_has_no_meaning_over_streams(self, subject, trusting, echo):
+        sock = subject.socket(trusting(use_connection_id=True))
+        _talk(sock, echo)
+
+    def test_a_name_that_is_too_long(self):
+        with pytest.raises(ConfigurationError) as caught:
+            SslConfiguration(security=Certificates(verify=False), server_name_indication="a" * 256)
+        assert caught.value.errno == errno.ENOBUFS
+        assert caught.value.code == Errno.ENOBUFS
+
+
+def _talk(sock, peer):
+    sock.connect(*peer.address)
+    sock.send(b"x")
+    assert sock.receive(1) == b"x"

@@ -1,0 +1,116 @@
+"""Section 7: credential descriptors."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from modemtls.errors import ConfigurationError, CredentialError
+from modemtls.net import Encrypted, Errno, Psk, SslConfiguration, Stored
+from tests.support.contract_peers import tls_peer
+from tests.support.pki import private_pem
+from tests.support.subjects import refuses
+
+
+def der(pem):
+    return [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(pem)]
+
+
+def talk(sock, peer):
+    sock.connect(*peer.address)
+    sock.send(b"x")
+    assert sock.receive(1) == b"x"
+
+
+class TestSection07Credentials:
+    @pytest.mark.parametrize("form", ["PEM", "DER", "file", "list", "nested", "folder"])
+    def test_trust_anchors(self, subject, trusting, pki, echo, form, tmp_path):
+        subject.need("compound")
+        (tmp_path / "ca.pem").write_bytes(pki.ca.read_bytes())
+        (tmp_path / "README").write_text("not a certificate")
+        other = pki.self_signed("other.example").cert
+        trusted = {
+            "PEM": pki.ca.read_bytes(),
+            "DER": der(pki.ca.read_bytes())[0],
+            "file": pki.ca,
+            "list": [other, pki.ca.read_bytes(), pki.ca],
+            "nested": [[], [[der(pki.ca.read_bytes())[0]], [other]]],
+            "folder": tmp_path,
+        }[form]
+        talk(subject.socket(trusting(trusted=trusted)), echo)
+
+    @pytest.mark.parametrize("form", ["PEM", "file", "one text", "list"])
+    def test_an_own_certificate(self, subject, trusting, pki, leaf, form):
+        own = pki.client()
+        cert, key = {
+            "PEM": (own.cert_pem, own.key_pem),
+            "file": (own.cert, own.key),
+            "one text": (own.cert_pem + own.key_pem, own.cert_pem + own.key_pem),
+            "list": ([der(own.cert_pem)[0], []], own.key),
+        }[form]
+        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
+            talk(subject.socket(trusting(client_cert=cert, client_key=key)), peer)
+
+    def test_a_key_with_a_password(self, subject, trusting, pki, leaf):
+        own = pki.client()
+        locked = private_pem(serialization.load_pem_private_key(own.key_pem, None), b"open")
+        key = Encrypted(locked, b"open")
+        if not subject.has("encrypted_keys"):
+            refuses("encrypted_keys", lambda: subject.socket(trusting(client_cert=own.cert, client_key=key)))
+            return
+        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
+            talk(subject.socket(trusting(client_cert=own.cert, client_key=key)), peer)
+        with pytest.raises(CredentialError):
+            subject.socket(trusting(client_cert=own.cert, client_key=Encrypted(locked, b"shut")))
+
+    @pytest.mark.parametrize("what", ["trusted", "client_cert", "client_key"])
+    def test_what_is_none_fails_at_creation(self, subject, trusting, pki, what):
+        own = pki.client()
+        given = {"trusted": pki.ca, "client_cert": own.cert, "client_key": own.key} | {what: b"no credential"}
+        with pytest.raises(CredentialError) as caught:
+            subject.socket(trusting(**given))
+        assert caught.value.code == Errno.EPROTO
+        assert "no credential" not in str(caught.value)
+
+    def test_a_key_of_another_certificate_fails_at_creation(self, subject, trusting, pki):
+        with pytest.raises(CredentialError) as caught:
+            subject.socket(trusting(client_cert=pki.client().cert, client_key=pki.client().key))
+        assert caught.value.code == Errno.EPROTO
+
+    def test_junk_after_der_fails_at_creation(self, subject, trusting, pki):
+        with pytest.raises(CredentialError):
+            subject.socket(trusting(trusted=der(pki.ca.read_bytes())[0] + b"junk"))
+
+    def test_a_file_that_is_not_there_is_the_error_of_reading_it(self, subject, trusting, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            subject.socket(trusting(trusted=tmp_path / "none.pem"))
+
+    def test_what_is_in_a_modem_is_for_its_own_engine(self, subject, trusting):
+        if subject.socket(trusting()).engine == "host":
+            refuses("stored_credentials", lambda: subject.socket(trusting(trusted=Stored("ca.pem"))))
+        else:
+            subject.socket(trusting(trusted=Stored("ca.pem")))
+
+    @pytest.mark.parametrize("identity", [b"", b"\xff\xfe", "id".encode("utf-16-le"), b"a" * 128])
+    @pytest.mark.parametrize("key", [b"\0", b"\0" * 16, bytes(range(64))])
+    def test_keys_and_identities_are_bytes_of_any_value(self, subject, identity, key):
+        subject.need("psk", "dtls")
+        from modemtls.tlsengine import Settings
+        from tests.support.dtls import DtlsEcho
+        from tests.support.tls_ends import need_mbedtls
+
+        if b"\0" in identity:
+            need_mbedtls()
+        server = Settings(server=True, datagram=True, psks={identity: key}, cid=b"" if b"\0" in identity else None)
+        with DtlsEcho(server) as peer:
+            sock = subject.socket(SslConfiguration(security=Psk(identity, key)), datagram=True)
+            sock.connect("127.0.0.1", str(peer.port))
+            sock.send(b"x")
+            assert sock.receive(1) == b"x"
+            assert peer.handshakes[0].psk_identity == identity
+
+    def test_an_empty_key_is_none(self):
+        with pytest.raises(ConfigurationError) as caught:
+            Psk(b"identity", b"")
+        assert caught.value.code == Errno.EINVAL

@@ -1,0 +1,363 @@
+"""Section 9: certificate verification and DANE."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from modemtls.errors import CertificateError, HandshakeError, ModemError
+from modemtls.net import Certificates, Errno, Option, SslConfiguration, State, TlsaRecord, lwm2m_record
+from modemtls.net.contract.der import subject_public_key_info
+from modemtls.tlsengine import Settings, Verify
+from tests.support.contract_peers import tls_peer
+from tests.support.dtls import DtlsEcho
+from tests.support.subjects import NAME, refuses
+
+ANY = ("TLSv1_2", "TLSv1_3")
+
+
+def ders(pem):
+    return [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(pem)]
+
+
+def record(usage, certificate, selector=0, matching=1):
+    part = subject_public_key_info(certificate) if selector else certificate
+    data = {0: part, 1: hashlib.sha256(part).digest(), 2: hashlib.sha512(part).digest()}[matching]
+    return TlsaRecord(usage, selector, matching, data)
+
+
+def talk(sock, peer):
+    sock.connect(*peer.address)
+    sock.send(b"x")
+    assert sock.receive(1) == b"x"
+    sock.close()
+
+
+def refused(sock, peer, code=Errno.EPROTO):
+    with pytest.raises(HandshakeError) as caught:
+        sock.connect(*peer.address)
+    assert caught.value.code == code
+    assert sock.state is State.CLOSED
+    return caught.value
+
+
+class TestSection09Verification:
+    def test_a_chain_to_a_trust_anchor(self, subject, trusting, pki):
+        with tls_peer(pki.intermediate(NAME), versions=("TLSv1_2", "TLSv1_2")) as peer:
+            talk(subject.socket(trusting()), peer)
+
+    def test_none_to_any(self, subject, trusting, pki):
+        for bad in (pki.self_signed(NAME), pki.leaf(NAME, days=(-20, -10)), pki.leaf(NAME, days=(10, 20))):
+            with tls_peer(bad, versions=("TLSv1_2", "TLSv1_2")) as peer:
+                sock = subject.socket(trusting())
+                with pytest.raises(CertificateError if subject.has("certificate_error") else ModemError):
+                    sock.connect(*peer.address)
+                assert sock.state is State.CLOSED
+
+    def test_dates_need_not_be_checked(self, subject, trusting, pki):
+        subject.need("check_dates_off")
+        with tls_peer(pki.leaf(NAME, days=(-20, -10)), versions=("TLSv1_2", "TLSv1_2")) as peer:
+            talk(subject.socket(trusting(check_dates=False)), peer)
+
+    def test_the_name_is_that_of_the_host_or_the_sni(self, subject, trusting, pki):
+        if not subject.has("hostname_check"):
+            refuses("hostname_check", lambda: subject.socket(trusting(check_hostname=True)))
+            return
+        with tls_peer(pki.leaf("other.example"), versions=("TLSv1_2", "TLSv1_2")) as peer:
+            with pytest.raises(ModemError):
+                subject.socket(trusting()).connect(*peer.address)
+            talk(subject.socket(trusting(check_hostname=False)), peer)
+            if subject.has("sni_name"):
+                talk(subject.socket(trusting(server_name_indication="other.example")), peer)
+
+    def test_an_address_is_matched_against_addresses(self, subject, trusting, pki, leaf):
+        subject.need("certificate_error", "hostname_check")
+        with tls_peer(leaf) as peer:
+            subject.socket(trusting()).connect("127.0.0.1", str(peer.port))
+        with tls_peer(pki.leaf(NAME)) as peer, pytest.raises(CertificateError):
+            subject.socket(trusting()).connect("127.0.0.1", str(peer.port))
+
+    def test_no_name_is_checked_where_nothing_is_verified(self, subject, pki):
+        with tls_peer(pki.leaf("other.example"), versions=("TLSv1_2", "TLSv1_2")) as peer:
+            talk(subject.socket(SslConfiguration(security=Certificates(verify=False))), peer)
+
+    def test_revoked(self, subject, trusting, pki):
+        leaf = pki.leaf(NAME)
+        crl = revocation_list(pki, leaf)
+        if not subject.has("crl"):
+            refuses("revocation_lists", lambda: subject.socket(trusting(revocation_lists=crl)))
+            return
+        with tls_peer(leaf) as peer:
+            talk(subject.socket(trusting()), peer)
+            refused(subject.socket(trusting(revocation_lists=[[crl]])), peer)
+        with tls_peer(pki.leaf(NAME)) as peer:
+            talk(subject.socket(trusting(revocation_lists=crl)), peer)
+
+    def test_the_host_has_a_trust_store_of_its_own(self, loopback, pki, echo, monkeypatch):
+        monkeypatch.setenv("SSL_CERT_FILE", str(pki.ca))
+        talk(loopback.socket(SslConfiguration(security=Certificates(use_system_trust=True))), echo)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pki.self_signed("other.example").cert))
+        refused(loopback.socket(SslConfiguration(security=Certificates(use_system_trust=True))), echo)
+
+
+@pytest.fixture
+def chain(pki):
+    """A server's leaf with its path: leaf, intermediate and root as DER."""
+    leaf = pki.intermediate(NAME)
+    return leaf, [*ders(leaf.cert_pem), *ders(pki.ca.read_bytes())]
+
+
+class TestSection09Dane:
+    @pytest.fixture(autouse=True)
+    def able(self, request):
+        if "subject" in request.fixturenames:
+            request.getfixturevalue("subject").need("dane")
+
+    @pytest.fixture
+    def socket(self, subject):
+        def make(records, trusted=None, **more):
+            sock = subject.socket(SslConfiguration(security=Certificates(dane=True, trusted=trusted, **more)))
+            sock.set_opt(Option.DANE_TLSA_ARRAY, records)
+            return sock
+
+        return make
+
+    @pytest.mark.parametrize("selector", [0, 1])
+    @pytest.mark.parametrize("matching", [0, 1, 2])
+    @pytest.mark.parametrize(("usage", "which"), [(0, 1), (0, 2), (1, 0), (2, 1), (3, 0)])
+    def test_each_usage_selector_and_matching_type(self, loopback, pki, chain, usage, which, selector, matching):
+        leaf, path = chain
+        trusted = pki.ca if usage < 2 else None
+        one = record(usage, path[which], selector, matching)
+        other = record(usage, ders(pki.self_signed(NAME).cert_pem)[0], selector, matching)
+        configuration = SslConfiguration(security=Certificates(dane=True, trusted=trusted))
+        with tls_peer(leaf, versions=ANY) as peer:
+            sock = loopback.socket(configuration)
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [one])
+            talk(sock, peer)
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [other])
+            refused(sock, peer)
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [other, one])
+            talk(sock, peer)
+
+    def test_constraints_are_added_to_a_verified_chain_and_never_replace_it(self, socket, pki, chain):
+        leaf, path = chain
+        stranger = pki.self_signed("other.example").cert
+        with tls_peer(leaf) as peer:
+            for one in (record(0, path[1]), record(1, path[0])):
+                talk(socket([one], pki.ca), peer)
+                refused(socket([one], stranger), peer)
+                refused(socket([one]), peer)
+
+    def test_a_leaf_is_no_anchor(self, socket, pki):
+        leaf = pki.self_signed(NAME)
+        (own,) = ders(leaf.cert_pem)
+        with tls_peer(leaf) as peer:
+            for usage in (0, 2):
+                for matching in (0, 1):
+                    refused(socket([record(usage, own, 0, matching)], leaf.cert), peer)
+            talk(socket([record(3, own)]), peer)
+
+    def test_an_asserted_anchor_need_not_be_sent_if_it_is_given_whole(self, socket, pki, chain):
+        leaf, path = chain
+        with tls_peer(leaf) as peer:
+            talk(socket([record(2, path[2], 0, 0)]), peer)
+            refused(socket([record(2, path[2], 0, 1)]), peer)
+
+    def test_an_asserted_anchor_takes_the_place_of_the_trust_store(self, socket, pki, chain):
+        leaf, _ = chain
+        with tls_peer(leaf) as peer:
+            refused(socket([record(2, ders(pki.self_signed("x.example").cert_pem)[0], 0, 0)], pki.ca), peer)
+
+    def test_a_forged_leaf_under_a_true_anchor_is_refused(self, socket, pki, chain):
+        _, path = chain
+        forged = forge(pki, path[1])
+        with tls_peer(forged) as peer:
+            for one in (record(2, path[1]), record(2, path[1], 0, 0), record(2, path[1], 1, 1)):
+                refused(socket([one]), peer)
+
+    def test_the_own_certificate_may_have_expired_but_not_have_another_name(self, socket, pki):
+        expired, other = pki.leaf(NAME, days=(-20, -10)), pki.leaf("other.example")
+        with tls_peer(expired) as peer:
+            talk(socket([record(3, ders(expired.cert_pem)[0])]), peer)
+            refused(socket([record(1, ders(expired.cert_pem)[0])], pki.ca), peer)
+        with tls_peer(other) as peer:
+            own = record(3, ders(other.cert_pem)[0])
+            refused(socket([own]), peer)
+            talk(socket([own], check_hostname=False), peer)
+
+    def test_below_an_asserted_anchor_dates_and_name_count(self, socket, pki):
+        ca = ders(pki.ca.read_bytes())[0]
+        for bad in (pki.leaf(NAME, days=(-20, -10)), pki.leaf("other.example")):
+            with tls_peer(bad) as peer:
+                refused(socket([record(2, ca, 0, 0)]), peer)
+
+    def test_without_records_the_trust_store_decides(self, socket, pki, echo):
+        talk(socket([], pki.ca), echo)
+        refused(socket([], pki.self_signed("x.example").cert), echo)
+        refused(socket([]), echo)
+
+    def test_records_of_which_none_can_be_used_fail_before_the_handshake(self, socket, pki, echo):
+        for useless in (TlsaRecord(3, 0, 1, bytes(31)), TlsaRecord(3, 0, 9, bytes(32)), TlsaRecord(7, 0, 1, bytes(32))):
+            error = refused(socket([useless], pki.ca), echo)
+            assert "none of the TLSA records" in str(error)
+        assert echo.versions == []
+
+    def test_opportunistic(self, socket, pki, chain):
+        leaf, path = chain
+        wrong = [record(usage, ders(pki.self_signed("x.example").cert_pem)[0]) for usage in range(4)]
+        with tls_peer(leaf) as peer:
+            talk(socket([], verify=False), peer)
+            talk(socket(wrong[:2], verify=False), peer)  # 0 and 1 mean nothing without verification
+            talk(socket([TlsaRecord(3, 0, 1, b"short")], verify=False), peer)
+            for bad in (wrong[2], wrong[3]):
+                refused(socket([*wrong[:2], bad], verify=False), peer)
+            talk(socket([record(3, path[0])], verify=False), peer)
+            talk(socket([record(2, path[1])], verify=False), peer)
+
+    def test_opportunistic_checks_a_name_only_with_a_usable_record(self, socket, pki):
+        other = pki.leaf("other.example")
+        with tls_peer(other) as peer:
+            talk(socket([], verify=False), peer)
+            refused(socket([record(3, ders(other.cert_pem)[0])], verify=False), peer)
+
+    def test_a_session_does_not_get_around_other_records(self, loopback, pki, chain):
+        leaf, path = chain
+        buffer = bytearray(8192)
+        configuration = SslConfiguration(security=Certificates(dane=True), session_resumption_buffer=buffer)
+        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2")) as peer:
+            sock = loopback.socket(configuration)
+            for resumed in (False, True):
+                sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, path[0])])
+                sock.connect(*peer.address)
+                assert sock.get_opt(Option.SESSION_RESUMED) is resumed
+                sock.close()
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, path[1])])
+            refused(sock, peer)
+
+    def test_a_refused_peer_leaves_no_session(self, loopback, chain):
+        leaf, path = chain
+        buffer = bytearray(8192)
+        configuration = SslConfiguration(security=Certificates(dane=True), session_resumption_buffer=buffer)
+        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2")) as peer:
+            sock = loopback.socket(configuration)
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, path[1])])
+            refused(sock, peer)
+            assert not any(buffer)
+
+    def test_what_lwm2m_says(self, socket, pki, chain):
+        leaf, path = chain
+        with tls_peer(leaf) as peer:
+            talk(socket([lwm2m_record(path[0])]), peer)
+            talk(socket([lwm2m_record(hashlib.sha512(path[0]).digest(), matching_type=3)]), peer)
+            talk(socket([lwm2m_record(hashlib.sha256(path[1]).digest(), usage=2, matching_type=1)]), peer)
+
+    def test_over_datagrams(self, loopback, pki, chain):
+        leaf, path = chain
+        server = Settings(server=True, datagram=True, chain=leaf.cert_pem, key=leaf.key_pem, verify=Verify.NONE)
+        with DtlsEcho(server) as peer:
+            for records, fine in (
+                ([record(3, path[0])], True),
+                ([record(2, path[1])], True),
+                ([record(3, path[1])], False),
+            ):
+                sock = loopback.socket(SslConfiguration(security=Certificates(dane=True)), datagram=True)
+                sock.set_opt(Option.DANE_TLSA_ARRAY, records)
+                if fine:
+                    sock.connect(NAME, str(peer.port))
+                else:
+                    with pytest.raises(CertificateError):
+                        sock.connect(NAME, str(peer.port))
+
+    def test_with_the_other_engine(self, loopback, pki, chain):
+        """Mbed TLS builds chains in its own way; what is accepted is the same."""
+        from tests.support.tls_ends import need_mbedtls
+
+        need_mbedtls()
+        leaf, path = chain
+        forged = forge(pki, path[1])
+        stranger = ders(pki.self_signed("x.example").cert_pem)[0]
+        for server, records, trusted, fine in (
+            (leaf, [record(3, path[0])], None, True),
+            (leaf, [record(2, path[1])], None, True),
+            (leaf, [record(2, path[2], 0, 0)], None, True),
+            (leaf, [record(0, path[1])], pki.ca, True),
+            (leaf, [record(1, path[0])], pki.ca, True),
+            (leaf, [record(1, path[0])], None, False),
+            (leaf, [record(3, stranger)], None, False),
+            (leaf, [record(2, stranger, 0, 0)], pki.ca, False),
+            (forged, [record(2, path[1])], None, False),
+            (forged, [record(2, path[1], 0, 0)], None, False),
+        ):
+            settings = Settings(
+                server=True, datagram=True, chain=server.cert_pem, key=server.key_pem, verify=Verify.NONE
+            )
+            security = Certificates(dane=True, trusted=trusted)
+            configuration = SslConfiguration(security=security, dtls_handshake_timeouts=(0.5, 5))
+            with DtlsEcho(settings) as peer:
+                sock = loopback.socket(configuration, datagram=True)
+                sock.set_opt(Option.DANE_TLSA_ARRAY, records)
+                if fine:
+                    sock.connect(NAME, str(peer.port))
+                    assert sock.info.engine == "mbedtls"
+                else:
+                    with pytest.raises(CertificateError):
+                        sock.connect(NAME, str(peer.port))
+
+
+def test_a_modem_without_dane_refuses_it(subject):
+    if subject.has("dane"):
+        return
+    refuses("dane", lambda: subject.socket(SslConfiguration(security=Certificates(dane=True))))
+
+
+def revocation_list(pki, leaf):
+    """A CRL of the tests' CA that lists one certificate, PEM."""
+    authority = x509.load_pem_x509_certificate(pki.ca.read_bytes())
+    key = serialization.load_pem_private_key(pki.authority.private_key_pem.bytes(), None)
+    now = datetime.datetime.now(datetime.UTC)
+    serial = x509.load_pem_x509_certificate(leaf.cert_pem).serial_number
+    revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.subject)
+        .last_update(now - datetime.timedelta(hours=1))
+        .next_update(now + datetime.timedelta(days=1))
+        .add_revoked_certificate(revoked)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM)
+
+
+def forge(pki, issuer):
+    """A leaf that names a true CA as its issuer, and shows it, but is not signed by it."""
+    import dataclasses
+
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    template = x509.load_pem_x509_certificate(pki.leaf(NAME).cert_pem)
+    authority = x509.load_der_x509_certificate(issuer)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(template.subject)
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(template.not_valid_before_utc)
+        .not_valid_after(template.not_valid_after_utc)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+    )
+    made = builder.sign(key, hashes.SHA256())
+    leaf = pki.self_signed(NAME)
+    leaf.cert.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM) + authority.public_bytes(serialization.Encoding.PEM)
+    )
+    leaf.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return dataclasses.replace(leaf)
