@@ -7,6 +7,7 @@ from collections import defaultdict
 import pytest
 
 PLAYED: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # file -> side -> outcomes
+WAITING: dict[str, set[str]] = defaultdict(set)  # for what -> files
 
 
 @pytest.hookimpl(wrapper=True)
@@ -15,7 +16,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     marker = item.get_closest_marker("parametrize")
     side = item.stash.get(SIDE, None)
     if marker is not None and side is not None and call.when == "call":
-        PLAYED[side[1]][side[0]].append(report.outcome)
+        if report.skipped and isinstance(report.longrepr, tuple):
+            WAITING[report.longrepr[2].removeprefix("Skipped: ")].add(side[1])
+        else:
+            PLAYED[side[1]][side[0]].append(report.outcome)
     return report
 
 
@@ -33,6 +37,8 @@ def played(request: pytest.FixtureRequest):
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reason, names in sorted(WAITING.items()):
+        terminalreporter.write_line(f"transcripts: {len(names)} dialogues not played: {reason}")
     if not PLAYED:
         return
     sides = {side: {name for name, by in PLAYED.items() if by.get(side)} for side in ("driver", "simulator")}

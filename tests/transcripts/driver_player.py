@@ -1,7 +1,8 @@
 """Plays a dialogue against the driver: a profile's program, on a real channel, must send exactly the host's bytes.
 
 The modem's side is the transcript's, behind one end of a socket pair. `# run:` names the program and what it is given
-(`@sent`: the last thing in the part that the host says and that is no command), `# outcome:` what it must come to
+(`@sent`: the last thing in the part that the host says and that is no command; `@quoted`: the last thing in quotation
+marks that it says), `# outcome:` what it must come to
 (`error`: a refusal by the modem; `restarted`), `# result:` what of it is looked at: `payload`, `rows`, values by name,
 or of a refusal `namespace`, `code` and `kind`. A part in which only the modem speaks is heard by the channel. All other
 parts are skipped.
@@ -26,7 +27,7 @@ from modemtls.at.trace import Trace
 from modemtls.dialogue.replay import Replay
 from modemtls.errors import CommandError, ModemError, ModemRestartedError
 from modemtls.modem.runner import Result, Runner
-from modemtls.profile import Profile, load
+from modemtls.profile import Profile, bundled, load
 from modemtls.profile.operations import OPERATIONS
 from modemtls.transcript import Direction, Part, Redacted, Run, Transcript, Turn, Value
 
@@ -145,6 +146,12 @@ def attached(name: str, trace: Trace | None = None) -> Iterator[tuple[ScriptedMo
         modem.close()
 
 
+def waiting(transcript: Transcript) -> str:
+    """What is still to come before the dialogue can be played, if anything is."""
+    known = transcript.profile in bundled()
+    return "" if known else f"waiting for the profile {transcript.profile}"
+
+
 def play(session: Session, transcript: Transcript) -> None:
     """Raise AssertionError where the driver says something else, or takes the answer for something else."""
     assert transcript.profile is not None
@@ -190,7 +197,7 @@ def _word(error: ModemError | None) -> str:
 def _look(where: str, name: str, value: Value, result: Result | None, error: ModemError | None) -> None:
     got: Any
     if error is not None:
-        got = getattr(error, name)
+        got = getattr(error, "modem_code" if name == "code" else name)  # `code` is the portable pair's
     elif name == "payload":
         got, value = result.payload, str(value).encode("latin-1")  # type: ignore[assignment, union-attr]
     elif name == "rows":
@@ -215,6 +222,8 @@ def _bindings(part: Part, run: Run) -> dict[str, Any]:
     for name, value in run.bindings.items():
         if value == "@sent":
             out[name] = next(said for said in reversed(_said(part)) if not said.startswith(b"AT"))
+        elif value == "@quoted":
+            out[name] = b"".join(_said(part)).rsplit(b'"', 2)[1]
         elif name in inputs and inputs[name].type == "bytes":
             out[name] = str(value).encode("latin-1")
         else:

@@ -1,7 +1,9 @@
 """The servers that a dialogue needs, as its `# server:` headers say; on loopback, each in a thread.
 
-`host`, `port`: as the host names them. `tls: false` for plain TCP, `udp: true` for datagrams.
-`refuse: closed | expired | wrong-name | untrusted`.
+`host`, `port`: as the host names them. `tls: false` for plain TCP, `udp: true` for datagrams, `dtls: true` for DTLS,
+with `psk` (hexadecimal) and `identity` instead of a certificate, and `cid` (hexadecimal) for a Connection ID.
+`client: true` has a TLS client show a certificate of the test's own CA. `connects: true` is no server: it connects to
+`port` as soon as the modem listens there. `refuse: closed | expired | wrong-name | untrusted`.
 `steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`.
 """
 
@@ -10,13 +12,16 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from modemtls.transcript import Value
 from tests.support.pki import Leaf, Pki
+from tests.transcripts import dtls_peer
 
-KEYS = {"host", "port", "udp", "tls", "refuse", "expect", "send", "close", "steps"}
+SECURITY = {"tls", "dtls", "psk", "identity", "cid", "client", "refuse"}
+KEYS = {"host", "port", "udp", "connects", "expect", "send", "close", "steps"} | SECURITY
 
 
 class Peer:
@@ -32,6 +37,18 @@ class Peer:
         steps = spec.get("steps") or [{k: spec[k]} for k in ("expect", "send", "close") if k in spec]
         self._steps: list[dict[str, Value]] = steps  # type: ignore[assignment]
         self._open: list[socket.socket] = []
+        self._dtls: dtls_peer.DtlsPeer | None = None
+        if spec.get("connects"):
+            self._socket = socket.socket()
+            self.real_port = self.port
+            self._thread = threading.Thread(target=self._connect, daemon=True)
+            self._thread.start()
+            return
+        if spec.get("dtls"):
+            leaf = None if "psk" in spec else self._leaf(pki)
+            self._dtls = dtls_peer.DtlsPeer(dtls_peer.settings(spec, leaf), steps)  # type: ignore[arg-type]
+            self.real_port = self._dtls.port
+            return
         if spec.get("udp"):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._socket.bind(("127.0.0.1", 0))
@@ -41,7 +58,9 @@ class Peer:
             return
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.real_port = self._socket.getsockname()[1]
-        self._context = None if spec.get("tls") is False else _context(self._leaf(pki))
+        self._context = (
+            None if spec.get("tls") is False else _context(self._leaf(pki), pki if spec.get("client") else None)
+        )
         if self._refuse == "closed":
             self._socket.close()
             return
@@ -61,7 +80,10 @@ class Peer:
         raise ValueError(f"server: cannot refuse {self._refuse!r}")
 
     def close(self) -> None:
-        if self._refuse != "closed":
+        if self._dtls is not None:
+            self._dtls.close()
+            self.failure = self.failure or self._dtls.failure
+        elif self._refuse != "closed":
             self._socket.close()
             for connection in self._open:
                 connection.close()
@@ -83,6 +105,22 @@ class Peer:
                 self._talk(connection)
             except OSError as error:
                 self.failure = self.failure or str(error)
+
+    def _connect(self) -> None:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            try:
+                connection = socket.create_connection(("127.0.0.1", self.port), 5)
+            except ConnectionRefusedError:
+                time.sleep(0.002)  # nobody tells that the modem listens now
+                continue
+            self._open.append(connection)
+            try:
+                self._talk(connection)
+            except OSError as error:
+                self.failure = self.failure or str(error)
+            return
+        self.failure = f"nobody listens on port {self.port}"
 
     def _datagrams(self) -> None:
         peer = None
@@ -133,10 +171,13 @@ def _bytes(value: Value) -> bytes:
     return str(value).encode("latin-1")
 
 
-def _context(leaf: Leaf) -> ssl.SSLContext:
+def _context(leaf: Leaf, clients: Pki | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(leaf.cert, leaf.key)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients.ca)
     return context
 
 

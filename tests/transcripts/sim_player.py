@@ -2,17 +2,20 @@
 
 A part with `# sim:` begins a session with a fresh modem; the parts behind it go on with the same. The header is the
 situation: `model` (else the profile's), `variant: {NAME: VALUE}`, `faults` (commands count from the first of `before`),
-`clock`, `files: {NAME: TEXT}` (`@ca`: the test's own CA), `boot: true` (the dialogue begins at power-up),
-`before: [COMMAND, …]` (given before, each has to succeed) and `wait: TEXT` (a line to come after those).
+`clock`, `files: {NAME: TEXT}` (`@ca`: the test's own CA; `@client.cert`, `@client.key`: a client of it), `boot: true`
+(the dialogue begins at power-up), `before: [COMMAND, …]` (given before, each has to succeed; they end as the dialogue's
+own commands do; `~ SECONDS` lets time pass) and `wait: TEXT` (a line to come after those). `clock: now` is this moment.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modemtls.sim.harness import Harness
+from modemtls.sim.personalities import models
 from modemtls.transcript import Direction, Part, Redacted, Transcript, Turn, Value, escape, turns
 from tests.transcripts.matching import Matcher, difference
 from tests.transcripts.peers import Peer, running
@@ -53,12 +56,18 @@ def sessions(transcript: Transcript) -> list[Session]:
     return out
 
 
+def waiting(session: Session, transcript: Transcript) -> str:
+    """What is still to come before the session can be played, if anything is."""
+    model = str(session.situation.get("model") or transcript.profile)
+    return "" if model in models() else f"waiting for the simulated modem {model}"
+
+
 def play(session: Session, transcript: Transcript, pki: Pki) -> None:
     """Raise AssertionError where the simulator says something else."""
     servers = [spec for part in session.parts for spec in part.mappings("server")]
     with running(servers, pki) as peers, _modem(session.situation, transcript, peers, pki) as modem:
         matcher = Matcher(list(dict.fromkeys(name for part in session.parts for name in part.any)))
-        _prepare(modem, session.situation)
+        _prepare(modem, session)
         entries = [entry for part in session.parts for entry in part.entries]
         for turn in turns(entries):
             _turn(modem, turn, matcher)
@@ -77,7 +86,11 @@ def _modem(situation: dict[str, Value], transcript: Transcript, peers: list[Peer
     files = situation.get("files") or {}
     assert isinstance(variants, dict)
     assert isinstance(files, dict)
-    content = {name: pki.ca.read_bytes() if text == "@ca" else str(text).encode() for name, text in files.items()}
+    client = pki.client() if any(str(text).startswith("@client") for text in files.values()) else None
+    known = {"@ca": pki.ca.read_bytes()}
+    if client is not None:
+        known |= {"@client.cert": client.cert_pem, "@client.key": client.key_pem}
+    content = {name: known.get(str(text)) or str(text).encode() for name, text in files.items()}
     faults = situation.get("faults") or []
     assert isinstance(faults, list)
     clock = situation.get("clock")
@@ -88,7 +101,7 @@ def _modem(situation: dict[str, Value], transcript: Transcript, peers: list[Peer
         maps=[f"{peer.host}:{peer.port}=127.0.0.1:{peer.real_port}" for peer in peers],
         faults=[str(fault) for fault in faults],
         files=content,
-        clock=None if clock is None else str(clock),
+        clock=datetime.now(UTC) if clock == "now" else None if clock is None else str(clock),
         boot=not situation.get("boot"),
     )
 
@@ -97,12 +110,24 @@ def _word(value: Value) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def _prepare(modem: Harness, situation: dict[str, Value]) -> None:
+def _ending(session: Session) -> bytes:
+    """What ends the host's commands in this dialogue."""
+    entries = [entry for part in session.parts for entry in part.entries]
+    host = [turn.chunks[-1] for turn in turns(entries) if turn.direction is Direction.OUT]
+    return b"\r\n" if host and isinstance(host[0], bytes) and host[0].endswith(b"\r\n") else b"\r"
+
+
+def _prepare(modem: Harness, session: Session) -> None:
+    situation = session.situation
     before = situation.get("before") or []
     assert isinstance(before, list)
     heard = b""
     for command in before:
-        modem.write(str(command).encode() + b"\r")
+        if str(command).startswith("~ "):
+            modem.advance(float(str(command)[2:]))
+            modem.read()
+            continue
+        modem.write(str(command).encode() + _ending(session))
         heard = modem.settle(lambda out: bool(FINAL.search(out)) or b"+QSSLOPEN" in out or b"+QIOPEN" in out)
         assert b"\r\nOK\r\n" in heard, f"{command}: {heard!r}"
     wait = situation.get("wait")

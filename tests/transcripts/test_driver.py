@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modemtls.transcript import load
-from tests.transcripts.driver_player import Session, play, sessions
+from tests.transcripts.driver_player import Session, play, sessions, waiting
 
 HERE = Path(__file__).parent
 CASES = [
@@ -20,5 +20,8 @@ CASES = [
 
 @pytest.mark.parametrize(("path", "session"), CASES)
 def test_the_driver_says_what_the_source_says(path: Path, session: Session, played: Callable[[str, str], None]) -> None:
+    transcript = load(path)
     played("driver", path.relative_to(HERE).as_posix())
-    play(session, load(path))
+    if reason := waiting(transcript):
+        pytest.skip(reason)
+    play(session, transcript)

@@ -13,6 +13,22 @@ from modemtls.transcript import Direction, parse
 
 DIALOGUES = sorted((Path(__file__).parents[1] / "transcripts").rglob("*.at"))
 
+# What nobody tells without knowing the modem. As soon as it can be told, the test says that the entry is to go.
+ONLY_A_PROFILE_TELLS = {
+    "@ asks for a payload": (
+        "r4-short-write r4-socket-facts r4-tls-mutual r4-udp r5-closed-with-data-left r5-dialect-aws-log r5-dtls-psk"
+        " r5-late-urcs r5-listener r5-payload-that-looks-like-answers r5-tls-session r5-udp"
+    ),
+    "data follow an OK": (
+        "slm-tcp-data-mode sm-acknowledged-sends sm-broken-in-data-mode sm-tcp-data-mode sm-tls"
+    ),
+    "a notice has a payload": "sm-auto-reception",
+    "a command has lines in quotation marks": "slm-credentials slm-credentials-refused sm-credentials-log",
+    "a notice has no CR LF in front": "slm-bring-up-log slm-start sm-start",
+    "what stands before AT is dropped": "slm-identification",
+}  # fmt: skip
+UNTOLD = {stem: why for why, stems in ONLY_A_PROFILE_TELLS.items() for stem in stems.split()}
+
 
 def story(text: str) -> Story:
     transcript = parse(text)
@@ -30,6 +46,9 @@ def kinds(told: Story) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("path", DIALOGUES, ids=lambda p: p.stem)
 def test_every_dialogue_is_accounted_for_even_without_a_profile(path: Path) -> None:
     told = story(path.read_text())
+    if path.stem in UNTOLD:
+        assert told.rest, f"this is told now without a profile: {UNTOLD[path.stem]}"
+        pytest.xfail(f"only a profile tells that {UNTOLD[path.stem]}")
     assert told.rest == []
 
 
