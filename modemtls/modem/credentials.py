@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, CredentialError, ModemTimeoutError, NotSupportedError
+from modemtls.modem.garbled import near
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.pem import normalise, noun
 
@@ -31,7 +32,8 @@ PREFIX = "mtls-"
 """Every file of the driver's starts so; nothing else is ever overwritten or removed."""
 
 _DIGITS = 20  # 80 bits of the SHA-256: nobody but the driver writes these names, so chance is all there is to fear
-_OWN = re.compile(rf"{PREFIX}[0-9a-f]{{{_DIGITS}}}\Z")
+_CUT = 12  # digits; what begins as ours and has so many is nobody else's: digits were lost on the line
+_OWN = re.compile(rf"{PREFIX}[0-9a-f]{{{_CUT},{_DIGITS}}}\Z")
 
 
 def content_name(pem: bytes) -> str:
@@ -96,8 +98,9 @@ class Holding:
 class CredentialStore:
     """What the driver has put into the modem.
 
-    Presence is told by name and size, as these modems list no checksum; the checksum is verified at upload, and a
-    file whose upload was refused, cut or interrupted is removed and never used. ``limits``: those of the profile; of
+    Presence is told by name and size, as these modems list no checksum; the checksum is verified at upload, then the
+    file is looked for, as its name may have been garbled on the line; and a file whose upload was refused, cut or
+    interrupted is removed and never used. ``limits``: those of the profile; of
     them ``credential_size`` is for one file, ``credential_bytes`` and ``credentials`` (a number) are for all that the
     modem has, whoever they belong to.
     """
@@ -142,6 +145,10 @@ class CredentialStore:
             yield holding
         finally:
             self._holdings.discard(holding)
+
+    def look_again(self) -> None:
+        """Have the modem list its files before the next is relied on: another program may have removed some."""
+        self._listed = None
 
     def list(self, *, deadline: float | None = None) -> builtins.list[StoredCredential]:
         """List the driver's own files in the modem; foreign ones are not listed."""
@@ -238,23 +245,49 @@ class CredentialStore:
                         f"driver's own files can be removed ({error})",
                         number=errno.ENOSPC,
                     ) from error
+                with contextlib.suppress(CredentialError):  # the first error says more
+                    self._refresh(deadline)
+                    self._clear_up(name, deadline)
+                why = "what arrived in it is not what was sent" if error.kind == "mismatch" else ""
                 if not again:
-                    raise CredentialError(f"credentials: the modem did not store the {kind}: {error}") from error
+                    told = f"{why} ({error})" if why else str(error)
+                    raise CredentialError(f"credentials: the modem did not store the {kind}: {told}") from error
                 again = False
                 logger.info("credentials: upload of %s failed (%s); once more", name, error)
             except ModemTimeoutError as error:
                 if deadline is not None and self._host.now() >= deadline:
                     raise ModemTimeoutError(f"credentials: {error}") from error
-                self._refresh(deadline)
-                if self._files.get(name) != len(pem):
+                if not self._arrived(name, len(pem), deadline):
                     raise ModemTimeoutError(f"credentials: the modem did not store the {kind}: {error}") from error
                 logger.warning("credentials: %s is there in full, but the modem did not confirm its checksum", name)
                 break
             else:
-                break
+                if self._arrived(name, len(pem), deadline):
+                    break
+                if not again:
+                    raise CredentialError(
+                        f"credentials: the modem did not store the {kind}: it took {len(pem)} bytes and then listed no "
+                        f"{name} of that size (the name was garbled on the line, or somebody has removed the file)"
+                    )
+                again = False
+                logger.warning("credentials: %s is not there after its upload; once more", name)
         self._files[name] = len(pem)
         self._doubtful.discard(name)
         logger.info("credentials: stored a %s of %d bytes as %s", kind, len(pem), name)
+
+    def _arrived(self, name: str, size: int, deadline: float | None) -> bool:
+        """Whether the modem lists what was just uploaded; what it left under a garbled name is removed."""
+        self._files[name] = size  # stays so in a list without sizes
+        self._refresh(deadline)
+        self._clear_up(name, deadline)
+        return self._files.get(name) == size
+
+    def _clear_up(self, name: str, deadline: float | None) -> None:
+        """Remove what has almost the name of a file that was uploaded: a garbled command made it, perhaps of a key."""
+        for other in [*self._files, *self._foreign]:
+            if other != name and near(other, name) and other not in self._in_use():
+                logger.warning("credentials: removing %r, which was to be %s", other, name)
+                self._delete(other, deadline)
 
     def _make_room(self, size: int, deadline: float | None) -> None:
         fresh = False
@@ -304,5 +337,6 @@ class CredentialStore:
         except CommandError as error:
             raise CredentialError(f"credentials: {name} could not be removed: {error}") from error
         self._files.pop(name, None)
+        self._foreign.pop(name, None)
         self._doubtful.discard(name)
         return outcome is not Outcome.ABSENT

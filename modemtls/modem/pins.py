@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 from modemtls.errors import PinError
+from modemtls.modem.garbled import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +41,6 @@ _COST: Final = (1 << 14, 8, 1)
 _MAXMEM: Final = 1 << 26  # bytes that scrypt may use: OpenSSL's own limit leaves no room for another cost in a file
 
 _LONGEST: Final = 40  # characters of a number that are looked at; an ICCID has 20 digits
-_GARBLED: Final = 3  # characters by which a number may differ from itself on a bad line
 
 _WAY_OUT: Final = "a SIM is blocked after three wrong PINs. Give the right one; if it was right after all, delete"
 
@@ -74,18 +74,6 @@ def _alike(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=len)
     rest = iter(long)
     return all(digit in rest for digit in short)
-
-
-def _near(one: str, other: str) -> bool:
-    """Whether one may be the other with a few characters changed, lost or added on the line."""
-    if not one or not other:
-        return False
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        before, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
-    return row[-1] <= min(_GARBLED, min(len(one), len(other)) // 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +114,7 @@ class SimIdentity:
             return True
         if "imei" in self.sure and "imei" in other.sure:
             return _alike(self.imei, other.imei)
-        return self.port == other.port or _near(self.iccid, other.iccid) or _near(self.imei, other.imei)
+        return self.port == other.port or near(self.iccid, other.iccid) or near(self.imei, other.imei)
 
     @property
     def file(self) -> str:

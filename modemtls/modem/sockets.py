@@ -202,6 +202,7 @@ class Sockets:
                 if left and self._host.doubts != doubts:
                     continue  # its answer was garbled, perhaps
                 if error.kind != "mismatch":
+                    error.message = f"the modem does not tell what it has connected to ({error.message})"
                     raise
                 reason = f"{slot.family} socket {slot.number} is another connection than the modem was told to make"
                 logger.warning("%s (%s); closing it", reason, error)

@@ -52,6 +52,9 @@ _MODES: Final[dict[str, Receive]] = {"buffered": "pull", "push": "push"}
 #: How often a connection is begun again when the modem restarts in the middle of it. No data has been sent by then.
 _RESTARTS: Final = 2
 
+#: Failures of an open behind which there may be a file that somebody has removed from the modem.
+_PERHAPS_FILES: Final = frozenset({"connect_or_handshake", "handshake_failed", "certificate", "unknown"})
+
 
 class Holder(Protocol):
     """What refers to a modem, such as :class:`modemtls.Modem`. It is kept while a socket made with it lives."""
@@ -169,6 +172,8 @@ class OffloadSocket(Socket):
             return self._modem.open(wanted, deadline=deadline), lease
         except CommandError as error:
             lease.release()
+            if error.kind in _PERHAPS_FILES:
+                self._modem.credentials.look_again()
             clock = self._modem.clock.detail
             raise connect_failure(error, host, port, configuration, self._choice, clock) from error
         except BaseException:

@@ -229,6 +229,9 @@ class FakeModem:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def look_again(self) -> None:
+        self.commands.append("look again")
+
     def ensure(self, kind: str, data: bytes, *, deadline: float | None = None) -> str:
         self.stored[f"mtls-{kind}"] = data
         return f"mtls-{kind}"

@@ -242,7 +242,83 @@ def test_an_upload_that_the_callers_time_cut_is_made_again(ca):
     with pytest.raises(ModemTimeoutError, match="credentials: "):
         modem.store.ensure("ca", ca, deadline=deadline)
     modem.store.ensure("ca", ca)
-    assert modem.host.ops()[-3:] == ["credential_delete", "credential_space", "credential_write"]
+    assert modem.host.ops()[-4:] == ["credential_delete", "credential_space", "credential_write", "credential_list"]
+
+
+def garbled(change, modem, failure=None):
+    """An upload whose command is heard otherwise than it was said."""
+
+    def write(given):
+        modem.host.on["credential_write"] = modem.write
+        return failure or modem.write(given | {"name": change(given["name"])})
+
+    def lost(given):
+        modem.files[change(given["name"])] = given["data"]
+        modem.host.on["credential_write"] = modem.write
+        return failure
+
+    return lost if failure else write
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name: name[:7] + name[8:],
+        lambda name: name[1:],
+        lambda name: name[:-3],
+        lambda name: name[:9] + "_" + name[10:],
+        lambda name: name[:9] + ("0" if name[9] != "0" else "1") + name[10:],
+    ],
+)
+@pytest.mark.parametrize("failure", [None, refusal("mismatch"), ModemTimeoutError("no answer")])
+def test_what_was_stored_under_a_garbled_name_is_found_removed_and_stored_again(material, change, failure):
+    _, key = material.client_pem()
+    modem = Files(**{"foreign.pem": 5, "mtls-ca": 5})
+    foreign = set(modem.files)
+    modem.host.on["credential_write"] = garbled(change, modem, failure)
+    if isinstance(failure, ModemTimeoutError):
+        with pytest.raises(ModemTimeoutError):
+            modem.store.ensure("key", key)
+        assert set(modem.files) == foreign
+    name = modem.store.ensure("key", key)
+    assert set(modem.files) == {name, *foreign}
+    assert modem.files[name] == normalise("key", key)
+
+
+def test_a_name_that_is_garbled_each_time_is_an_error_and_leaves_nothing(ca):
+    modem = Files()
+    modem.host.on["credential_write"] = lambda given: modem.write(given | {"name": given["name"][:-1]})
+    with pytest.raises(CredentialError, match=r"listed no mtls-\w+ of that size.*garbled"):
+        modem.store.ensure("ca", ca)
+    assert (modem.uploads, modem.files) == (2, {})
+
+
+def test_what_arrived_otherwise_than_it_was_sent_is_told_in_plain_words(ca):
+    modem = Files()
+    modem.fail = [(refusal("mismatch"), 10)] * 5
+    with pytest.raises(CredentialError, match="what arrived in it is not what was sent"):
+        modem.store.ensure("ca", ca)
+
+
+def test_what_another_program_has_removed_is_stored_again_once_somebody_says_that_it_may_have(ca):
+    modem = Files()
+    name = modem.store.ensure("ca", ca)
+    modem.again().purge()
+    modem.store.ensure("ca", ca)
+    assert modem.files == {}
+    modem.store.look_again()
+    assert modem.store.ensure("ca", ca) == name
+    assert name in modem.files
+    modem.store.ensure("ca", ca)
+    assert modem.uploads == 2
+
+
+def test_own_names_that_were_cut_on_the_line_are_listed_and_removed(ca):
+    cut, short = "mtls-" + "0123456789abcdef012", "mtls-0123456789ab"
+    modem = Files(**{cut: 5, short: 5, "mtls-0123456789a": 5, "mtls-0123456789ag": 5, "mtls-" + "0" * 21: 5})
+    assert [one.name for one in modem.store.list()] == sorted([cut, short])
+    assert modem.store.purge() == sorted([cut, short])
+    assert len(modem.files) == 3
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), ModemRestartedError("restarted")])
@@ -285,7 +361,8 @@ def test_room_is_made_before_a_limit_is_exceeded(material, limit):
     del modem.host.on["credential_space"]
     names = [modem.store.ensure("cert", cert) for cert in certs]
     assert set(modem.files) == {"foreign.pem", names[1], names[2]}
-    assert modem.host.ops() == ["credential_list", *["credential_write"] * 2, "credential_delete", "credential_write"]
+    stored = ["credential_write", "credential_list"]
+    assert modem.host.ops() == ["credential_list", *stored * 2, "credential_delete", *stored]
 
 
 @pytest.mark.parametrize("limit", ["credentials", "credential_bytes"])

@@ -266,6 +266,18 @@ class TestSettings:
             assert isinstance(caught.value.__cause__, CommandError)
             assert caught.value.__cause__.modem_code == 566
 
+    @pytest.mark.parametrize(
+        ("kind", "looks"),
+        [("connect_or_handshake", True), ("handshake_failed", True), ("certificate", True), ("unknown", True),
+         ("name_not_resolved", False), ("busy", False)],
+    )  # fmt: skip
+    def test_after_a_failure_that_a_missing_file_explains_the_files_are_looked_at_again(self, modem, kind, looks):
+        sock = create_ssl_socket(modem, TLS)
+        modem.fail_open = [CommandError("no", kind=kind)]
+        with pytest.raises(ModemError):
+            sock.connect("server.example", "443")
+        assert ("look again" in modem.commands) is looks
+
     def test_the_one_code_for_everything_says_what_may_be_behind_it(self, modem, pki_pem):
         modem.fail_open = [
             CommandError("x", kind="connect_or_handshake", modem_code=566, text="it failed (TCP or TLS)")
