@@ -20,7 +20,10 @@ NAMED = {
     "number": rb"\d+",
     "atport": rb"usbat|usbmodem|uart1",
     "text": rb'[^\r\n"]+',
+    "session": rb'[^\r\n"]+',
 }
+# What is the same wherever it stands: the first time the modem says what it is, and the host says that, too.
+KEPT = {"session"}
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,29 @@ class Matcher:
 
     def __init__(self, names: list[str]) -> None:
         self._fields = fields(names)
+        self._kept = {f.name: f"kept{n}" for n, f in enumerate(self._fields) if f.name.partition("=")[0] in KEPT}
+        self._heard: dict[str, bytes] = {}
         self.used: set[str] = set()
 
     @property
     def unused(self) -> list[str]:
         return [field.name for field in self._fields if field.name not in self.used]
 
+    def heard(self, match: re.Match[bytes]) -> None:
+        """Keep what the modem has said in the place of what stays the same."""
+        groups = match.groupdict()
+        self._heard.update({name: groups[group] for name, group in self._kept.items() if groups.get(group)})
+
+    def said(self, data: bytes) -> bytes:
+        """What the host says in the place of what the transcript has."""
+        for field in self._fields:
+            if field.name in self._heard:
+                data = field.here.sub(lambda _, field=field: self._heard[field.name], data)  # type: ignore[misc]
+        return data
+
     def expression(self, turn: Turn) -> re.Pattern[bytes]:
         """What the modem may say in this turn."""
+        self._named: set[str] = set()
         parts = []
         for chunk in turn.chunks:
             if isinstance(chunk, Redacted):
@@ -74,8 +92,18 @@ class Matcher:
                 return b"".join([*out, re.escape(data[at:])])
             _, _, match, field = min(found, key=lambda one: one[:2])
             self.used.add(field.name)
-            out += [re.escape(data[at : match.start()]), b"(?:", field.there, b")"]
+            out += [re.escape(data[at : match.start()]), self._stands(field)]
             at = match.end()
+
+    def _stands(self, field: Field) -> bytes:
+        group = self._kept.get(field.name)
+        if group is None:
+            return b"(?:" + field.there + b")"
+        if field.name in self._heard:
+            return re.escape(self._heard[field.name])
+        again = group in self._named
+        self._named.add(group)
+        return b"(?P=%b)" % group.encode() if again else b"(?P<%b>%b)" % (group.encode(), field.there)
 
 
 def difference(turn: Turn, got: bytes) -> str:

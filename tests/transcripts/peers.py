@@ -32,7 +32,7 @@ class Peer:
             raise ValueError(f"server: unknown {', '.join(sorted(unknown))}")
         self.host = str(spec["host"])
         self.port = int(spec["port"])  # type: ignore[arg-type]
-        self.failure = ""
+        self._failure = ""
         self._refuse = spec.get("refuse")
         steps = spec.get("steps") or [{k: spec[k]} for k in ("expect", "send", "close") if k in spec]
         self._steps: list[dict[str, Value]] = steps  # type: ignore[assignment]
@@ -79,10 +79,14 @@ class Peer:
                 return pki.leaf(self.host)
         raise ValueError(f"server: cannot refuse {self._refuse!r}")
 
+    @property
+    def failure(self) -> str:
+        """What the server was told instead of what it expected, if so."""
+        return self._failure or (self._dtls.failure if self._dtls is not None else "")
+
     def close(self) -> None:
         if self._dtls is not None:
             self._dtls.close()
-            self.failure = self.failure or self._dtls.failure
         elif self._refuse != "closed":
             self._socket.close()
             for connection in self._open:
@@ -104,7 +108,7 @@ class Peer:
             try:
                 self._talk(connection)
             except OSError as error:
-                self.failure = self.failure or str(error)
+                self._failure = self._failure or str(error)
 
     def _connect(self) -> None:
         end = time.monotonic() + 5
@@ -118,9 +122,9 @@ class Peer:
             try:
                 self._talk(connection)
             except OSError as error:
-                self.failure = self.failure or str(error)
+                self._failure = self._failure or str(error)
             return
-        self.failure = f"nobody listens on port {self.port}"
+        self._failure = f"nobody listens on port {self.port}"
 
     def _datagrams(self) -> None:
         peer = None
@@ -130,15 +134,16 @@ class Peer:
                 if what == "expect":
                     got, peer = self._socket.recvfrom(4096)
                     if got != _bytes(value):
-                        self.failure = f"the server expected {_bytes(value)!r}, got {got!r}"
+                        self._failure = f"the server expected {_bytes(value)!r}, got {got!r}"
                 else:
                     self._socket.sendto(_bytes(value), peer)
             except OSError:
                 return
 
     def _talk(self, connection: socket.socket) -> None:
-        for step in self._steps:
+        for number, step in enumerate(self._steps):
             [(what, value)] = step.items()
+            last = any("close" in following for following in self._steps[number + 1 : number + 2])
             match what:
                 case "expect":
                     want, got = _bytes(value), b""
@@ -148,10 +153,12 @@ class Peer:
                             break
                         got += piece
                     if got != want:
-                        self.failure = f"the server expected {want!r}, got {got!r}"
+                        self._failure = f"the server expected {want!r}, got {got!r}"
                         return
                 case "send":
-                    connection.sendall(_bytes(value))
+                    # The end comes with the data in front of it, not some time later.
+                    plain = not isinstance(connection, ssl.SSLSocket)
+                    connection.sendall(_bytes(value), socket.MSG_MORE if last and plain else 0)
                 case "close":
                     if isinstance(connection, ssl.SSLSocket):
                         connection.settimeout(0)
@@ -161,9 +168,11 @@ class Peer:
                     connection.shutdown(socket.SHUT_WR)
                 case _:
                     raise ValueError(f"server: no step {what!r}")
-        with suppress(OSError):  # until the modem closes: then this side does, too
+        with suppress(OSError, ValueError):  # until the modem closes: then this side does, too, if it has not yet
             while connection.recv(4096):
                 pass
+            if isinstance(connection, ssl.SSLSocket):
+                connection.unwrap()  # else its session could not be resumed
         connection.close()
 
 

@@ -148,7 +148,7 @@ def _turn(modem: Harness, turn: Turn, matcher: Matcher) -> None:
         modem.advance(turn.pause)
     if turn.direction is Direction.OUT:
         assert not any(isinstance(c, Redacted) for c in turn.chunks), f"line {turn.line}: the host's bytes are needed"
-        modem.write(b"".join(c for c in turn.chunks if isinstance(c, bytes)))
+        modem.write(matcher.said(b"".join(c for c in turn.chunks if isinstance(c, bytes))))
         return
     expression = matcher.expression(turn)
     try:
@@ -157,6 +157,7 @@ def _turn(modem: Harness, turn: Turn, matcher: Matcher) -> None:
         heard = modem.read()
     match = expression.match(heard)
     assert match, difference(turn, heard) + "\n" + "\n".join(modem.machine.trace.lines[-25:])
+    matcher.heard(match)
     modem._line.out[:0] = heard[match.end() :]
 
 

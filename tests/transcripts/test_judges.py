@@ -60,6 +60,40 @@ def test_the_simulator_is_judged(name: str, old: str, new: str, says: str, pki: 
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("ublox/r5-dtls-psk.at", '{expect: "@', '{expect: "A', "the server expected"),
+        ("ublox/r5-listener.at", "{expect: hi}", "{expect: ho}", "+UUSOCL: 1"),
+        (
+            "ublox/r5-session-resumed.at",
+            '> AT+USECPRF=0,13,2,"c2Vzc2lvbi1pZA=="',
+            '> AT+USECPRF=0,13,2,"bm9uZQ=="',
+            "13,2",
+        ),
+        ("ublox/r5-session-not-resumed.at", "session=YW5vdGhlci1pZA== ", "session=nowhere ", "YW5vdGhlci1pZA"),
+        ("nordic/slm-credentials.at", '0,"2C43952E', '0,"2C43952F', "2C43952E"),
+        ("nordic/slm-tls.at", '{files: {4711/0: "@ca"}, ', "{", "ERROR"),
+    ],
+)
+def test_servers_and_situations_count(name: str, old: str, new: str, says: str, pki: Pki, monkeypatch) -> None:
+    monkeypatch.setattr(sim_player, "REAL", 0.5)
+    transcript = changed((HERE / name).read_text(), old, new)
+    with pytest.raises(AssertionError) as caught:
+        sim_player.play(sim_player.sessions(transcript)[0], transcript, pki)
+    assert says in str(caught.value)
+
+
+def test_what_is_still_to_come_is_said() -> None:
+    transcript = parse("# profile: no-such-modem\n# sim: {}\n\n# run: sim_state\n> AT\\r\n< \\r\\nOK\\r\\n\n")
+    assert driver_player.waiting(transcript) == "waiting for the profile no-such-modem"
+    [session] = sim_player.sessions(transcript)
+    assert sim_player.waiting(session, transcript) == "waiting for the simulated modem no-such-modem"
+    known = parse("# profile: quectel-bg95\n# sim: {}\n")
+    assert driver_player.waiting(known) == ""
+    assert sim_player.waiting(sim_player.sessions(known)[0], known) == ""
+
+
 def test_more_than_the_transcript_is_an_error_too(pki: Pki) -> None:
     text = (HERE / "quectel/bg95-power-up.at").read_text()
     transcript = parse(text[: text.index("< \\r\\n+QUSIM")])

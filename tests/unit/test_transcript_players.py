@@ -50,3 +50,18 @@ def test_the_difference_is_shown() -> None:
     assert "line 2: byte 0" in text
     assert "expected OK\\r\\n" in text
     assert "got      ERROR\\r\\n" in text
+
+
+def test_what_stays_the_same_is_said_again_by_both_sides() -> None:
+    matcher = Matcher(["session=AAA"])
+    first = matcher.expression(parse('< +S: "AAA"\\r\\n\n').turns()[0]).fullmatch(b'+S: "xyz"\r\n')
+    assert first
+    assert matcher.said(b'AT+S="AAA"\r') == b'AT+S="AAA"\r', "nothing has been heard yet"
+    matcher.heard(first)
+    assert matcher.said(b'AT+S="AAA"\r') == b'AT+S="xyz"\r'
+    again = matcher.expression(parse("< AAA,AAA\n").turns()[0])
+    assert again.fullmatch(b"xyz,xyz")
+    assert not again.fullmatch(b"xyz,abc")
+    fresh = Matcher(["session=AAA"]).expression(parse("< AAA;AAA\n").turns()[0])
+    assert fresh.fullmatch(b"abc;abc")
+    assert not fresh.fullmatch(b"abc;abd")
