@@ -382,7 +382,8 @@ def open(  # noqa: A001 - the name users know: modemtls.open()
     """Open the modem at ``port`` and find out what it is; it is brought up by the first connection.
 
     ``port``: ``/dev/ttyUSB2``, ``socket://host:port``, ``rfc2217://host:port``, or ``sim:MODEL`` for a simulated one.
-    ``apn``, ``user``, ``password``, ``auth``, ``pdp``, ``family``: the PDP context; what is not given is left as it is.
+    ``apn``, ``pdp``: the PDP context; without ``apn`` it is used as the modem has it stored. ``user``, ``password``,
+    ``auth``, ``family``: what is written with the ``apn``.
     ``pin``: the SIM's. One that was not accepted is not sent again, in later runs either: it is noted, hashed, in
     ``$XDG_STATE_HOME/modemtls`` before it is sent (:class:`PinError` if that cannot be written; it names the file).
     ``baudrate``: bit/s; None asks at the usual rates. ``rtscts``: hardware flow control.

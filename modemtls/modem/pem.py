@@ -194,7 +194,8 @@ def check_pair(certificate: bytes, key: bytes, sources: tuple[str, str] = ("", "
         return
     except ssl.SSLError as error:
         what = noun("key", sources[1])
-        if "MISMATCH" in (error.reason or ""):
+        # OpenSSL keeps a certificate for each kind of key: for a key of another kind it finds none.
+        if "MISMATCH" in (error.reason or "") or error.reason == "NO_CERTIFICATE_ASSIGNED":
             raise CredentialError(f"{what}: it does not belong to the {noun('cert', sources[0])}") from None
         raise CredentialError(f"{what}: it cannot be read as one") from None
     finally:

@@ -256,7 +256,7 @@ class Answers(ABC):
                 continue
             if found is None or str(found).casefold() != str(wanted).casefold():
                 raise CommandError(
-                    f"{shown}: {name} is not what it was set to or must be", command=shown, kind="mismatch",
+                    f"{shown}: the modem's answer has another {name} than it should", command=shown, kind="mismatch",
                     text=f"{name} differs",
                 )  # fmt: skip
 

@@ -95,6 +95,11 @@ class Settings:
             raise ConfigurationError(f"pdp: {self.pdp} is not a context number (they start at 1)")
         if self.password is not None and self.user is None:
             raise ConfigurationError("password: given without user=")
+        for name, usual in (("user", None), ("auth", None), ("family", "ipv4")):
+            if getattr(self, name) != usual and self.apn is None:
+                raise ConfigurationError(
+                    f"{name}: given without apn=; a PDP context is written with its APN, or used as it is stored"
+                )
         for name in ("timeout", "registration_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}: must be more than 0 seconds")

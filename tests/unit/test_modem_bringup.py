@@ -361,6 +361,10 @@ def test_a_modem_that_cannot_list_just_activates():
         {"baudrate": "fast"},
         {"pdp": 0},
         {"password": "x"},
+        {"user": "x"},  # without an APN
+        {"user": "x", "password": "x"},
+        {"auth": "pap"},
+        {"family": "ipv6"},
         {"timeout": 0},
     ],
 )
@@ -370,6 +374,6 @@ def test_settings_that_can_never_work_are_refused_at_once(bad):
 
 
 def test_secrets_do_not_show():
-    shown = repr(Settings(pin="1234", user="u", password="geheim"))
+    shown = repr(Settings(pin="1234", apn="a", user="u", password="geheim"))
     assert "1234" not in shown
     assert "geheim" not in shown

@@ -4,6 +4,7 @@ import errno
 import hashlib
 
 import pytest
+import trustme
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CredentialError, ModemRestartedError, ModemTimeoutError, NotSupportedError
@@ -152,6 +153,16 @@ def test_a_key_has_to_fit_its_certificate(material):
     garbage = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
     with pytest.raises(CredentialError, match="cannot be read"):
         check_pair(normalise("cert", cert), garbage)
+
+
+@pytest.mark.parametrize("ours", list(trustme.KeyType))
+@pytest.mark.parametrize("other", list(trustme.KeyType))
+def test_a_key_of_another_pair_does_not_belong_whatever_its_kind(ours, other):
+    one, two = (trustme.CA(key_type=kind).issue_cert("device.example", key_type=kind) for kind in (ours, other))
+    certificate = normalise("cert", one.cert_chain_pems[0].bytes())
+    check_pair(certificate, normalise("key", one.private_key_pem.bytes()))
+    with pytest.raises(CredentialError, match="does not belong to the client certificate"):
+        check_pair(certificate, normalise("key", two.private_key_pem.bytes()))
 
 
 def test_errors_never_show_key_material(material):
