@@ -345,6 +345,33 @@ def test_each_lease_stands_for_what_was_read_for_it(modem):
         early.check()
 
 
+def test_a_share_stands_for_what_was_read_for_the_lease_that_it_is_of(modem):
+    early = modem.lease(PLAIN)
+    modem.host.raise_doubt("a time-out")
+    modem.lease(PLAIN)  # read back and right: for this one
+    share = early.share()
+    modem.host.on["tls_verify"] = refusal("mismatch")
+    with pytest.raises(CommandError):
+        share.check()
+
+
+def test_what_is_read_back_right_behind_a_restart_says_nothing_of_the_time_before(modem):
+    """Somebody else may have set it up in the same way."""
+    lease = modem.lease(PLAIN)
+    modem.host.raise_doubt("a time-out")
+
+    def restart(bindings):
+        modem.host.end_epoch("RDY")
+        return Answer()
+
+    modem.host.on["tls_verify"] = restart
+    for check in (lease.check, lease.confirm):
+        with pytest.raises(ModemRestartedError):
+            check()
+        lease.epoch = modem.host.epoch
+        modem.host.raise_doubt("a time-out")
+
+
 def test_what_cannot_be_read_back_is_written_again_and_never_confirmed(modem):
     del modem.host.on["tls_verify"]
     lease = modem.lease(PLAIN)
