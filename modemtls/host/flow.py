@@ -72,8 +72,14 @@ class Flow:
 
     def handshake(self, deadline: float | None, wait: float | None) -> None:
         """Shake hands; ``wait``: seconds that each wait for the peer may last, where the engine has no timers."""
+        unsent: ModemError | None = None
         while not self._step():
-            self._flush(deadline)
+            try:
+                self._flush(deadline)
+            except ModemTimeoutError:
+                raise
+            except ModemError as error:
+                unsent = error  # the peer may have said why it went
             due = None
             if self._datagram:
                 with self._engine_lock:
@@ -82,10 +88,16 @@ class Flow:
             try:
                 data = self.lower.receive(_READ, timeout=min(limits, default=None))
             except ModemTimeoutError:
+                if unsent is not None:
+                    raise unsent from None
                 self._overdue(deadline)
                 continue
             except TruncatedError:
                 continue
+            except ModemError as error:
+                raise unsent or error from None
+            if unsent is not None and not data:
+                raise unsent
             with self._engine_lock:
                 self.engine.feed(data)
         self._flush(deadline)
@@ -409,7 +421,7 @@ class Flow:
         """Keep the association if it can be kept, else say goodbye if ``notify``; the transport is the caller's."""
         self.closing = True
         with self._engine_lock:
-            if self._broken is None:
+            if self._broken is None and self.ended is None:
                 self._keeper.park(self.engine)
         if not notify or self._unsendable is not None or self._broken is not None:
             return
