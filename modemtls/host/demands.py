@@ -13,6 +13,7 @@ from modemtls.net.contract import Certificates, Psk, TlsVersion
 from modemtls.net.contract.configuration import DEFAULT_DTLS_TIMEOUTS
 from modemtls.net.contract.credentials import Loader, PrivateKey, check_pair, rebuilt
 from modemtls.net.contract.dane import Fault, TlsaRecord, judge, usable
+from modemtls.net.contract.der import serial_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,10 @@ def _system_trust() -> tuple[bytes, ...]:
     paths = ssl.get_default_verify_paths()
     for name in (paths.cafile, paths.capath):
         if name is not None:
-            return Loader().certificates(Path(name), "the host's store of CA certificates", folders=True)
+            found = Loader().certificates(Path(name), "the host's store of CA certificates", folders=True)
+            # A few old ones have a serial number of 0, which RFC 5280, 4.1.2.2, rules out and parsers begin to refuse:
+            # one of them must not make the others useless.
+            return tuple(der for der in found if serial_number(der) > 0)
     raise CredentialError("the host has no store of CA certificates")
 
 

@@ -138,6 +138,12 @@ class Flow:
         except ModemError as error:
             logger.debug("telling %s of a failed handshake: %s", self._where, error)
 
+    def begin(self) -> None:
+        """Take out of the engine what came together with the end of the handshake, once the peer is accepted."""
+        with self._engine_lock:
+            self._read_all()
+        self._flush(None, wait=False)
+
     def refuse(self) -> None:
         """End a connection whose peer is not accepted after all."""
         with self._engine_lock:

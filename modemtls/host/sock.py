@@ -174,7 +174,7 @@ class HostSocket(Socket):
             except ModemError:
                 flow.refuse()
                 raise
-        keeper.store(engine)
+        flow.begin()
         self._info, self._flow = info, flow
 
     def shutdown(self) -> None:

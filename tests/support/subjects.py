@@ -64,6 +64,12 @@ class Subject:
             self.need("dtls")
         return self.keep(self._secure(configuration, datagram))
 
+    def socket_of_the_host(self, configuration: SslConfiguration, *, datagram: bool = False) -> HostSocket:
+        """A secure socket with nothing below it yet."""
+        made = HostSocket(configuration, datagram=datagram)
+        self.keep(made)
+        return made
+
     def plain(self, configuration: SocketConfiguration | None = None, *, datagram: bool = False) -> Socket:
         """A closed plain socket."""
         return self.keep(self._plain(configuration, datagram))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["is_element", "subject_public_key_info"]
+__all__ = ["is_element", "serial_number", "subject_public_key_info"]
 
 _SEQUENCE, _VERSION = 0x30, 0xA0
 _AFTER_SERIAL = 5  # RFC 5280, 4.1: serial, signature, issuer, validity, subject, and then subjectPublicKeyInfo
@@ -45,8 +45,8 @@ def is_element(data: bytes) -> bool:
     return tag == _SEQUENCE and end == len(data)
 
 
-def subject_public_key_info(certificate: bytes) -> bytes:
-    """Return that part of a certificate, DER; raises :exc:`ValueError` for what is no certificate."""
+def _parts(certificate: bytes) -> list[tuple[int, int, int]]:
+    """Return the elements of what is signed in a certificate, from its serial number on."""
     _, start, _ = _element(certificate, 0)
     _, inner, end = _element(certificate, start)
     parts = list(_inside(certificate, inner, end))
@@ -54,5 +54,17 @@ def subject_public_key_info(certificate: bytes) -> bytes:
         parts = parts[1:]
     if len(parts) <= _AFTER_SERIAL or parts[_AFTER_SERIAL][0] != _SEQUENCE:
         raise ValueError("no certificate")
-    _, start, end = parts[_AFTER_SERIAL]
+    return parts
+
+
+def subject_public_key_info(certificate: bytes) -> bytes:
+    """Return that part of a certificate, DER; raises :exc:`ValueError` for what is no certificate."""
+    _, start, end = _parts(certificate)[_AFTER_SERIAL]
     return certificate[start:end]
+
+
+def serial_number(certificate: bytes) -> int:
+    """Return it; raises :exc:`ValueError` for what is no certificate."""
+    _, start, _ = _parts(certificate)[0]
+    _, inner, end = _element(certificate, start)
+    return int.from_bytes(certificate[inner:end], "big", signed=True)
