@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/modemtls demo
 
 test: lint types $(STAMP)
-	$(BIN)/python -W error -m pytest
+	$(BIN)/python -W error -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -13,16 +13,25 @@ WAITING: dict[str, set[str]] = defaultdict(set)  # for what -> files
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    marker = item.get_closest_marker("parametrize")
     side = item.stash.get(SIDE, None)
-    if marker is not None and side is not None and call.when == "call":
-        if report.skipped and isinstance(report.longrepr, tuple):
-            WAITING[report.longrepr[2].removeprefix("Skipped: ")].add(side[1])
-        else:
-            PLAYED[side[1]][side[0]].append(report.outcome)
+    if side is not None and call.when == "call":
+        report.user_properties.append((PROPERTY, side))  # this may be a worker: the report goes to who counts
     return report
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for name, value in report.user_properties if report.when == "call" else ():
+        if name != PROPERTY:
+            continue
+        assert isinstance(value, tuple | list)
+        side, dialogue = value
+        if report.skipped and isinstance(report.longrepr, tuple | list):
+            WAITING[str(report.longrepr[2]).removeprefix("Skipped: ")].add(dialogue)
+        else:
+            PLAYED[dialogue][side].append(report.outcome)
+
+
+PROPERTY = "dialogue"
 SIDE = pytest.StashKey[tuple[str, str]]()
 
 
