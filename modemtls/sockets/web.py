@@ -153,6 +153,11 @@ class ModemAdapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **options)
         _equip(self.poolmanager, self._modem, self._tls, _REQUESTS_TLS)
 
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """Say which pool serves a request; called by the base class, before :meth:`cert_verify`."""
+        self.cert_verify(None, "", verify, cert)
+        return super().build_connection_pool_key_attributes(request, verify, cert)
+
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
         """Refuse what only the host's TLS could do."""
         bundles = {os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE")} - {None}

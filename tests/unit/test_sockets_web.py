@@ -162,6 +162,17 @@ def test_a_bundle_from_the_environment_is_passed_over(modem: FakeModem, monkeypa
     assert len(modem.calls) == 1
 
 
+@pytest.mark.parametrize(
+    "said", [{"verify": False}, {"verify": "/ca.pem"}, {"cert": "/c.pem"}, {"cert": ("/c.pem", "/k.pem")}]
+)
+def test_what_a_request_says_is_refused_in_its_own_words(modem: FakeModem, said: dict[str, object]) -> None:
+    with requests.Session() as session:
+        session.mount("https://", ModemAdapter(modem, tls=TLS))
+        with pytest.raises(ConfigurationError, match=r"verify= and cert=.*tls=TLSConfig"):
+            session.get("https://h.example/", **said)
+    assert modem.calls == []
+
+
 def test_failures_are_urllib3s(modem: FakeModem) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ConnectionRefusedError(111, "refused")
