@@ -153,10 +153,10 @@ class ModemAdapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **options)
         _equip(self.poolmanager, self._modem, self._tls, _REQUESTS_TLS)
 
-    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        """Say which pool serves a request; called by the base class, before :meth:`cert_verify`."""
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        """Choose the pool for a request; called by the base class, before :meth:`cert_verify`."""
         self.cert_verify(None, "", verify, cert)
-        return super().build_connection_pool_key_attributes(request, verify, cert)
+        return super().get_connection_with_tls_context(request, verify, proxies, cert)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
         """Refuse what only the host's TLS could do."""
