@@ -477,11 +477,11 @@ class TestVariants:
 
 
 class TestCommands:
-    def test_one_command_from_connect_to_usable_once_context_and_ca_are_there(self, leaf, tls):
+    def test_an_open_and_two_questions_from_connect_to_usable_once_context_and_ca_are_there(self, leaf, tls):
         with modem_and_sim() as (modem, sim), service(leaf, servers.echo) as port:
             modem.connect((NAME, port), tls=tls, timeout=20).close()
             before = len(sim.commands)
             with modem.connect((NAME, port), tls=tls, timeout=20) as sock:
-                assert len(sim.commands) - before == 1
+                assert len(sim.commands) - before == 3
                 sock.sendall(b"x")
                 assert sock.recv(1) == b"x"
