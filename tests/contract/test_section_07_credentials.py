@@ -8,9 +8,12 @@ from cryptography.hazmat.primitives import serialization
 
 from modemtls.errors import ConfigurationError, CredentialError
 from modemtls.net import Encrypted, Errno, Psk, SslConfiguration, Stored
+from modemtls.tlsengine import Settings
 from tests.support.contract_peers import tls_peer
+from tests.support.dtls import DtlsEcho
 from tests.support.pki import private_pem
 from tests.support.subjects import refuses
+from tests.support.tls_ends import need_mbedtls
 
 
 def der(pem):
@@ -92,14 +95,18 @@ class TestSection07Credentials:
         else:
             subject.socket(trusting(trusted=Stored("ca.pem")))
 
-    @pytest.mark.parametrize("identity", [b"", b"\xff\xfe", "id".encode("utf-16-le"), b"a" * 128])
-    @pytest.mark.parametrize("key", [b"\0", b"\0" * 16, bytes(range(64))])
+    @pytest.mark.parametrize(
+        ("identity", "key"),
+        [
+            (b"", b"\0"),
+            (b"\xff\xfe", b"\0" * 16),
+            (b"a" * 128, bytes(range(64))),
+            ("id".encode("utf-16-le"), bytes(range(32))),
+        ],
+        ids=["no identity, a key of zero", "no text", "long", "with NUL"],
+    )
     def test_keys_and_identities_are_bytes_of_any_value(self, subject, identity, key):
         subject.need("psk", "dtls")
-        from modemtls.tlsengine import Settings
-        from tests.support.dtls import DtlsEcho
-        from tests.support.tls_ends import need_mbedtls
-
         if b"\0" in identity:
             need_mbedtls()
         server = Settings(server=True, datagram=True, psks={identity: key}, cid=b"" if b"\0" in identity else None)
@@ -109,6 +116,11 @@ class TestSection07Credentials:
             sock.send(b"x")
             assert sock.receive(1) == b"x"
             assert peer.handshakes[0].psk_identity == identity
+
+    def test_what_no_engine_can_hold_fails_at_creation(self, subject):
+        """OpenSSL has identities without NUL before TLS 1.3 only, Mbed TLS keys of up to 32 bytes."""
+        subject.need("psk", "dtls")
+        refuses("psk", lambda: subject.socket(SslConfiguration(security=Psk(b"\0", bytes(64))), datagram=True))
 
     def test_an_empty_key_is_none(self):
         with pytest.raises(ConfigurationError) as caught:
