@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from modemtls import tlsengine
-from modemtls.errors import ConfigurationError, ModemError, NotSupportedError
+from modemtls.errors import ConfigurationError, ModemError, NotSupportedError, TlsError
 from modemtls.host.demands import Demands
 from modemtls.host.flow import Flow, check_size
 from modemtls.host.keeping import Keeper
@@ -104,6 +104,7 @@ class HostSocket(Socket):
             deciding = self._demands.deciding(self._records)
             if self._flow is not None:  # interrupted the last time
                 self.close(timeout=timeout)
+            self._info = None
             lower.connect(host, port, timeout=timeout)
             try:
                 self._secure(lower, name, deciding, deadline, server=False)
@@ -164,7 +165,7 @@ class HostSocket(Socket):
             try:
                 flow.handshake(deadline, DEFAULT_RECEIVE_TIMEOUT if wait is not None and wait <= 0 else wait)
             except ModemError as error:
-                if keeper.offered and error.errno != errno.ETIMEDOUT:
+                if keeper.offered and isinstance(error, TlsError):
                     keeper.forget()
                 raise
         info = engine.info()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import ssl
 
 import pytest
 
-from modemtls.errors import ModemError, ModemTimeoutError
+from modemtls.errors import HandshakeError, ModemError, ModemTimeoutError
 from modemtls.net import Certificates, Option, Psk, SslConfiguration, State, TlsVersion
 from modemtls.net.contract import resumption
 from modemtls.net.contract.resumption import Kind
 from modemtls.tlsengine import Settings
 from tests.contract.conftest import IDENTITY, KEY
-from tests.support.contract_peers import Silent, tls_peer
+from tests.support.contract_peers import Silent, plain_peer, tls_peer
 from tests.support.dtls import DtlsEcho
 from tests.support.tls_ends import need_mbedtls
 
@@ -155,6 +156,36 @@ class TestSection10Resumption:
         with pytest.raises(ModemError):
             sock.connect(*peer.address)  # nobody there
         assert buffer == kept
+        assert sock.get_opt(Option.SESSION_RESUMED) is False
+
+    def test_a_session_that_a_handshake_fails_with_is_not_offered_again(self, able, secure, leaf, buffer):
+        """A server that cannot bear it would else be out of reach for as long as the buffer lives."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(leaf.cert, leaf.key)
+        count = iter(range(3))
+
+        def serve(stream):
+            if next(count) == 1:
+                stream.recv(100)
+                stream.sendall(bytes([21, 3, 3, 0, 2, 2, 40]))
+                stream.recv(10_000)
+                return
+            with context.wrap_socket(stream, server_side=True) as wrapped:
+                wrapped.sendall(wrapped.recv(1))
+
+        with plain_peer(serve) as port:
+            sock = secure()
+            for fails in (False, True, False):
+                if fails:
+                    assert not resumption.is_clear(buffer)
+                    with pytest.raises(HandshakeError):
+                        sock.connect("server.example", str(port))
+                    assert resumption.is_clear(buffer)
+                    continue
+                sock.connect("server.example", str(port))
+                talk(sock)
+                assert sock.get_opt(Option.SESSION_RESUMED) is False
+                sock.close()
 
 
 class TestSection10OverDatagrams:
