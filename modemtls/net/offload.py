@@ -8,7 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
-from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError
+from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError, ModemTimeoutError
 from modemtls.modem.sockets import Opening
 from modemtls.net.abilities import abilities_of, manners_of
 from modemtls.net.address import check_host, check_port
@@ -26,6 +26,7 @@ from modemtls.net.contract import (
 )
 from modemtls.net.contract.interface import check_receive_timeout
 from modemtls.net.failures import connect_failure
+from modemtls.net.handle import Handle
 from modemtls.net.link import Link
 from modemtls.net.offloadable import certificates_of, offloadable
 
@@ -110,6 +111,7 @@ class OffloadSocket(Socket):
         self._callback: Callable[[], None] | None = None
         self._gone = False
         self._choice: Choice | None = None
+        self._handle: Handle | None = None
 
     def __repr__(self) -> str:
         kind = "TLS" if self.encrypted else "TCP"
@@ -263,9 +265,13 @@ class OffloadSocket(Socket):
         if self._state is State.SHUTDOWN:
             return link.take(size, peek=peek) or b""
         wait = self._receive_timeout if isinstance(timeout, Unset) else timeout
-        if wait is not None and wait <= 0:
-            return link.receive(size, self._modem.now(), poll=True, peek=peek)
-        data = link.receive(size, self._deadline(wait), peek=peek)
+        try:
+            if wait is not None and wait <= 0:
+                return link.receive(size, self._modem.now(), poll=True, peek=peek)
+            data = link.receive(size, self._deadline(wait), peek=peek)
+        except ModemTimeoutError:
+            self._show()
+            raise
         if not data and link.closing and self._state is State.CLOSED:
             raise ModemError("the socket was closed while it was receiving", number=errno.EBADF)
         return data
@@ -347,7 +353,23 @@ class OffloadSocket(Socket):
         """Call ``callback`` after every change; see :meth:`Socket.watch`."""
         self._callback = callback
 
+    @property
+    def system(self) -> Handle | None:
+        """What becomes readable with something to receive; None when closed, and where the modem gives no notice."""
+        if self._state is State.CLOSED or self._manners.poll is not None:
+            return None
+        if self._handle is None:
+            self._handle = Handle(lambda: self.ready or self.unread)
+        self._handle.update()
+        return self._handle
+
+    def _show(self) -> None:
+        handle = self._handle
+        if handle is not None:
+            handle.update()
+
     def _changed(self) -> None:
+        self._show()
         callback = self._callback
         if callback is not None:
             callback()

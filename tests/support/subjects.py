@@ -28,6 +28,8 @@ OF_THE_HOST = {
     "encrypted_keys", "handshake_error", "hostname_check", "psk", "rebuild", "resumption", "sni", "sni_name",
     "suite_list", "tls1.3", "tls_range", "version_told",
 }  # fmt: skip
+#: What every modem adds that gives notice of data.
+OF_MODEMS = {"pollable"}
 #: What a datagram socket under it adds.
 OF_DATAGRAMS = {"cid", "dtls", "handshake_timers", "mtu"}
 #: What the sockets of this machine add.
@@ -101,7 +103,7 @@ def over_modem(modem) -> Subject:
         create = create_dtls_socket if datagram else create_ssl_socket
         return create(modem, configuration, engine="host")
 
-    return Subject("the host's engine over a modem", OF_THE_HOST | datagrams, secure, _plain_of(modem))
+    return Subject("the host's engine over a modem", OF_THE_HOST | OF_MODEMS | datagrams, secure, _plain_of(modem))
 
 
 def in_modem(modem) -> Subject:
@@ -120,7 +122,10 @@ def in_modem(modem) -> Subject:
         return create(modem, configuration)
 
     return Subject(
-        "the modem's engine", {word for word, able in words.items() if able} | {"compound"}, secure, _plain_of(modem)
+        "the modem's engine",
+        {word for word, able in words.items() if able} | {"compound"} | OF_MODEMS,
+        secure,
+        _plain_of(modem),
     )
 
 
