@@ -148,6 +148,15 @@ class TestSection10Resumption:
             talk(sock)
             assert not resumption.is_clear(buffer)
 
+    def test_until_the_next_ticket_the_one_that_served_is_kept(self, able, secure, leaf, buffer):
+        with tls_peer(leaf, versions=("TLSv1_3", "TLSv1_3")) as peer:
+            sock = secure(version=TlsVersion.TLS1_3)
+            assert not resumed(sock, peer)
+            sock.connect(*peer.address)
+            assert sock.get_opt(Option.SESSION_RESUMED)
+            assert not resumption.is_clear(buffer)
+            sock.close()
+
     def test_a_failed_connection_keeps_the_session_unless_it_was_the_reason(self, able, secure, leaf, buffer):
         with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2")) as peer:
             sock = secure()
