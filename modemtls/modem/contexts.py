@@ -182,7 +182,7 @@ class ContextPool:
 
     def _configure(self, number: int, settings: TlsSettings, deadline: float | None) -> int:
         """Write and read back; the count of doubts at which the settings were certainly there."""
-        bindings = settings.bindings(number)
+        bindings = {"context": number, **settings.bindings()}
         if self._host.has("tls_verify"):
             self._host.run("tls_configure", bindings, deadline=deadline)
             return self._read_back(number, settings, deadline)
@@ -200,7 +200,7 @@ class ContextPool:
             doubts = self._host.doubts
             failure = None
             try:
-                self._host.run("tls_verify", settings.bindings(number), deadline=deadline)
+                self._host.run("tls_verify", {"context": number, **settings.bindings()}, deadline=deadline)
             except CommandError as error:
                 if self._host.doubts == doubts:
                     raise

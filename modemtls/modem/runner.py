@@ -18,7 +18,7 @@ from modemtls.modem.runner_render import check_bindings, payload_bytes, render
 from modemtls.modem.runner_result import Result, wanted
 from modemtls.modem.runner_steps import Run
 from modemtls.profile.model import UseStep, walk
-from modemtls.profile.operations import CHOICES, OPERATIONS
+from modemtls.profile.operations import CHOICES, CLOSING, OPERATIONS, family_of
 from modemtls.profile.reach import PROTECTING, without_effect
 from modemtls.profile.results import promised
 
@@ -51,6 +51,9 @@ class Runner:
             for name, program in profile.programs.items()
             if (what := wanted(promised(program, modem_ids=modem_ids))) is not None
         }
+        # Those that TLS settings are given to.
+        alone = profile.behaviour["tls_contexts"] == "none"
+        self._deciding = {"tls_open", "dtls_open", "tls_listen"} if alone else {"tls_configure"}
         self._epoch = channel.epoch
         self._boot: dict[str, object] = {}
         self._contexts: dict[int, dict[str, object]] = {}
@@ -111,17 +114,18 @@ class Runner:
                     self._wanted[op].check(op, result)
                 return result
         check_bindings(self.profile, program, bindings, self.flag)
-        if op == "tls_configure":
-            self._check_effect(bindings)
+        if op in self._deciding:
+            self._check_effect(op, bindings)
         result = Run(self, program, bindings, deadline, on_orphan, self._epoch).whole()
         self._forget_ended(op, bindings)
         if op in self._wanted:
             self._wanted[op].check(op, result)
         return result
 
-    def _check_effect(self, bindings: Mapping[str, Any]) -> None:
+    def _check_effect(self, op: str, bindings: Mapping[str, Any]) -> None:
         """Refuse settings that protect and would decide nothing that is sent with what is known of this firmware."""
-        for name in without_effect(self._programs, bindings, self.flag):
+        opening = op if op != "tls_configure" else "dtls_open" if bindings.get("dtls") else "tls_open"
+        for name in without_effect(self.profile, opening, bindings, self.flag):
             capability = PROTECTING[name] or "tls"
             raise NotSupportedError(
                 f"{name}: nothing that profile {self.profile.name} sends to this modem depends on it, so it would not "
@@ -206,7 +210,7 @@ class Runner:
         if self._sockets:
             socket = bindings("socket")
             if isinstance(socket, int):
-                found = self._sockets.get((op[:3], socket), {}).get(name)
+                found = self._sockets.get((family_of(op), socket), {}).get(name)
                 if found is not None:
                     return found
         if self._contexts:
@@ -234,11 +238,11 @@ class Runner:
         if scope == "context":
             self._contexts.setdefault(number, {})[name] = value
         else:
-            self._sockets.setdefault((op[:3], number), {})[name] = value
+            self._sockets.setdefault((family_of(op), number), {})[name] = value
 
     def _forget_ended(self, op: str, bindings: Mapping[str, Any]) -> None:
-        if op in {"tls_close", "tcp_close"}:
-            self._sockets.pop((op[:3], bindings.get("socket", -1)), None)
+        if op in CLOSING:
+            self._sockets.pop((family_of(op), bindings.get("socket", -1)), None)
 
     def forget_context(self, number: object) -> None:
         """Drop what was saved for a context's former configuration."""

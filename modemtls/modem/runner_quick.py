@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.at.grammar import Outcome
 from modemtls.modem.runner_result import Result
+from modemtls.profile.operations import CLOSING
 
 if TYPE_CHECKING:
     from modemtls.at.exchange import Exchange, Reply
@@ -43,7 +44,7 @@ class Quick:
             "" if data is None or data.codec or data.hexadecimal or data.end or data.forbid else data.name or ""
         )
         self.explains = step.cause is not None  # whether a failure has a cause to ask for
-        self.ends = program.name in {"tls_close", "tcp_close"}
+        self.ends = program.name in CLOSING
         self._rules = rules
         self._data = tuple(rule.data for rule in step.lines)
 

@@ -6,27 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from modemtls.at.exchange import Exchange, Expected
 from modemtls.errors import ConfigurationError, ModemError
-from modemtls.profile.operations import INPUT_NEEDS
+from modemtls.profile.model import Payload
+from modemtls.profile.operations import FAMILIES, INPUT_NEEDS, OPEN_NEEDS, family_of
 from modemtls.profile.quoting import check_input
 from modemtls.profile.template import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from modemtls.profile.model import Payload, Program, SendStep
+    from modemtls.profile.model import Program, SendStep
     from modemtls.profile.profile import Profile
 
 __all__ = ["check_bindings", "payload_bytes", "render"]
 
+# Operations of a family of sockets that move bytes, and which of the profile's limits goes for them.
+_MOVING = {"send": "send", "sendto": "send", "receive": "receive", "receivefrom": "receive"}
 # Limits of the profile on inputs: (operation or "" for any, input, limit).
 _LENGTHS = (("", "host", "host"), ("pdp_configure", "apn", "apn"))
-_SIZES = (
-    ("credential_write", "size", "credential_size"),
-    ("tls_send", "size", "send"),
-    ("tls_receive", "size", "receive"),
-    ("tcp_send", "size", "tcp_send"),
-    ("tcp_receive", "size", "tcp_receive"),
-)
+_SIZES = {f"{family}_{op}": what for family in FAMILIES for op, what in _MOVING.items()}
 
 
 def payload_bytes(payload: Payload, lookup: Callable[[str], object]) -> bytes:
@@ -111,27 +108,26 @@ def check_bindings(
                 raise ConfigurationError(f"{op}: {one.name} is needed")
             continue
         check_input(one.name, one.type, value, one.words)
-    if op in {"tls_configure", "tls_verify"}:
+    needs = {**INPUT_NEEDS, **OPEN_NEEDS} if op.endswith(("_open", "_bind")) else INPUT_NEEDS
+    for name, capability in needs.items():
+        if name in program.inputs and bindings.get(name) not in {None, False}:
+            profile.require(capability, flags)
+    if "suites" in program.inputs:
         _check_tls(profile, bindings, flags)
-    elif op in {"tls_open", "tcp_open"}:
+    if "receive" in program.inputs:
         profile.require(str(bindings["receive"]), flags)
     _check_limits(profile, op, bindings)
     for use in program.uses:
-        given = bindings.get(use.name)
-        if given is None:
+        if not use.needed(bindings.get):
             continue
-        if use.kind is not None:
-            use.write(given)
-        else:
-            use.value(given)
-    for payload in program.payloads:
-        payload_bytes(payload, bindings.get)
+        what = use.what
+        if isinstance(what, Payload):
+            payload_bytes(what, bindings.get)
+        elif (given := bindings.get(what.name)) is not None:
+            what.write(given) if what.kind is not None else what.value(given)
 
 
 def _check_tls(profile: Profile, bindings: Mapping[str, Any], flags: Callable[[str], object]) -> None:
-    for name, capability in INPUT_NEEDS.items():
-        if bindings.get(name) not in {None, False}:
-            profile.require(capability, flags)
     tokens = profile.tokens()
     suites = bindings["suites"]
     if profile.suites is None:
@@ -160,7 +156,14 @@ def _check_limits(profile: Profile, op: str, bindings: Mapping[str, Any]) -> Non
                 raise ConfigurationError(f"name: {len(stored)} characters, this modem takes {most}")
             if "credential_names" in limits and stored not in limits["credential_names"]:
                 raise ConfigurationError(f"name: this modem has only {', '.join(limits['credential_names'])}")
-    for where, name, limit in _SIZES:
-        size = bindings.get(name)
-        if where == op and isinstance(size, int) and limit in limits and size > limits[limit]:
-            raise ConfigurationError(f"{name}: {size} bytes, this modem takes {limits[limit]}")
+    size, most = bindings.get("size"), None
+    if op == "credential_write":
+        most = limits.get("credential_size")
+    elif op in _SIZES:
+        most = profile.size(family_of(op), _SIZES[op])
+    if isinstance(size, int) and most is not None and size > most:
+        raise ConfigurationError(f"size: {size} bytes, this modem takes {most}")
+    for name in ("psk_identity", "psk_key"):
+        value, most = bindings.get(name), limits.get(name)
+        if isinstance(value, bytes) and most is not None and len(value) > most:
+            raise ConfigurationError(f"{name}: {len(value)} bytes, this modem takes {most}")

@@ -35,7 +35,7 @@ class Result:
         return f"Result({self.outcome.name}, {self.text!r}, {len(self.rows)} rows, {len(self.payload)} bytes)"
 
 
-_TYPES: Final = {"int": int, "word": str, "text": str}
+_TYPES: Final = {"int": int, "word": str, "text": str, "bool": bool}
 
 
 class Wanted:

@@ -26,7 +26,7 @@ __all__ = [
     "Token",
 ]
 
-Family: TypeAlias = Literal["tls", "tcp"]
+Family: TypeAlias = Literal["tls", "dtls", "tcp", "udp"]
 """Which of the modem's socket commands a socket belongs to."""
 
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
@@ -116,12 +116,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
-    """One TLS configuration as the modem is to have it: what a context is made of, and the key it is shared by.
+    """What a secure connection has to be like, as the modem is told: a context is made of it, or a socket.
 
-    ``version`` and ``suites`` are the profile's tokens (``tables.tls_versions``, ``suites``); ``ca``, ``cert`` and
-    ``key`` are names from :class:`~modemtls.modem.credentials.CredentialStore`. ``sni`` is a bool where the modem
-    sends the host name of the connection, and the name to send where it wants to be told. ``handshake_timeout`` in
-    whole seconds.
+    ``version`` and ``suites`` are the profile's tokens (``tables.tls_versions``, ``dtls_versions``, ``suites``);
+    ``ca``, ``cert``, ``key``, ``psk`` and ``peer`` (the certificate that the server must show) are names from
+    :class:`~modemtls.modem.credentials.CredentialStore`, and ``bundle`` is what they are in where that makes bundles.
+    ``sni`` is a bool where the modem sends the host name of the connection, and the name to send where it wants to be
+    told. ``expected_name``: the name that the certificate must be for, with ``check_hostname``. ``handshake_timeout``
+    in whole seconds. ``resume``: sessions are kept and used. ``cid``: DTLS Connection ID is asked for.
+    ``dtls_timers``: first and longest wait for an answer in a DTLS handshake, and all waits together, in seconds.
     """
 
     version: Token
@@ -129,32 +132,57 @@ class TlsSettings:
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
+    psk: str | None = None
+    peer: str | None = None
+    bundle: str | None = None
     verify: bool = True
     client_auth: bool = False
     sni: bool | str = True
     check_hostname: bool = True
+    expected_name: str | None = None
     check_dates: bool = True
     handshake_timeout: int = 60
+    psk_identity: bytes | None = None
+    psk_key: bytes | None = field(default=None, repr=False)
+    dtls: bool = False
+    alpn: str | None = None
+    resume: bool = False
+    cid: bool = False
+    dtls_timers: tuple[int, int, int] | None = None
 
     @property
     def names(self) -> frozenset[str]:
         """The credentials that this configuration refers to."""
-        return frozenset(name for name in (self.ca, self.cert, self.key) if name is not None)
+        named = (self.ca, self.cert, self.key, self.psk, self.peer, self.bundle)
+        return frozenset(name for name in named if name is not None)
 
-    def bindings(self, context: int) -> dict[str, object]:
-        """Give what the operations ``tls_configure`` and ``tls_verify`` take for ``context``."""
+    def bindings(self) -> dict[str, object]:
+        """Give what the operations that take TLS settings take of them."""
+        first, longest, total = self.dtls_timers or (None, None, None)
         return {
-            "context": context,
             "version": self.version,
             "suites": self.suites,
             "ca": self.ca,
             "cert": self.cert,
             "key": self.key,
+            "psk": self.psk,
+            "peer": self.peer,
+            "bundle": self.bundle,
             "verify": self.verify,
             "client_auth": self.client_auth,
             "sni": bool(self.sni),
             "sni_name": self.sni if isinstance(self.sni, str) else None,
             "check_hostname": self.check_hostname,
+            "expected_name": self.expected_name,
             "check_dates": self.check_dates,
             "handshake_timeout": self.handshake_timeout,
+            "psk_identity": self.psk_identity,
+            "psk_key": self.psk_key,
+            "dtls": self.dtls,
+            "alpn": self.alpn,
+            "resume": self.resume,
+            "cid": self.cid,
+            "dtls_timeout_min": first,
+            "dtls_timeout_max": longest,
+            "dtls_timeout_total": total,
         }

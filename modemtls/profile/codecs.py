@@ -80,6 +80,12 @@ def _digest(name: str, *, of_der: bool = False) -> Callable[[bytes], str]:
     return digest
 
 
+def _text(data: bytes) -> str:
+    if not (data.isascii() and data.decode("ascii").isprintable()):
+        raise ConfigurationError("this modem takes it as text only: printable ASCII")
+    return data.decode("ascii")
+
+
 def _size(data: bytes | str) -> int:
     return len(data) if isinstance(data, bytes) else len(data.encode())
 
@@ -104,6 +110,7 @@ CODECS: Final[dict[str, Codec]] = {
         Codec("sha256", _BYTES, "text", _digest("sha256")),
         Codec("sha256der", _BYTES, "text", _digest("sha256", of_der=True)),
         Codec("hex", _BYTES, "text", lambda data: data.hex().upper()),
+        Codec("text", _BYTES, "text", _text),
         Codec("pemlf", _BYTES, "bytes", pem_lf),
         Codec("der", _BYTES, "bytes", der),
         Codec("size", frozenset({"bytes", "text", "host", "word"}), "int", _size),

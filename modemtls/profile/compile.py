@@ -11,7 +11,7 @@ from modemtls.at.recovery import Recovery, probe
 from modemtls.profile import model as m
 from modemtls.profile.names import MODEM_NAMES, Names, Var, saved_names
 from modemtls.profile.needs import Needs, protection, removed
-from modemtls.profile.operations import OPERATIONS
+from modemtls.profile.operations import OPERATIONS, Input
 from modemtls.profile.parts import Parts, evidence
 from modemtls.profile.problems import did_you_mean, nearest
 from modemtls.profile.profile import Profile
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_profile"]
 
-_SPECIAL: Final = frozenset({"tls_versions", "suites"})
+_SPECIAL: Final = frozenset({"tls_versions", "dtls_versions", "suites"})
 _BEHAVIOUR: Final[dict[str, Any]] = {
     "socket_ids": "host",
     "shared_ids": False,
@@ -42,6 +42,12 @@ _BEHAVIOUR: Final[dict[str, Any]] = {
     "announced_only": False,
     "sent_means": "queued",
     "credentials_radio_off": False,
+    "credential_store": "named",
+    "credential_form": "pem",
+    "credential_digest": "none",
+    "tls_contexts": "shared",
+    "server_name": "separate",
+    "datagram_rest": "kept",
     "settings_survive": "none",
 }
 
@@ -57,6 +63,17 @@ def _ints(node: Node) -> tuple[int, ...]:
         return tuple(int(str(one.scalar)) for one in node.items)
     low, high = (int(str(node.entries[key].scalar)) for key in ("from", "to"))
     return tuple(range(low, high + 1))
+
+
+def _session_fields(urcs: tuple[m.UrcSpec, ...]) -> dict[str, Input]:
+    """Return what the modem tells of sessions, as inputs of ``session_restore``."""
+    return {
+        name: Input(name, "text" if var.type == "any" else var.type, optional=True, secret=var.secret)
+        for one in urcs
+        if one.rule.means == "session"
+        for name, var in one.fields.items()
+        if name not in {"context", "socket"}
+    }
 
 
 def _boolean(word: str) -> str | bool:
@@ -123,6 +140,11 @@ class _Whole:
                     self.problems.add(node, "a number occurs twice")
             elif name == "credential_names":
                 out[name] = _texts(node)
+            elif name == "credential_tags":
+                first, last = (int(str(node.entries[key].scalar)) for key in ("from", "to"))
+                out[name] = (first, last)
+                if last < first:
+                    self.problems.add(node, "an empty range")
             else:
                 out[name] = node.scalar
         return out
@@ -141,8 +163,8 @@ class _Whole:
                 codes[code] = m.ErrorCode(str(one.entries["kind"].scalar), str(one.entries["text"].scalar))
         return {name: MappingProxyType(codes) for name, codes in out.items()}
 
-    def versions(self) -> tuple[m.VersionChoice, ...]:
-        node = section(self.root, "tables").entries.get("tls_versions")
+    def versions(self, table: str) -> tuple[m.VersionChoice, ...]:
+        node = section(self.root, "tables").entries.get(table)
         return tuple(
             m.VersionChoice(item.entries["token"].scalar, _texts(item.entries["versions"]))  # type: ignore[arg-type]
             for item in (node.items if node is not None else ())
@@ -238,8 +260,6 @@ class _Whole:
             for field in MEANINGS[means].split():
                 if field.endswith("!") and field[:-1] not in fields:
                     self.problems.add(entries["match"], f"a URC that means {means} captures {field[:-1]}")
-            if means == "session" and "context" not in fields and "save" in entries:
-                self.problems.add(entries["match"], "session data need the context: capture {context:int}")
             saves = []
             for scope, item in parts.saves(entries.get("save")):
                 if str(item.scalar) not in fields:
@@ -263,6 +283,7 @@ class _Whole:
                     save=tuple(saves),
                     clears=_texts(entries.get("clears")),
                     data=pattern.payload.name if pattern.payload is not None else None,
+                    fields=MappingProxyType(fields),
                     secret=hidden,
                     see=evidence(entries.get("see")),
                 )
@@ -318,7 +339,9 @@ class _Whole:
         self.right_operations()
         program_nodes = section(root, "programs").entries
         saved = saved_names(root.entries.get("programs"), urc_node)
-        compiler = Compiler(parts, program_nodes, saved, line, limits)
+        compiler = Compiler(
+            parts, program_nodes, saved, line, limits, behaviour=behaviour, session=_session_fields(urcs)
+        )
         programs = {name: compiler.operation(name) for name in program_nodes if name in OPERATIONS}
         for each in programs.values():
             modem_ids = behaviour["socket_ids"] == "modem"
@@ -348,7 +371,7 @@ class _Whole:
                 programs=programs,
                 urcs=urcs,
                 urcs_lost=self.urcs_lost,
-                poll=behaviour["poll"] is not None,
+                behaviour=behaviour,
             ).check()
         profile = Profile(
             name=str(root.entries["name"].scalar) if "name" in root.entries else "",
@@ -363,7 +386,8 @@ class _Whole:
             behaviour=MappingProxyType(behaviour),
             tables=MappingProxyType(self.tables),
             read_tables=MappingProxyType(self.read_tables),
-            tls_versions=self.versions(),
+            tls_versions=self.versions("tls_versions"),
+            dtls_versions=self.versions("dtls_versions"),
             suites=self.suites(),
             errors=MappingProxyType(self.errors()),
             urcs=urcs,

@@ -38,7 +38,6 @@ class ExchangeCompiler(ABC):
         self.problems = parts.problems
         self.line = line
         self._see: list[tuple[m.Evidence, ...]] = [()]
-        self._payloads: list[m.Payload] = []
 
     @abstractmethod
     def use(self, node: Node, names: Names, values: Node | None = None) -> m.UseStep:
@@ -292,7 +291,7 @@ class ExchangeCompiler(ABC):
                 self.problems.add(escape["text"], error.message)
             quiet = seconds(escape["quiet"]) if "quiet" in escape else 0.0
         codec = CODECS[str(entries["codec"].scalar)] if "codec" in entries else None
-        payload = m.Payload(
+        return m.Payload(
             name=name,
             template=template,
             codec=codec,
@@ -304,5 +303,3 @@ class ExchangeCompiler(ABC):
             quiet=quiet,
             secret=secret,
         )
-        self._payloads.append(payload)
-        return payload

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from modemtls.at.grammar import FinalRule, LinePattern, PromptRule, UrcRule
     from modemtls.profile.codecs import Codec
+    from modemtls.profile.names import Var
     from modemtls.profile.operations import Input
     from modemtls.profile.template import Placeholder, Template
 
@@ -20,8 +21,8 @@ __all__ = [
     "AwaitRule", "AwaitStep", "CapabilityRule", "Cause", "CheckStep", "Condition", "DoubtStep", "EachStep",
     "ErrorCode", "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule",
     "LineSettings", "OutcomeRule", "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep",
-    "SendStep", "SetStep", "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "UseStep", "ValueSpec", "VersionChoice",
-    "inside", "version_key", "walk",
+    "SendStep", "SetStep", "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "Use", "UseStep", "ValueSpec",
+    "VersionChoice", "guarded", "inside", "version_key", "walk",
 ]  # fmt: skip
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -392,19 +393,40 @@ def walk(steps: Iterable[Step], *, failing: bool = True) -> Iterator[Step]:
             yield from walk([step.cause.use])
 
 
+def guarded(steps: Iterable[Step], tests: tuple[Test, ...] = ()) -> Iterator[tuple[Step, tuple[Test, ...]]]:
+    """Yield all steps as :func:`walk` does, each with the tests of all conditions that it stands under."""
+    for step in steps:
+        under = tests if step.when is None else (*tests, *step.when.tests)
+        yield step, under
+        yield from guarded(inside(step), under)
+        if isinstance(step, (SendStep, AwaitStep)) and step.cause is not None:
+            yield from guarded([step.cause.use], under)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What is written with an input, and on which inputs it depends whether it is."""
+
+    what: Placeholder | Payload
+    tests: tuple[Test, ...] = ()
+
+    def needed(self, lookup: Callable[[str], object]) -> bool:
+        """Tell whether it is written with these inputs."""
+        return all(one.holds(lookup) for one in self.tests)
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """The steps of an operation, with everything it uses compiled in.
 
-    ``uses`` are placeholders over the operation's own inputs: with ``payloads`` what is tried before the first byte
+    ``uses`` are placeholders and payloads over the operation's own inputs: what is tried before the first byte
     is sent. ``awaits`` are all lines waited for. ``single``: one exchange and nothing else.
     """
 
     name: str
     body: UseStep
     inputs: Mapping[str, Input]
-    uses: tuple[Placeholder, ...]
-    payloads: tuple[Payload, ...]
+    uses: tuple[Use, ...]
     awaits: tuple[AwaitStep, ...]
     names: frozenset[str]
     single: SendStep | None = None
@@ -454,6 +476,7 @@ class UrcSpec:
     save: tuple[tuple[str, str], ...] = ()
     clears: tuple[str, ...] = ()
     data: str | None = None
+    fields: Mapping[str, Var] = field(default_factory=lambda: _EMPTY)
     secret: frozenset[str] = frozenset()
     see: tuple[Evidence, ...] = ()
 

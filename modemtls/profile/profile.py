@@ -50,6 +50,7 @@ class Profile:
     tables: Mapping[str, Mapping[str, int | str]]
     read_tables: Mapping[str, Mapping[str, str | bool]]
     tls_versions: tuple[VersionChoice, ...]
+    dtls_versions: tuple[VersionChoice, ...]
     suites: SuiteTable | None
     errors: Mapping[str, Mapping[str, ErrorCode]]
     urcs: tuple[UrcSpec, ...]
@@ -116,13 +117,32 @@ class Profile:
                 return int(code) if code.lstrip("-").isdigit() else code
         return None
 
+    def size(self, family: str, what: str) -> int | None:
+        """Return how many bytes one ``send`` or ``receive`` of a family of sockets takes; None if it is not said.
+
+        What is not said of DTLS is as for TLS, of UDP as for TCP, and of TCP as for TLS.
+        """
+        names = {"tls": ("",), "dtls": ("dtls_", ""), "tcp": ("tcp_", ""), "udp": ("udp_", "tcp_", "")}[family]
+        return next((self.limits[name + what] for name in names if name + what in self.limits), None)
+
+    def numbers(self, family: str) -> tuple[int, ...]:
+        """Return the socket numbers of a family; what is not said of DTLS is as for TLS, of UDP as for TCP."""
+        own = self.limits.get(f"{family}_sockets")
+        if own is None:
+            other = {"dtls": "tls", "udp": "tcp"}.get(family)
+            own = () if other is None or not self._serves(family) else self.limits.get(f"{other}_sockets", ())
+        return tuple(own)
+
+    def _serves(self, family: str) -> bool:
+        return f"{family}_open" in self.programs or f"{family}_bind" in self.programs
+
     def urc(self, rule: UrcRule) -> UrcSpec | None:
         """Return what the profile says about an unsolicited result of its grammar."""
         return next((one for one in self.urcs if one.rule is rule), None)
 
     def tokens(self) -> frozenset[str]:
         """Return every token that the tables of versions and suites contain, as text."""
-        out = {str(one.token) for one in self.tls_versions}
+        out = {str(one.token) for one in (*self.tls_versions, *self.dtls_versions)}
         if self.suites is not None:
             out.update(str(one) for one in self.suites.codes.values())
             if self.suites.all is not None:

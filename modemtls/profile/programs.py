@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modemtls.profile import model as m
 from modemtls.profile.exchanges import ExchangeCompiler
 from modemtls.profile.names import FAILURE_NAMES, Names, Var, constant_type
-from modemtls.profile.operations import OPERATIONS
+from modemtls.profile.operations import operation
 from modemtls.profile.parts import Parts, evidence
 from modemtls.profile.problems import nearest
 from modemtls.profile.schema import STEP_KINDS
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from modemtls.at.pattern import LinePattern
+    from modemtls.profile.operations import Input
     from modemtls.profile.source import Node
 
 __all__ = ["Compiler"]
@@ -47,11 +48,16 @@ class Compiler(ExchangeCompiler):
         saved: Mapping[str, Var],
         line: m.LineSettings,
         limits: Mapping[str, Any],
+        *,
+        behaviour: Mapping[str, Any],
+        session: Mapping[str, Input],
     ) -> None:
         super().__init__(parts, line)
         self.programs = programs
         self.saved = saved
         self.limits = limits
+        self.behaviour = behaviour
+        self.session = session
         self.used: set[str] = set()  # helpers that somebody uses
         self._stack: list[str] = []
         self._rounds = 1  # of the loops around the step at hand
@@ -60,27 +66,19 @@ class Compiler(ExchangeCompiler):
 
     def operation(self, name: str) -> m.Program:
         """Compile an operation with everything it uses."""
-        inputs = OPERATIONS[name].inputs
+        inputs = operation(name, self.behaviour, self.session).inputs
         known = dict(self.saved)
         for one in inputs.values():
             known[one.name] = Var(one.type, not one.optional, one.secret, "input")
         names = Names(known, set())
-        self._payloads = []
         body = self._body(name, self.programs[name], names)
         steps = list(m.walk([body]))
-        uses = {
-            (one.name, one.codecs, one.table_name, one.kind, one.separator): one
-            for step in steps
-            for one in _placeholders(step)
-            if one.name in inputs
-        }.values()
         awaits = tuple(step for step in steps if isinstance(step, m.AwaitStep))
         return m.Program(
             name=name,
             body=body,
             inputs=inputs,
-            uses=tuple(one for one in uses if one.kind is not None or one.table is not None or one.codecs),
-            payloads=tuple(one for one in self._payloads if one.name in inputs),
+            uses=_uses(body, inputs),
             awaits=awaits,
             names=frozenset(names.used),
             single=None if awaits else _single(body),
@@ -425,6 +423,25 @@ def _placeholders(step: m.Step) -> Iterator[Placeholder]:
     for _, value in values:
         if isinstance(value, Placeholder):
             yield value
+
+
+def _uses(body: m.UseStep, inputs: Mapping[str, Input]) -> tuple[m.Use, ...]:
+    """Return what is written with the inputs, each with the conditions that only the inputs decide."""
+    changed: set[str] = set()
+    for step in m.walk([body]):
+        if isinstance(step, (m.SetStep, m.UseStep)):
+            changed.update(name for name, _ in step.values)
+    uses: dict[object, m.Use] = {}
+    for step, tests in m.guarded([body]):
+        deciding = tuple(one for one in tests if one.name in inputs and one.name not in changed)
+        for one in _placeholders(step):
+            if one.name in inputs and (one.kind is not None or one.table is not None or one.codecs):
+                key = (one.name, one.codecs, one.table_name, one.kind, one.separator, deciding)
+                uses.setdefault(key, m.Use(one, deciding))
+        payload = step.payload if isinstance(step, m.SendStep) else None
+        if payload is not None and payload.name in inputs:
+            uses.setdefault((id(payload), deciding), m.Use(payload, deciding))
+    return tuple(uses.values())
 
 
 def _single(body: m.UseStep) -> m.SendStep | None:

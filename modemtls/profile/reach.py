@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.errors import ConfigurationError
 from modemtls.profile import model as m
+from modemtls.profile.operations import SECURE
 from modemtls.profile.template import value_of
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ PROTECTING: Final[dict[str, str]] = {
     "check_dates": "date_check",
     "check_hostname": "hostname_check",
     "sni": "sni",
+    "peer": "pinning",
+    "psk": "psk",
+    "psk_key": "psk",
 }
-_PROGRAMS: Final = ("tls_configure", "tls_open")
 
 
 class _Returned(Exception):  # noqa: N818 - control flow between steps
@@ -145,19 +148,34 @@ class _OnPaper:
 
 
 def _outcome(
-    programs: Mapping[str, m.Program], bindings: Mapping[str, Any], flags: Callable[[str], object], choice: int
+    programs: Iterable[m.Program], bindings: Mapping[str, Any], flags: Callable[[str], object], choice: int
 ) -> tuple[bool, list[str]]:
     paper = _OnPaper(bindings, flags, choice)
-    for name in _PROGRAMS:
-        if name in programs and not paper.run(programs[name]):
+    for program in programs:
+        if not paper.run(program):
             return False, paper.sent
     return True, paper.sent
 
 
-def _off(name: str, value: object) -> dict[str, object]:
-    if name == "sni":
-        return {"sni": False, "sni_name": None}
+def _off(name: str, bindings: Mapping[str, Any], *, together: bool) -> dict[str, object]:
+    """Return what to bind for a connection that is the same but for one protection."""
+    value = bindings[name]
+    match name:
+        case "sni":
+            return {"sni": False, "sni_name": None}
+        case "check_hostname":
+            sent = {"sni": False, "sni_name": None} if together else {}
+            return {"check_hostname": False, "expected_name": None, **sent}
+        case "psk_key":
+            return {"psk_key": bytes([*value[:-1], value[-1] ^ 1]) if value else b"\0"}
+        case "ca" | "peer" | "psk" if bindings.get("bundle"):  # what is in the bundle, its name tells
+            return {name: f"{value}0", "bundle": f"{bindings['bundle']}0"}
     return {name: f"{value}-" if isinstance(value, str) else False}
+
+
+def concerned(programs: Mapping[str, m.Program], opening: str) -> list[m.Program]:
+    """Return the programs that a connection's settings go through: a context's, and what opens the socket."""
+    return [programs[name] for name in ("tls_configure", opening) if name in programs]
 
 
 def _widest(steps: Iterable[m.Step]) -> int:
@@ -165,13 +183,17 @@ def _widest(steps: Iterable[m.Step]) -> int:
 
 
 def without_effect(
-    programs: Mapping[str, m.Program], bindings: Mapping[str, Any], flags: Callable[[str], object]
+    profile: Profile, opening: str, bindings: Mapping[str, Any], flags: Callable[[str], object]
 ) -> Iterator[str]:
-    """Yield the protecting inputs that are on in ``bindings`` and decide nothing that is sent."""
-    bodies = [programs[name].body for name in _PROGRAMS if name in programs]
-    opening = {"pdp": 1, "socket": 0, "host": "name.example", "port": 443, "receive": "pull"}
-    bindings = {**opening, **bindings}
-    for choice in range(_widest(bodies)):
+    """Yield the protecting inputs that are on in ``bindings`` and decide nothing that is sent.
+
+    ``opening``: the operation that opens the socket, ``tls_open``.
+    """
+    programs = concerned(profile.programs, opening)
+    usual = {"pdp": 1, "socket": 0, "host": "name.example", "port": 443, "receive": "pull", "local_port": 4433}
+    bindings = {**usual, **bindings}
+    together = profile.behaviour["server_name"] == "together"
+    for choice in range(_widest(program.body for program in programs)):
         with_it = _outcome(programs, bindings, flags, choice)
         if not with_it[0]:
             continue  # it fails rather than open anything
@@ -179,7 +201,12 @@ def without_effect(
             value = bindings.get(name)
             if name == "ca" and not bindings.get("verify"):
                 continue  # it protects nobody then
-            if value and with_it == _outcome(programs, {**bindings, **_off(name, value)}, flags, choice):
+            if name == "sni" and together and bindings.get("check_hostname"):
+                continue  # the name that is checked is the one that is sent
+            if not value:
+                continue
+            without = {**bindings, **_off(name, bindings, together=together)}
+            if with_it == _outcome(programs, without, flags, choice):
                 yield name
 
 
@@ -203,38 +230,68 @@ def _fulfilling(condition: m.Condition | None) -> dict[str, object]:
     return out
 
 
-def unsent(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Yield what a profile claims to protect with and does not: the capability ("" for none) and the input."""
+def unsent(profile: Profile) -> Iterator[tuple[str, str, str]]:
+    """Yield what a profile claims to protect with and does not: capability ("" for none), input, and programs."""
+    for family in SECURE:
+        rule = profile.capabilities.get(family)
+        opening = f"{family}_open"
+        needed = {opening} if profile.behaviour["tls_contexts"] == "none" else {"tls_configure", opening}
+        if rule is not None and rule.value is not False and needed <= profile.programs.keys():
+            said = " and ".join(sorted(needed))
+            yield from ((capability, name, said) for capability, name in _unsent(profile, family, rule))
+
+
+def _unsent(profile: Profile, family: str, rule: m.CapabilityRule) -> Iterator[tuple[str, str]]:
     rules = profile.capabilities
-    programs = profile.programs
-    tls = rules.get("tls")
-    if tls is None or not all(name in programs for name in _PROGRAMS):
-        return
     suites = profile.suites
+    versions = profile.tls_versions if family == "tls" else profile.dtls_versions
     usual: dict[str, Any] = {
         "context": min(profile.limits.get("contexts", ()), default=0),
-        "version": profile.tls_versions[0].token if profile.tls_versions else 0,
+        "version": versions[0].token if versions else 0,
         "suites": () if suites is None else (suites.all or next(iter(suites.codes.values()), 0),),
         "ca": "ca.pem",
         "verify": True,
         "client_auth": False,
         "handshake_timeout": profile.limits.get("handshake_timeout_max", 60),
+        "dtls": family == "dtls",
+        "resume": False,
+        "cid": False,
+        "purge": False,
     }
+    if profile.behaviour["credential_store"] == "tagged":
+        usual |= {"ca": "1", "bundle": "1"}
     able = {name: rules[name] for name in PROTECTING.values() if name in rules and rules[name].value is not False}
     for name, capability in PROTECTING.items():
         if capability and capability not in able:
             continue
-        flags = _fulfilling(tls.condition)
+        flags = _fulfilling(rule.condition)
         if capability:
             flags |= _fulfilling(able[capability].condition)
         if name == "ca" and "credential_names" in profile.limits:
             continue  # a store with places of its own: where the certificate lies decides
+        if name in {"psk", "psk_key"} and (name == "psk") == (able["psk"].value == "inline"):
+            continue
         # What other capabilities have conditions for may be absent.
         on = {
-            other: needed in able and (able[needed].condition is None or needed == capability)
-            for other, needed in PROTECTING.items()
-            if needed
+            other: capability in able and (able[capability].condition is None or name == other)
+            for other, capability in PROTECTING.items()
+            if other in {"check_dates", "check_hostname", "sni"}
         }
-        bindings = {**usual, **on, "sni_name": "name.example" if on["sni"] else None}
-        if name in set(without_effect(programs, bindings, flags.get)):
+        bindings = {
+            **usual,
+            **on,
+            "sni_name": "name.example" if on["sni"] else None,
+            "expected_name": "name.example" if on["check_hostname"] else None,
+        }
+        if name == "peer":
+            bindings["peer"] = usual["ca"]
+        if name in {"psk", "psk_key"}:
+            bindings |= _psk(name, usual)
+        if name in set(without_effect(profile, f"{family}_open", bindings, flags.get)):
             yield capability, name
+
+
+def _psk(name: str, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is bound for a connection with a pre-shared key, instead of certificates."""
+    key = {"psk": usual["ca"]} if name == "psk" else {"psk_identity": b"identity", "psk_key": b"key"}
+    return {"ca": None, "verify": False, "check_hostname": False, "expected_name": None, "check_dates": False, **key}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modemtls.at.grammar import Outcome
 from modemtls.profile import model as m
 from modemtls.profile.names import CAPTURE_TYPES, constant_type
-from modemtls.profile.operations import OPERATIONS, Operation, Output
+from modemtls.profile.operations import OPENING, OPERATIONS, Operation, Output
 from modemtls.profile.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from modemtls.profile.problems import Problems
     from modemtls.profile.source import Node
 
-__all__ = ["check_results", "promised"]
+__all__ = ["check_results", "gives", "promised"]
 
 
 def promised(program: m.Program, *, modem_ids: bool) -> Operation:
     """Return a program's operation with what depends on the profile: numbers that the modem chooses, partial sends."""
     operation = OPERATIONS[program.name]
     must: list[Output] = []
-    if program.name in {"tls_open", "tcp_open"} and modem_ids:
+    if program.name in OPENING and modem_ids:
         must.append(Output("socket", "int"))
     if "sent" in operation.values and not operation.values["sent"].given and _partial(program):
         must.append(Output("sent", "int", always=False))
@@ -128,18 +128,27 @@ class _Places:
         return next(found, self.key)
 
 
+def gives(program: m.Program) -> frozenset[str]:
+    """Return the names of everything that a program's result can have, in values or rows."""
+    found = _all_given(program)
+    return frozenset(name for fields in (*found.values, *found.rows) for name in fields.types)
+
+
+def _all_given(program: m.Program) -> _Given:
+    given = _Given()
+    for step in m.walk([program.body], failing=False):
+        given.take(step)
+    return given
+
+
 def check_results(program: m.Program, programs: Node, problems: Problems, *, modem_ids: bool) -> None:
     """Complain about what a program's operation promises and no path of the program can give.
 
     ``programs`` is the section. What parts that are wrong already may have given is not missed.
     """
     operation = promised(program, modem_ids=modem_ids)
-    given = _Given()
-    used = []
-    for step in m.walk([program.body], failing=False):
-        given.take(step)
-        if isinstance(step, m.UseStep):
-            used.append(step.program)
+    given = _all_given(program)
+    used = [step.program for step in m.walk([program.body], failing=False) if isinstance(step, m.UseStep)]
     places = _Places(program.name, programs, used)
     for one in operation.values.values():
         if not problems.excused(one.name):
@@ -187,6 +196,9 @@ def _fits(op: str, one: Output, fields: _Fields, places: _Places, problems: Prob
     where = places.of(fields.pattern)
     if one.type == "int" and kind not in {"int", "any"}:
         problems.add(where, f"{op}: {one.name} is {kind}, not a number", f"capture it with {{{one.name}:int}}")
+    if one.type == "bool" and (kind not in {"bool", "word"} or fields.words.get(one.name, set()) - {True, False}):
+        table = f"map: {{{one.name}: TABLE}} to true and false"
+        problems.add(where, f"{op}: {one.name} is not true or false", table)
     if one.type != "word":
         return
     known = ", ".join(one.words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from modemtls.profile.operations import CAPABILITIES
+from modemtls.profile.operations import CAPABILITIES, FAMILIES
 from modemtls.profile.problems import nearest
 from modemtls.profile.shapes import (
     BOOL,
@@ -52,20 +52,31 @@ SCOPES: Final = ("command", "socket", "context", "boot")
 MEANINGS: Final = {
     "boot": "",
     "startup": "",
-    "data": "socket length data",
+    "data": "socket length data host port",
     "closed": "socket",
     "opened": "socket! error",
+    "accepted": "socket! listener host port",
     "network_lost": "pdp",
     "registration": "stat!",
     "sim": "state",
     "power_down": "",
-    "session": "context",
+    "session": "context!",
     "noise": "",
 }
-LIMIT_LISTS: Final = ("contexts", "tls_sockets", "tcp_sockets", "pdp_contexts")
+LIMIT_LISTS: Final = (
+    "contexts",
+    "tls_sockets",
+    "dtls_sockets",
+    "tcp_sockets",
+    "udp_sockets",
+    "pdp_contexts",
+    "dtls_timeouts",
+)
 LIMIT_NUMBERS: Final = (
-    "send", "receive", "tcp_send", "tcp_receive", "host", "apn", "credential_name", "credential_size", "credentials",
-    "credential_bytes", "pdp_active", "connecting", "handshake_timeout_min", "handshake_timeout_max", "suites",
+    "send", "receive", "dtls_send", "dtls_receive", "tcp_send", "tcp_receive", "udp_send", "udp_receive", "host",
+    "apn", "credential_name", "credential_size", "credentials", "credential_bytes", "credential_chain", "psk_key",
+    "psk_identity", "pdp_active", "connecting", "secure_sockets", "saved_connections", "handshake_timeout_min",
+    "handshake_timeout_max", "suites",
 )  # fmt: skip
 
 _list_or_one: Final = Either(
@@ -377,6 +388,7 @@ _program: Final = Either(
 
 _asked: Final = Rec({"send": TEXT, "match": TEXT, "see": EVIDENCE}, frozenset({"send", "match"}), "in a question")
 _version: Final = Text(r"1\.[0-3]", "a TLS version ('1.0' to '1.3')")
+_dtls_version: Final = Text(r"1\.[02]", "a DTLS version ('1.0' or '1.2')")
 
 
 def _capability(value: Shape) -> Shape:
@@ -392,7 +404,7 @@ def _capability_shapes() -> dict[str, Shape]:
         elif one.type == "versions":
             shape = ListOf(_version, 1, "versions")
         elif one.type == "dtls":
-            shape = ListOf(Text(r"1\.[02]", "a DTLS version ('1.0' or '1.2')"), 1)
+            shape = ListOf(_dtls_version, 1, "versions")
         else:
             shape = Either(((("text",), Choice(one.words)),), "a word")
         out[one.name] = _capability(shape)
@@ -409,17 +421,24 @@ BEHAVIOUR: Final[dict[str, Shape]] = {
     "announced_only": BOOL,
     "sent_means": Choice(("queued", "sent", "acknowledged")),
     "credentials_radio_off": BOOL,
+    "credential_store": Choice(("named", "tagged")),
+    "credential_form": Choice(("pem", "der")),
+    "credential_digest": Choice(("none", "sha256", "md5-der")),
+    "tls_contexts": Choice(("shared", "none")),
+    "server_name": Choice(("separate", "together")),
+    "datagram_rest": Choice(("kept", "dropped")),
     "settings_survive": Choice(("none", "restart")),
 }
 _token: Final = Either(((("text",), Text("[ -~]+", "printable ASCII")), (("int",), INT)), "text or a number")
-_tls_versions: Final = ListOf(
-    Rec(
-        {"token": _token, "versions": ListOf(_version, 1, "versions")},
-        frozenset({"token", "versions"}),
-        "in tls_versions",
-    ),
-    1,
-)
+
+
+def _version_table(name: str, version: Shape) -> Shape:
+    versions = ListOf(version, 1, "versions")
+    return ListOf(Rec({"token": _token, "versions": versions}, frozenset({"token", "versions"}), f"in {name}"), 1)
+
+
+_tls_versions: Final = _version_table("tls_versions", _version)
+_dtls_versions: Final = _version_table("dtls_versions", _dtls_version)
 _suites: Final = Rec(
     {
         "mode": Choice(("one", "list")),
@@ -432,13 +451,17 @@ _suites: Final = Rec(
 
 
 class _Tables(Shape):
-    """Two tables have a shape of their own."""
+    """Some tables have a shape of their own."""
 
     _plain = MapOf(
         Either(((("text",), TEXT), (("int",), INT), (("list",), ListOf(_token, 1))), "text, a number or a list"),
         least=1,
     )
-    _special: Final[dict[str, Shape]] = {"tls_versions": _tls_versions, "suites": _suites}
+    _special: Final[dict[str, Shape]] = {
+        "tls_versions": _tls_versions,
+        "dtls_versions": _dtls_versions,
+        "suites": _suites,
+    }
 
     def take(self, node: Any, problems: Any) -> Any:
         if node.kind != "map":
@@ -456,7 +479,7 @@ _urc: Final = Rec(
     {
         "match": TEXT,
         "means": Choice(tuple(MEANINGS)),
-        "family": Choice(("tls", "tcp")),
+        "family": Choice(FAMILIES),
         "map": _maps,
         "secret": _names,
         "save": _save,
@@ -483,6 +506,7 @@ _limits: Final = Rec(
         **dict.fromkeys(LIMIT_LISTS, _ints),
         **dict.fromkeys(LIMIT_NUMBERS, Int(1)),
         "credential_names": ListOf(TEXT, 1, "texts"),
+        "credential_tags": Rec({"from": Int(0), "to": Int(0)}, frozenset({"from", "to"}), "in a range"),
     },
     what="in limits",
 )

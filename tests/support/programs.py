@@ -53,4 +53,5 @@ COMMAND = b'AT+O=3,"a.example",443'
 SETTINGS = {
     "context": 0, "version": 3, "suites": ("0XFFFF",), "ca": "ca.pem", "verify": True, "client_auth": False,
     "sni": False, "check_hostname": False, "check_dates": True, "handshake_timeout": 60,
+    "dtls": False, "resume": False, "cid": False,
 }  # fmt: skip

@@ -185,5 +185,8 @@ TLS = {
     "check_hostname": True,
     "check_dates": True,
     "handshake_timeout": 60,
+    "dtls": False,
+    "resume": False,
+    "cid": False,
 }
 OPEN = {"pdp": 1, "context": 1, "socket": 4, "host": "220.180.239.201", "port": 8010, "receive": "pull"}

@@ -28,7 +28,7 @@ from modemtls.dialogue.replay import Replay
 from modemtls.errors import CommandError, ModemError, ModemRestartedError
 from modemtls.modem.runner import Result, Runner
 from modemtls.profile import Profile, bundled, load
-from modemtls.profile.operations import OPERATIONS
+from modemtls.profile.operations import operation
 from modemtls.transcript import Direction, Part, Redacted, Run, Transcript, Turn, Value
 
 # What the channel gets into step with when the port is opened: the script knows no such commands.
@@ -175,7 +175,7 @@ def _run(part: Part, run: Run, modem: ScriptedModem, channel: Channel, runner: R
     result: Result | None = None
     error: ModemError | None = None
     try:
-        result = runner.run(run.program, _bindings(part, run), deadline=channel.clock() + LIMIT)
+        result = runner.run(run.program, _bindings(part, run, runner.profile), deadline=channel.clock() + LIMIT)
     except ModemError as caught:
         error = caught
     wrong = modem.finish(limit=LIMIT if error is None else 0.2)
@@ -215,10 +215,10 @@ def _said(part: Part) -> list[bytes]:
     return [b"".join(b"x" * c.length if isinstance(c, Redacted) else c for c in turn.chunks) for turn in host]
 
 
-def _bindings(part: Part, run: Run) -> dict[str, Any]:
-    """The values of `# run:`, bytes where the operation takes bytes."""
-    inputs = OPERATIONS[run.program].inputs
-    out: dict[str, Any] = {}
+def _bindings(part: Part, run: Run, profile: Profile) -> dict[str, Any]:
+    """The values of `# run:`, bytes where the operation takes bytes. What it does not speak of is not asked for."""
+    inputs = operation(run.program, profile.behaviour).inputs
+    out: dict[str, Any] = {name: False for name in ("dtls", "resume", "cid", "purge") if name in inputs}
     for name, value in run.bindings.items():
         if value == "@sent":
             out[name] = next(said for said in reversed(_said(part)) if not said.startswith(b"AT"))

@@ -38,7 +38,7 @@ def modem():
 def test_configured_and_read_back_once_per_configuration(modem):
     one = modem.lease(PLAIN)
     assert modem.host.ops() == ["tls_configure", "tls_verify"]
-    assert modem.host.calls[0][1] == modem.host.calls[1][1] == PLAIN.bindings(one.number)
+    assert modem.host.calls[0][1] == modem.host.calls[1][1] == {"context": one.number, **PLAIN.bindings()}
     two = modem.lease(replace(PLAIN))
     assert two.number == one.number
     assert len(modem.host.calls) == 2

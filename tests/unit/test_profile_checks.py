@@ -118,7 +118,7 @@ MISTAKES = [
     ("cause: {use: last_error, code: open, except: [0]}\n\n  tls_receive", "cause: {use: last_error, code: open, from: cod}\n\n  tls_receive", "from: |cod", "last_error gives no cod (did you mean code?)"),
     # what the whole needs
     ("\nvendor: Example", "\ntitle2: Example", "|title2", "unknown key title2 in a profile (did you mean title?)"),
-    ("  handshake_timeout: true", "  handshake_timeout: true\n  psk: true", "|psk:", "capability psk needs program psk_write, or {psk_identity} and {psk_key} in program tls_configure"),
+    ("  handshake_timeout: true", "  handshake_timeout: true\n  psk: inline", "|psk:", "capability psk needs {psk_identity} and {psk_key} in program tls_configure"),
     ("  handshake_timeout: true", "  handshake_timeout: true\n  alpn: true", "|alpn:", "capability alpn needs {alpn} in program tls_configure"),
     ("receive_mode: {pull: 0, push: 1}", "receive_mode: {pull: 0}", "|receive_mode:", "capability push needs push in table receive_mode"),
     ("finals: {SEND OK: ok, SEND FAIL: busy}", "finals: {SEND OK: ok, SEND FAIL: retry}", "SEND FAIL: |retry", "unknown word retry (known: absent, busy, closed, empty, eof, fail, ok, partial)"),
@@ -299,7 +299,7 @@ SMALL = [
     ("urcs: {x: {match: 'X: {a:int}', means: data, save: {boot: [b]}}}", "the pattern captures no b"),
     ("urcs: {x: {match: 'X: {a:int}', means: opened}}", "a URC that means opened captures socket"),
     ("urcs: {x: {match: 'X', means: registration}}", "a URC that means registration captures stat"),
-    ("urcs: {x: {match: 'X: {a:int}', means: session, save: {context: [a]}}}", "session data need the context"),
+    ("urcs: {x: {match: 'X: {a:int}', means: session, save: {context: [a]}}}", "a URC that means session captures context"),
     ("urcs: {x: {match: X, means: data, clears: [flag]}}", "no step keeps flag"),
     ("urcs: [{match: 'X {a:int}', means: data}, {match: 'X 5', means: closed}]", "never matches: 1 (line 6)"),
     ("urcs: {x: {match: 'X {a:raw(b)}', means: data}}", "raw(b): no int field b is captured before it"),

@@ -106,6 +106,7 @@ programs:
 SETTINGS = {
     "context": 1, "version": 3, "suites": (), "ca": "ca", "verify": True, "client_auth": False, "sni": False,
     "check_hostname": False, "check_dates": False, "handshake_timeout": 60,
+    "dtls": False, "resume": False, "cid": False,
 }  # fmt: skip
 
 

@@ -153,16 +153,19 @@ def test_digest_case_does_not_matter():
 
 def test_payload_size_is_what_is_sent():
     text = program(
-        "psk_write",
+        "credential_write",
         """
-- send: 'AT+F={name:bare},{payload_size}'
+- when: {kind: psk, identity: {given: true}}
+  send: 'AT+F={name:bare},{payload_size}'
   prompt: '>'
-  payload: {data: '{identity:line}:{key:hexlower}'}
+  payload: {data: '{identity|text:line}:{data:hexlower}'}
 """,
     )
     with scripted(text, {b"AT+F=psk,8": b"\r\n> "}) as (runner, modem):
         modem.expect(8)
-        runner.run("psk_write", {"name": "psk", "identity": "dev", "key": b"\xab\xcd"})
+        runner.run(
+            "credential_write", {"name": "psk", "identity": b"dev", "data": b"\xab\xcd", "size": 2, "kind": "psk"}
+        )
         assert modem.sent[1] == b"dev:abcd"
 
 
