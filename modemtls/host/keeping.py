@@ -62,7 +62,7 @@ class Keeper:
         if session and session != self._last:
             self._last = session
             self._write(Kind.SESSION, session)
-        elif not session and not self._written and not engine.info().resumed:
+        elif not session and not self._written:
             resumption.clear(self._buffer)  # what was in there did not serve, and nothing replaces it yet
             self._last = b""
 

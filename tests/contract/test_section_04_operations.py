@@ -240,6 +240,12 @@ class TestSection04Operations:
         calls.clear()
         assert sock.receive(10, timeout=0) == b"x"
         assert len(calls) == 1
+        for _ in range(2):  # what is no record is one datagram all the same
+            dtls._socket.sendto(b"garbage", ("127.0.0.1", int(sock.local_port)))
+        assert select.select([sock.system], [], [], 5)[0]
+        calls.clear()
+        fails(Errno.ETIMEDOUT, sock.receive, 10, timeout=0)
+        assert len(calls) == 1
 
     def test_what_is_no_record_is_passed_over(self, loopback, psk, dtls):
         sock = loopback.socket(psk(), datagram=True)

@@ -10,8 +10,11 @@ import threading
 
 import pytest
 
+import modemtls
 from modemtls.errors import ModemError, ModemTimeoutError
 from modemtls.net import Certificates, Option, Psk, SslConfiguration, State, create_ssl_socket
+from modemtls.sim import embedded
+from modemtls.sim.options import Options
 from modemtls.sockets.pump import Pump
 from modemtls.sockets.stream import ModemSocket
 from tests.contract.conftest import IDENTITY, KEY, MODELS
@@ -167,6 +170,40 @@ class TestAdapters:
             sock.close()
             assert done.wait(10)
             assert sum(map(len, arrived)) == count
+
+
+class TestWeather:
+    """What befalls the modem below reaches the secure socket as what it is, and leaves both usable."""
+
+    @pytest.fixture(params=MODELS)
+    def own(self, request):
+        """A modem of the test's own, to be ill-treated."""
+        with (
+            embedded.open(request.param, Options.build(variants=["start=running"])) as sim,
+            modemtls.open(sim.path, apn="iot.example") as modem,
+        ):
+            yield modem, sim
+
+    def test_a_restart_while_receiving(self, own, pki, echo):
+        modem, sim = own
+        configuration = SslConfiguration(
+            security=Certificates(trusted=pki.ca), session_resumption_buffer=bytearray(4096)
+        )
+        sock = create_ssl_socket(modem, configuration, engine="host")
+        sock.connect(*echo.address)
+        threading.Timer(0.05, sim.restart).start()
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                sock.receive(10)
+        with pytest.raises(ConnectionResetError):
+            sock.send(b"x")
+        assert sock.state is State.CONNECTED
+        sock.close()
+        sock.connect(*echo.address)
+        assert sock.get_opt(Option.SESSION_RESUMED) is True
+        sock.send(b"x")
+        assert sock.receive(1) == b"x"
+        sock.cleanup()
 
 
 def test_a_psk_through_a_modem_that_has_none(modems, psk, tmp_path):
