@@ -315,7 +315,7 @@ class Bringup:
     def _choose(self, active: set[int], deadline: float | None) -> tuple[int, bool]:
         """Give the context to use, and whether it has to be configured first."""
         settings = self._settings
-        preferred = settings.pdp or self._pdp_contexts[0]
+        preferred = self._pdp_contexts[0] if settings.pdp is None else settings.pdp
         if settings.apn is None:
             if settings.pdp is None and preferred not in active and active:
                 preferred = min(active)

@@ -56,8 +56,12 @@ class Host(Protocol):
         *,
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
+        on_socket: Callable[[int], None] | None = None,
     ) -> Result:
-        """Run an operation of the profile; ``on_orphan`` as :meth:`~modemtls.at.channel.Channel.exchange` has it."""
+        """Run an operation of the profile; ``on_orphan`` as :meth:`~modemtls.at.channel.Channel.exchange` has it.
+
+        ``on_socket`` is told the number of a socket that the modem chose, as soon as it says it.
+        """
         ...
 
     def has(self, op: str) -> bool:

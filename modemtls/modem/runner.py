@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Exchange, Reply, Urc
     from modemtls.modem.runner_quick import Quick
+    from modemtls.profile.model import Program
     from modemtls.profile.profile import Profile
 
 __all__ = ["Result", "Runner"]
@@ -91,9 +92,11 @@ class Runner:
         *,
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
+        on_socket: Callable[[int], None] | None = None,
     ) -> Result:
         """Run an operation. ``deadline`` is of the channel's clock; ``on_orphan`` as for ``Channel.exchange``.
 
+        ``on_socket`` is told the number of a socket that the modem chose, as soon as it says it.
         Raises NotSupportedError and ConfigurationError before anything is sent; CommandError if the modem refuses, or
         its answer lacks what the operation's callers rely on;
         ModemTimeoutError, ModemRestartedError, PortLostError, SyncError as the channel does. All commands of one run
@@ -105,7 +108,7 @@ class Runner:
         bindings = bindings or {}
         if self.channel.epoch != self._epoch:
             self._check_epoch()
-        quick = self._quick.get(op)
+        quick = self._quick.get(op) if on_socket is None else None
         if quick is not None:
             exchange = self._ready(quick, bindings)
             if exchange is not None:
@@ -113,14 +116,26 @@ class Runner:
                 if op in self._wanted:
                     self._wanted[op].check(op, result)
                 return result
-        check_bindings(self.profile, program, bindings, self.flag)
-        if op in self._deciding:
-            self._check_effect(op, bindings)
-        result = Run(self, program, bindings, deadline, on_orphan, self._epoch).whole()
+        self._check(op, program, bindings)
+        run = Run(self, program, bindings, deadline, on_orphan, self._epoch)
+        run.on_socket = on_socket
+        result = run.whole()
         self._forget_ended(op, bindings)
         if op in self._wanted:
             self._wanted[op].check(op, result)
         return result
+
+    def check(self, op: str, bindings: Mapping[str, Any]) -> None:
+        """Raise what :meth:`run` would raise before anything is sent."""
+        program = self._programs.get(op)
+        if program is None:
+            raise self._absent(op)
+        self._check(op, program, bindings)
+
+    def _check(self, op: str, program: Program, bindings: Mapping[str, Any]) -> None:
+        check_bindings(self.profile, program, bindings, self.flag)
+        if op in self._deciding:
+            self._check_effect(op, bindings)
 
     def _check_effect(self, op: str, bindings: Mapping[str, Any]) -> None:
         """Refuse settings that protect and would decide nothing that is sent with what is known of this firmware."""

@@ -45,6 +45,7 @@ class Answers(ABC):
         "epoch",
         "final",
         "on_orphan",
+        "on_socket",
         "shown",
         "values",
     )
@@ -64,6 +65,7 @@ class Answers(ABC):
         self.channel = runner.channel
         self.deadline = deadline
         self.on_orphan = on_orphan
+        self.on_socket: Callable[[int], None] | None = None
         self.epoch = epoch
         self.values: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
@@ -247,6 +249,8 @@ class Answers(ABC):
                 mine[data] = payload
         elif isinstance(values.get("data"), bytes):  # written in hexadecimal
             self._payload += values["data"]
+        if self.on_socket is not None and isinstance(number := values.get("socket"), int):
+            self.on_socket(number)
 
     def _check(self, check: tuple[tuple[str, m.ValueSpec], ...], shown: str) -> None:
         for name, spec in check:

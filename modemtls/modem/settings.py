@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAMILIES",
+    "SECURE",
     "Auth",
     "Family",
     "PdpFamily",
@@ -30,6 +31,7 @@ Family: TypeAlias = Literal["tls", "dtls", "tcp", "udp"]
 """Which of the modem's socket commands a socket belongs to."""
 
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
+SECURE: Final[tuple[Family, ...]] = ("tls", "dtls")
 
 Receive: TypeAlias = Literal["pull", "push"]
 """``pull``: the modem keeps received data until it is asked; ``push``: it prints data as soon as it arrives."""
@@ -48,10 +50,10 @@ _TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
     (("profile",), (str, os.PathLike), "a name or a path"),
     (("pdp",), (int,), "a whole number"),
     (("baudrate",), (int, str), 'a whole number, or "auto",'),
-    (("rtscts", "roaming", "take_over"), (bool,), "True or False"),
+    (("rtscts", "roaming", "take_over", "radio_off"), (bool,), "True or False"),
     (("timeout", "registration_timeout"), (int, float), "a number of seconds"),
 )
-_NEEDED = {"family", "rtscts", "roaming", "take_over", "timeout", "registration_timeout"}
+_NEEDED = {"family", "rtscts", "roaming", "take_over", "radio_off", "timeout", "registration_timeout"}
 """None is no value of these."""
 
 
@@ -62,7 +64,9 @@ class Settings:
     ``baudrate`` None: 115200, and on a real serial port that stays silent a few others. ``"auto"``: a few others on any
     port. A number: only that one. ``pdp`` None: the modem's usual context, or another one that already fits ``apn``.
     ``roaming`` False: a visited network is refused. ``take_over``: the driver may deactivate, close and reconfigure
-    what it did not create. ``ntp``: server to ask for the time when neither the host nor the network gives it.
+    what it did not create. ``radio_off``: where certificates and keys can be written only so, the radio may be switched
+    off for them while no socket is open. ``ntp``: server to ask for the time when neither the host nor the network
+    gives it.
     Times in seconds: ``timeout`` is for the whole bring-up, ``registration_timeout`` for that step of it.
     """
 
@@ -78,6 +82,7 @@ class Settings:
     profile: str | None = None
     roaming: bool = True
     take_over: bool = False
+    radio_off: bool = False
     ntp: str | None = None
     timeout: float = 300.0
     registration_timeout: float = 180.0
@@ -91,8 +96,8 @@ class Settings:
             raise ConfigurationError(f"baudrate: {self.baudrate} is not a positive number")
         if isinstance(self.baudrate, str) and self.baudrate != "auto":
             raise ConfigurationError(f'baudrate: a number or "auto", not {self.baudrate!r}')
-        if self.pdp is not None and self.pdp <= 0:
-            raise ConfigurationError(f"pdp: {self.pdp} is not a context number (they start at 1)")
+        if self.pdp is not None and self.pdp < 0:
+            raise ConfigurationError(f"pdp: {self.pdp} is not a context number")
         if self.password is not None and self.user is None:
             raise ConfigurationError("password: given without user=")
         for name, usual in (("user", None), ("auth", None), ("family", "ipv4")):

@@ -13,27 +13,36 @@ import logging
 import threading
 from collections import deque
 from itertools import repeat
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from modemtls.errors import BearerLostError, ModemError, ModemRestartedError, SocketClosedError
+from modemtls.modem.settings import SECURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from modemtls.modem.contexts import ContextLease
-    from modemtls.modem.settings import Family, Receive
+    from modemtls.modem.settings import Family, Receive, TlsSettings
 
-__all__ = ["PUSH_LIMIT", "Slot", "SlotState", "SlotTable"]
+__all__ = ["PUSH_LIMIT", "Datagram", "Slot", "SlotState", "SlotTable"]
 
 logger = logging.getLogger(__name__)
 
+_DATAGRAMS: Final = frozenset({"dtls", "udp"})
 _take_first = deque.popleft
 
-SlotState: TypeAlias = Literal["opening", "open", "closing", "gone"]
+SlotState: TypeAlias = Literal["opening", "open", "parked", "closing", "gone"]
+"""``parked``: a connection that the modem has put aside (``connection_save``)."""
 
 PUSH_LIMIT = 1 << 20
 """Bytes that one socket in push mode may have waiting: nothing can slow the modem down, so beyond this the stream is
 given up rather than cut."""
+
+
+class Datagram(bytes):
+    """One datagram that the modem pushed. ``source``: whom it is from, host and port, if the modem said so."""
+
+    source: tuple[str, int] | None = None
 
 
 class Slot:
@@ -43,7 +52,13 @@ class Slot:
     more when the far side has closed. ``closed``: why the far side ended the connection, or None; data may still be
     there to be read. ``lost``: why nothing can be read or sent any more (restart, bearer lost, overflow), or None; what
     was pushed before can still be taken. ``listener``: called in the reading thread after each change; it must only set
-    state or wake someone. ``lease``: the TLS context, given back when the socket is closed in the modem.
+    state or wake someone.
+
+    ``lease``: the TLS context, given back when the socket is closed in the modem. ``settings``: what a secure
+    connection was made with. ``session``: what the modem has told of its session, for the host to keep. ``resumed``:
+    the modem has shown that it resumed the session that it was given. ``listening``: connections come to it.
+    ``waiting``: those that came. ``remote``: whom such a connection is from, host and port, if the modem said so.
+    ``numbered`` False: the modem will choose another number, if it makes the socket at all.
     """
 
     __slots__ = (
@@ -56,12 +71,19 @@ class Slot:
         "generation",
         "lease",
         "listener",
+        "listening",
         "lost",
         "number",
+        "numbered",
         "opener",
         "pdp",
         "receive",
+        "remote",
+        "resumed",
+        "session",
+        "settings",
         "state",
+        "waiting",
     )
 
     def __init__(
@@ -85,6 +107,13 @@ class Slot:
         self.lease: ContextLease | None = None
         self.listener: Callable[[], None] | None = None
         self.lost: ModemError | None = None
+        self.settings: TlsSettings | None = None
+        self.session: dict[str, object] = {}
+        self.resumed = False
+        self.waiting: deque[Slot] = deque()
+        self.remote: tuple[str, int] | None = None
+        self.numbered = True
+        self.listening = False
         self._pushed: deque[bytes] = deque()
         self._data_count = 0
         self.forget()
@@ -101,7 +130,7 @@ class Slot:
     @property
     def readable(self) -> bool:
         """Whether a read would find data, an end or an error without waiting."""
-        return self.data_pending or self.pushed > 0 or self.closed is not None or self.lost is not None
+        return self.data_pending or bool(self._pushed) or self.closed is not None or self.lost is not None
 
     def check(self) -> None:
         """Raise why the socket is unusable, if it is. Call before every command for it."""
@@ -137,8 +166,11 @@ class Slot:
         self.closed: str | None = None
         self._pushed.clear()
 
-    def note_data(self, payload: bytes | None) -> None:
-        """Note a data URC, with its payload in push mode."""
+    def note_data(self, payload: bytes | None, source: tuple[str, int] | None = None) -> None:
+        """Note a data URC, with its payload in push mode; ``source``: whom a datagram is from."""
+        if payload is not None and self.family in _DATAGRAMS:
+            payload = Datagram(payload)
+            payload.source = source
         if payload is None:
             self._data_count += 1
             self.data_pending = True
@@ -166,6 +198,10 @@ class Slot:
                 self._data_count += 1
                 self.data_pending = True
 
+    def note_session(self, fields: Mapping[str, object]) -> None:
+        """Note what the modem tells of the session: all lines of one handshake together, and later ones instead."""
+        self.session = {**self.session, **fields}
+
     def note_lost(self, error: ModemError) -> None:
         """Note that the socket is beyond use; the first reason stays."""
         if self.lost is None:
@@ -181,7 +217,9 @@ class Slot:
 class SlotTable:
     """All socket numbers of one modem: which are used by whom.
 
-    ``shared``: TLS and TCP sockets take their numbers from one set. Allocation and the URC entry points may be called
+    ``shared``: all sockets take their numbers from one set; else secure ones from one, plain ones from another.
+    ``chosen``: the modem chooses them, and what is reserved only counts. ``secure``: how many secure sockets there may
+    be at once. Allocation and the URC entry points may be called
     from any thread. Nothing here sends a command.
 
     Attribute to set: ``stray``, called as ``stray(family, number)`` in the reading thread when the modem reports a
@@ -194,9 +232,15 @@ class SlotTable:
         *,
         now: Callable[[], float],
         shared: bool = False,
+        chosen: bool = False,
+        secure: int | None = None,
     ) -> None:
         self._numbers: dict[Family, tuple[int, ...]] = {family: tuple(each) for family, each in numbers.items()}
-        self._pools: dict[Family, str] = {family: "all" if shared else family for family in self._numbers}
+        self._pools: dict[Family, str] = {
+            family: "all" if shared else "secure" if family in SECURE else "plain" for family in self._numbers
+        }
+        self._chosen = chosen
+        self._secure = secure
         self._now = now
         self.stray: Callable[[Family, int], None] | None = None
         self._lock = threading.Lock()  # held for a few instructions, never across I/O or a callback
@@ -262,7 +306,9 @@ class SlotTable:
                 raise ModemRestartedError("the modem restarted while a connection was being prepared")
             self._reclaim()
             number = self._pick(family)
-            return self._take(family, number, pdp=pdp, receive=receive)
+            slot = self._take(family, number, pdp=pdp, receive=receive)
+            slot.numbered = not self._chosen
+            return slot
 
     def seize(self, family: Family, number: int) -> Slot | None:
         """Take a certain number in order to close it, if nobody has it."""
@@ -286,6 +332,12 @@ class SlotTable:
         own = self.numbers(family)
         if pool is None or not own:
             raise ModemError(f"the modem's profile has no {family} sockets", number=errno.EMFILE)
+        secure = [slot for slot in self._slots.values() if slot.family in SECURE]
+        if family in SECURE and self._secure is not None and len(secure) >= self._secure:
+            raise ModemError(
+                f"this modem has at most {self._secure} TLS and DTLS connections at once: close one first",
+                number=errno.EMFILE,
+            )
         foreign = self._foreign[pool]
         free = [n for n in self._free[pool] if n in own and n not in foreign]
         if not free:
@@ -309,15 +361,52 @@ class SlotTable:
         return slot
 
     def rebind(self, slot: Slot, number: int) -> None:
-        """Note that the modem chose another number than was reserved."""
+        """Note which number the modem chose; whoever had it has it no more."""
         with self._lock:
             pool = self._pools[slot.family]
+            slot.numbered = True
             if number == slot.number or not self._drop(slot):
                 return
+            former = self._seized(pool, number)
             if number in self._free[pool]:
                 self._free[pool].remove(number)
             slot.number = number
             self._slots[pool, number] = slot
+        self._succeeded(former)
+
+    def adopt(self, listener: Slot, number: int, remote: tuple[str, int] | None = None) -> Slot | None:
+        """Take the number of a connection that came to a socket of the driver's; None if that is being closed."""
+        with self._lock:
+            pool = self._pools[listener.family]
+            if listener.state != "open" or listener.epoch != self._epoch:
+                return None
+            former = self._seized(pool, number)
+            if number not in self._free[pool]:
+                self._free[pool].append(number)
+            slot = self._take(listener.family, number, pdp=listener.pdp, receive=listener.receive)
+            slot.remote = remote
+            slot.settings = listener.settings
+            slot.state = "open"
+        self._succeeded(former)
+        if listener.lease is not None:
+            slot.lease = listener.lease.share()
+        return slot
+
+    def _seized(self, pool: str, number: int) -> Slot | None:
+        """Take a number away from the slot that has it: the modem has given it to another socket."""
+        former = self._slots.get((pool, number))
+        if former is not None:
+            self._drop(former)
+        return former
+
+    def _succeeded(self, former: Slot | None) -> None:
+        """Tell a slot that its number is another's; that it was closed, it may have missed."""
+        if former is None:
+            return
+        if former.closed is None:
+            former.note_lost(SocketClosedError("the modem has closed the connection, and uses its number again"))
+        self._finish(former)
+        former.tell()
 
     def give_to_others(self, slot: Slot) -> None:
         """Note that a reserved number turned out to be used by someone else."""
@@ -358,11 +447,36 @@ class SlotTable:
 
     # URCs, in the reading thread.
 
-    def on_data(self, family: Family | None, number: int | None, payload: bytes | None) -> None:
-        """Take note of a data URC; with ``payload`` in push mode."""
+    def on_data(
+        self,
+        family: Family | None,
+        number: int | None,
+        payload: bytes | None,
+        source: tuple[str, int] | None = None,
+    ) -> None:
+        """Take note of a data URC; with ``payload`` in push mode, and whom a datagram is from."""
         for slot in self._find(family, number):
-            slot.note_data(payload)
+            slot.note_data(payload, source)
             slot.tell()
+
+    def on_accepted(
+        self, family: Family | None, listener: int | None, number: int, remote: tuple[str, int] | None = None
+    ) -> None:
+        """Take note of a connection that came; ``listener``: where, None if the modem does not say."""
+        for waits in self._find(family, listener):
+            if waits.listening:
+                slot = self.adopt(waits, number, remote)
+                if slot is not None:
+                    waits.waiting.append(slot)
+                    waits.tell()
+                return
+
+    def on_session(self, context: int | None, fields: Mapping[str, object]) -> None:
+        """Take note of what the modem tells of the session of a connection over a TLS context."""
+        for slot in self.slots():
+            if slot.lease is not None and slot.lease.number == context and slot.state in {"opening", "open"}:
+                slot.note_session(fields)
+                slot.tell()
 
     def on_torn(self, family: Family | None, number: int | None, *, reported: bool) -> None:
         """Take note that pushed data did not arrive whole; ``reported``: it was the last that was told of."""
@@ -391,7 +505,8 @@ class SlotTable:
     def on_network_lost(self, pdp: int | None) -> None:
         """Take note that the bearer of a PDP context is gone, and all sockets on it."""
         for slot in self.slots():
-            if pdp is None or slot.pdp is None or slot.pdp == pdp:
+            # What is put aside needs no bearer; whether it is still good shows when it is taken up.
+            if slot.state != "parked" and (pdp is None or slot.pdp is None or slot.pdp == pdp):
                 which = "the PDP context" if slot.pdp is None else f"PDP context {slot.pdp}"
                 slot.note_lost(BearerLostError(f"the network ended {which}: the connection is gone"))
                 slot.tell()
