@@ -94,8 +94,6 @@ class Flow:
                 continue
             except TruncatedError:
                 continue
-            except ModemError as error:
-                raise unsent or error from None
             if unsent is not None and not data:
                 raise unsent
             with self._engine_lock:

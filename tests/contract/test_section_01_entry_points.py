@@ -67,6 +67,16 @@ class TestSection01EntryPoints:
         net.create_ssl_socket(modem, NOBODY)
         assert net.global_ssl_state_is_up()
 
+    def test_the_first_one_that_fails_when_another_has_been_made_leaves_it_up(self, modem):
+        def fail():
+            net.create_tcp_socket(modem)
+            raise NotSupportedError("no", capability="nothing")
+
+        modem.ensure_ready = fail
+        with pytest.raises(NotSupportedError):
+            net.create_ssl_socket(modem, NOBODY)
+        assert net.global_ssl_state_is_up()
+
     def test_creating_sends_nothing_and_fails_before_anything_is_sent(self, modem):
         subjects.refuses("dtls", lambda: net.create_dtls_socket(modem, NOBODY))
         subjects.refuses("udp", lambda: net.create_udp_socket(modem))

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from modemtls.errors import ModemError, ModemTimeoutError, TlsError, TruncatedError
-from modemtls.net import Errno, Option, State
+from modemtls.errors import ModemError, ModemTimeoutError, SocketClosedError, TlsError, TruncatedError
+from modemtls.net import Certificates, Errno, Option, SslConfiguration, State
 from tests.support import servers
 from tests.support.contract_peers import tls_peer
 from tests.support.subjects import refuses
@@ -166,6 +166,21 @@ class TestSection04Operations:
         thread.join(10)
         assert caught == [Errno.EBADF]
 
+    def test_close_is_what_releases_whatever_the_transport_calls_it(self, loopback, pki, echo):
+        sock = loopback.socket(SslConfiguration(security=Certificates(trusted=pki.ca)))
+        sock.connect(*echo.address)
+        receive = sock._lower.receive
+
+        def renamed(*arguments, **named):
+            try:
+                return receive(*arguments, **named)
+            except ModemError as error:
+                raise SocketClosedError("gone") from error
+
+        sock._lower.receive = renamed
+        threading.Timer(0.05, sock.close).start()
+        fails(Errno.EBADF, sock.receive, 10)
+
     def test_no_close_notify_after_shutdown_one_after_close_alone(self, subject, trusting, echo):
         subject.need("tls_range")  # of a modem's own stack the vendor decides that
         sock = subject.socket(trusting())
@@ -184,6 +199,12 @@ class TestSection04Operations:
             sock = loopback.socket(psk())
             sock.set_opt(Option.RECV_TIMEOUT, 0.05)
             fails(Errno.ETIMEDOUT, sock.connect, "127.0.0.1", silent.port)
+
+    def test_a_receive_timeout_of_zero_is_no_limit_for_a_handshake(self, subject, trusting, echo):
+        sock = subject.socket(trusting())
+        sock.set_opt(Option.RECV_TIMEOUT, 0)
+        sock.connect(*echo.address)
+        assert sock.get_opt(Option.RECV_TIMEOUT) == 0
 
     # -- datagrams ------------------------------------------------------------------------------------------
 
@@ -363,8 +384,6 @@ class TestSection04Operations:
 
 @pytest.fixture
 def trusting_any():
-    from modemtls.net import Certificates, SslConfiguration
-
     return SslConfiguration(security=Certificates(verify=False))
 
 

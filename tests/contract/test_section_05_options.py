@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -81,12 +82,27 @@ class TestSection05Options:
                 got += sock.receive(1, timeout=0)
             assert got == bytes(500) + b"x" * 500
 
-    def test_the_end_counts_as_something_buffered(self, loopback, echo, pki):
+    def test_the_end_counts_as_something_buffered(self, loopback, leaf, pki):
+        def bye(stream):
+            stream.sendall(stream.recv(1))
+            with contextlib.suppress(OSError):
+                stream.unwrap()
+
+        with tls_peer(leaf, serve=bye) as peer:
+            sock = loopback.socket(SslConfiguration(security=Certificates(trusted=pki.ca)))
+            sock.connect(*peer.address)
+            assert not sock.get_opt(Option.HAS_BUFFERED_DATA)
+            sock.send(b"x")
+            assert sock.receive(1) == b"x"
+            assert sock.receive(1) == b""
+            assert sock.get_opt(Option.HAS_BUFFERED_DATA)
+
+    def test_what_the_transport_has_in_memory_counts(self, loopback, echo, pki):
         sock = loopback.socket(SslConfiguration(security=Certificates(trusted=pki.ca)))
         sock.connect(*echo.address)
-        sock.send(b"x")
-        assert sock.receive(1) == b"x"
-        assert not sock.get_opt(Option.HAS_BUFFERED_DATA)
+        get_opt = sock._lower.get_opt
+        sock._lower.get_opt = lambda option: option is Option.HAS_BUFFERED_DATA or get_opt(option)
+        assert sock.get_opt(Option.HAS_BUFFERED_DATA) is True
 
     def test_the_session_options_are_for_secure_sockets(self, subject):
         plain = subject.plain()

@@ -161,6 +161,26 @@ class TestSection09Dane:
                 for matching in (0, 1):
                     refused(socket([record(usage, own, 0, matching)], leaf.cert), peer)
             talk(socket([record(3, own)]), peer)
+            # As an assertion it brings no chain to the trust store, which the other record wants.
+            refused(socket([record(2, own, 0, 0), record(1, own)], pki.ca), peer)
+
+    def test_an_asserted_anchor_is_the_one_that_is_sent_not_its_twin_in_the_trust_store(self, socket, pki):
+        leaf = pki.leaf(NAME)
+        old = x509.load_pem_x509_certificate(pki.ca.read_bytes())
+        renewed = (
+            x509.CertificateBuilder(extensions=list(old.extensions))
+            .subject_name(old.subject)
+            .issuer_name(old.issuer)
+            .public_key(old.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(old.not_valid_before_utc)
+            .not_valid_after(old.not_valid_after_utc)
+            .sign(serialization.load_pem_private_key(pki.authority.private_key_pem.bytes(), None), hashes.SHA256())
+        )
+        pem = renewed.public_bytes(serialization.Encoding.PEM)
+        leaf.cert.write_bytes(leaf.cert_pem + pem)
+        with tls_peer(leaf) as peer:
+            talk(socket([record(2, ders(pem)[0])], pki.ca), peer)
 
     def test_an_asserted_anchor_need_not_be_sent_if_it_is_given_whole(self, socket, pki, chain):
         leaf, path = chain

@@ -89,6 +89,13 @@ class TestSection11Mtu:
         sock._lower.get_opt = lambda option: 1024 if option is Option.INNER_MTU else get_opt(option)
         sock.connect("127.0.0.1", str(server.port))
         assert sock.get_opt(Option.INNER_MTU) == 1024 - 29
+        sock._lower.get_opt = lambda option: 600 if option is Option.INNER_MTU else get_opt(option)
+        assert sock.get_opt(Option.INNER_MTU) == 600 - 29  # the way may have become narrower
+        sock._lower.wire.clear()
+        with pytest.raises(ModemError) as caught:
+            sock.send(bytes(600 - 28))
+        assert caught.value.code == Errno.EMSGSIZE
+        assert sock._lower.wire == []
 
     def test_packets_smaller_than_a_handshake_needs_are_an_error_and_nothing_is_left_open(self, loopback, psk, server):
         sock = loopback.socket(psk(socket=SocketConfiguration(forced_mtu=200)), datagram=True)
