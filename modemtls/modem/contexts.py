@@ -134,6 +134,8 @@ class ContextPool:
     def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> ContextLease:
         """Give a context that is configured exactly as ``settings`` say.
 
+        Settings that resume a session get a context of their own.
+
         No command is sent when one is, in this epoch, and nothing has happened since that may have hidden a restart;
         else it is read back again, and if that fails the epoch ends. Without such a context the least recently used
         idle one is configured and read back. Raises :class:`ModemError` (``EBUSY``) when every context is in use with
@@ -143,7 +145,8 @@ class ContextPool:
         with self._turn.take(self._host.now, deadline):
             epoch = self._host.epoch
             for context in self._contexts:
-                if context.settings == settings and context.epoch == epoch:
+                alone = settings.resume and context.leased(epoch)  # a session belongs to one connection
+                if context.settings == settings and context.epoch == epoch and not alone:
                     if context.doubts != self._host.doubts:
                         self._look_again(context, settings, deadline)
                     return self._grant(context, epoch, context.doubts, settings)

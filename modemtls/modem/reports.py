@@ -36,6 +36,8 @@ class Reports:
             "data": self._on_data,
             "closed": self._on_closed,
             "opened": self._on_opened,
+            "accepted": self._on_accepted,
+            "session": self._on_session,
             "network_lost": self._on_network_lost,
             "registration": self._on_change,
             "sim": self._on_change,
@@ -69,7 +71,8 @@ class Reports:
             self._slots.on_torn(family, _number(urc, "socket"), reported=not urc.payload)
             return
         data = urc.payload if urc.payload is not None else urc.values.get("data")
-        self._slots.on_data(family, _number(urc, "socket"), data if isinstance(data, bytes) else None)
+        payload = data if isinstance(data, bytes) else None
+        self._slots.on_data(family, _number(urc, "socket"), payload, _remote(urc))
 
     def _on_closed(self, family: Family | None, urc: Urc) -> None:
         self._slots.on_closed(family, _number(urc, "socket"))
@@ -78,6 +81,15 @@ class Reports:
         number = _number(urc, "socket")
         if number is not None:
             self._slots.on_opened(family, number, _number(urc, "error") or 0)
+
+    def _on_accepted(self, family: Family | None, urc: Urc) -> None:
+        number = _number(urc, "socket")
+        if number is not None:
+            self._slots.on_accepted(family, _number(urc, "listener"), number, _remote(urc))
+
+    def _on_session(self, family: Family | None, urc: Urc) -> None:  # noqa: ARG002
+        fields = {name: value for name, value in urc.values.items() if name not in {"context", "socket"}}
+        self._slots.on_session(_number(urc, "context"), fields)
 
     def _on_network_lost(self, family: Family | None, urc: Urc) -> None:  # noqa: ARG002
         pdp = _number(urc, "pdp")
@@ -89,6 +101,12 @@ class Reports:
 
     def _on_power_down(self, family: Family | None, urc: Urc) -> None:  # noqa: ARG002
         self._channel.end_epoch(f"the modem powered down ({urc.text})")
+
+
+def _remote(urc: Urc) -> tuple[str, int] | None:
+    """Give host and port of the far end, if the result has both."""
+    host, port = urc.values.get("host"), _number(urc, "port")
+    return (host, port) if isinstance(host, str) and port is not None else None
 
 
 def _number(urc: Urc, name: str) -> int | None:

@@ -132,6 +132,11 @@ class Slot:
         """Whether a read would find data, an end or an error without waiting."""
         return self.data_pending or bool(self._pushed) or self.closed is not None or self.lost is not None
 
+    @property
+    def acceptable(self) -> bool:
+        """Whether there is, or may be, a connection to be taken, or none will come any more."""
+        return bool(self.waiting) or self.data_pending or self.closed is not None or self.lost is not None
+
     def check(self) -> None:
         """Raise why the socket is unusable, if it is. Call before every command for it."""
         if self.lost is not None:
@@ -365,6 +370,7 @@ class SlotTable:
         with self._lock:
             pool = self._pools[slot.family]
             slot.numbered = True
+            slot.forget()  # what was reported for the number that was reserved was about another's
             if number == slot.number or not self._drop(slot):
                 return
             former = self._seized(pool, number)

@@ -10,12 +10,13 @@ import contextlib
 import ipaddress
 import itertools
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
 
+from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemError, ModemRestartedError, ModemTimeoutError, SocketClosedError
 from modemtls.modem.interfaces import Turn
-from modemtls.modem.settings import FAMILIES
+from modemtls.modem.settings import FAMILIES, SECURE
 from modemtls.modem.steps import step
 
 if TYPE_CHECKING:
@@ -25,17 +26,21 @@ if TYPE_CHECKING:
     from modemtls.modem.contexts import ContextLease
     from modemtls.modem.interfaces import Host
     from modemtls.modem.runner import Result
-    from modemtls.modem.settings import Family, Receive
+    from modemtls.modem.settings import Family, Receive, TlsSettings
     from modemtls.modem.slots import Slot, SlotTable
 
 __all__ = ["Opening", "Sockets"]
 
 logger = logging.getLogger(__name__)
 
+_OF_EACH: Final = (
+    "open", "listen", "accept", "bind", "confirm", "send", "sendto", "receive", "receivefrom", "pending", "close",
+    "state", "list", "address", "acked",
+)  # fmt: skip
+_OF_SOME: Final = ("cid_status", "connection_save", "connection_load", "peer_certificate")
 _OPERATIONS: Final[dict[tuple[str, str], str]] = {
-    (family, op): f"{family}_{op}"
-    for family in FAMILIES
-    for op in ("open", "confirm", "send", "receive", "pending", "close", "state", "list", "acked")
+    **{(family, op): f"{family}_{op}" for family in FAMILIES for op in _OF_EACH},
+    **{(family, op): op for family in SECURE for op in _OF_SOME},
 }
 _LATE: Final = 300.0  # s; the result of an open that nobody waits for may come so late (150 s and a handshake's time)
 _BURIALS: Final = 3  # attempts at closing what nobody wants any more
@@ -44,27 +49,54 @@ _TRIES: Final = 3  # a question in whose answer something makes no sense is aske
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """A connection that is wanted: everything about it but when and over which bearer it is made.
+    """A socket that is wanted: everything about it but when and over which bearer it is made.
 
-    ``lease``: the TLS context it is made with; the socket takes a share of its own.
+    ``how``: ``open`` connects to ``host`` and ``port``; ``listen`` waits for connections at ``local_port``; ``bind``
+    makes a socket without a peer. A secure one has either ``lease``, the TLS context that it is made with (the socket
+    takes a share of its own), or ``settings``, where the modem has no contexts. ``local_port`` None: the modem's
+    choice, and so ``address_family``.
+
+    Where ``settings`` say that sessions are resumed: ``session`` is what the modem told of one before
+    (:attr:`Slot.session`), to be given back; without it, and with ``purge``, no earlier session may be used.
     """
 
     family: Family
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    how: Literal["open", "listen", "bind"] = "open"
     receive: Receive = "pull"
     lease: ContextLease | None = None
+    settings: TlsSettings | None = None
+    local_port: int | None = None
+    address_family: Literal["ipv4", "ipv6"] | None = None
+    session: Mapping[str, object] = field(default_factory=dict, repr=False)
+    purge: bool = False
+
+    @property
+    def wanted(self) -> TlsSettings | None:
+        """What a secure connection has to be like."""
+        return self.settings if self.lease is None else self.lease.settings
 
     def bindings(self) -> dict[str, object]:
-        """Give the placeholders that a profile's ``open`` can use, but for those of the attempt."""
-        given: dict[str, object] = {"host": self.host, "port": self.port, "receive": self.receive}
-        return given if self.lease is None else {"context": self.lease.number, **given}
+        """Give the placeholders that a profile's program can use, but for those of the attempt."""
+        given: dict[str, object] = {"receive": self.receive}
+        if self.how == "open":
+            given |= {"host": self.host, "port": self.port}
+        if self.local_port is not None:
+            given["local_port"] = self.local_port
+        if self.address_family is not None:
+            given["family"] = self.address_family
+        if self.lease is not None:
+            given["context"] = self.lease.number
+        elif self.settings is not None:
+            given |= {**self.settings.bindings(), "purge": self.purge}
+        return given
 
-    def confirmed(self, lease: ContextLease) -> dict[str, object]:
+    def confirmed(self, settings: TlsSettings) -> dict[str, object]:
         """Give what a profile's ``confirm`` compares with what the modem has done, but for those of the attempt."""
-        settings = lease.settings
+        context = {} if self.lease is None else {"context": self.lease.number}
         return {
-            "context": lease.number,
+            **context,
             # Other kinds of address can be written in several ways, and the modem's is not known.
             "address": self.host if _is_ipv4(self.host) else None,
             "port": self.port,
@@ -85,7 +117,12 @@ def _is_ipv4(host: str) -> bool:
 
 
 class Sockets:
-    """The open sockets of one modem. ``defer`` runs work in the channel's background thread."""
+    """The open sockets of one modem. ``defer`` runs work in the channel's background thread.
+
+    ``modem_ids``: the modem chooses the numbers. ``frees_failed``, ``frees_closed``: it frees them by itself when a
+    connection is not made, and when the far side ends it. ``saved``: how many connections it can put aside.
+    ``host_keeps``: sessions are kept by the host.
+    """
 
     def __init__(
         self,
@@ -97,6 +134,10 @@ class Sockets:
         defer: Callable[[Callable[[], None]], None],
         changed: Callable[[], None],
         one_at_a_time: bool = False,
+        frees_closed: bool = False,
+        modem_ids: bool = False,
+        saved: int = 0,
+        host_keeps: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connecting = Turn("connecting") if one_at_a_time else None
         self._host = host
@@ -104,6 +145,10 @@ class Sockets:
         table.stray = self.stray
         self._take_over = take_over
         self._frees_failed = frees_failed
+        self._frees_closed = frees_closed
+        self._modem_ids = modem_ids
+        self._saved = saved
+        self._host_keeps = host_keeps
         self._defer = defer
         self._changed = changed
         self._burying: set[Slot] = set()  # what is being closed in the background
@@ -121,6 +166,12 @@ class Sockets:
         """Whether a socket is being closed, or waits for that."""
         return any(slot.state == "closing" for slot in self._table.slots())
 
+    def names_in_use(self) -> frozenset[str]:
+        """Name the credentials that connections without a TLS context were made with."""
+        return frozenset(
+            name for slot in self._table.slots() if slot.settings is not None for name in slot.settings.names
+        )
+
     def open(self, wanted: Opening, *, epoch: int, pdp: int, deadline: float | None) -> Slot:
         """Open one socket in ``epoch``, on a bearer that is up; other programs' numbers are passed over.
 
@@ -134,10 +185,16 @@ class Sockets:
             again = True
             for left in reversed(range(len(self._table.numbers(wanted.family)) + 1)):
                 slot = self._table.reserve(wanted.family, epoch=epoch, pdp=pdp, receive=wanted.receive)
+                made = False
                 try:
                     self._connect(slot, wanted, deadline)
+                    made = True
+                    self._judge(slot, wanted, deadline)
                 except CommandError as error:
-                    self._refused(slot, error, deadline)
+                    if made:
+                        self.close(slot, deadline=deadline)
+                    else:
+                        self._refused(slot, error, deadline)
                     if not left or not (error.kind == "socket_in_use" or (again and error.kind == "mismatch")):
                         raise
                     again = again and error.kind != "mismatch"
@@ -152,25 +209,65 @@ class Sockets:
         """Have the modem connect with a reserved number, in the epoch that it was reserved in."""
         if wanted.lease is not None:
             slot.lease = wanted.lease.share()
-        result = self._host.run(
-            _OPERATIONS[slot.family, "open"],
-            {**wanted.bindings(), "pdp": slot.pdp, "socket": slot.number},
-            deadline=deadline,
-        )
-        number = result.values.get("socket")
-        if isinstance(number, int):
-            self._table.rebind(slot, number)
+        slot.settings = wanted.wanted
+        self._prepare_session(wanted, deadline)
+        bindings = {**wanted.bindings(), "pdp": slot.pdp, "socket": slot.number}
+        result = self._make(_OPERATIONS[slot.family, wanted.how], slot, bindings, deadline)
         self._still(slot)
+        slot.resumed = result.values.get("resumed") is True or (
+            bool(wanted.session) and wanted.session.items() <= slot.session.items()
+        )
+
+    def _make(self, op: str, slot: Slot, bindings: Mapping[str, object], deadline: float | None) -> Result:
+        """Run what makes the socket of a slot; the number that the modem chose is the slot's at once."""
+        if not self._modem_ids:
+            return self._host.run(op, bindings, deadline=deadline)
+        return self._host.run(
+            op,
+            bindings,
+            deadline=deadline,
+            on_orphan=lambda reply: self._made_late(slot, reply),
+            on_socket=lambda number: self._table.rebind(slot, number),
+        )
+
+    def _made_late(self, slot: Slot, reply: Reply | BaseException) -> None:
+        """Close a socket that the modem made after its caller had gone (called in the reading thread)."""
+        for line in () if slot.numbered or isinstance(reply, BaseException) else reply.lines:
+            number = line.values.get("socket")
+            if not isinstance(number, int):
+                continue
+            if self._table.holds(slot):
+                self._table.rebind(slot, number)  # it waits to be closed, and now with this number
+            else:
+                self.stray(slot.family, number)
+
+    def _prepare_session(self, wanted: Opening, deadline: float | None) -> None:
+        """Have the modem use the session that is wanted, or none."""
+        if wanted.lease is None or not wanted.lease.settings.resume:
+            return
+        context = {"context": wanted.lease.number}
+        if wanted.session:
+            self._host.run("session_restore", {**context, **wanted.session}, deadline=deadline)
+        elif wanted.purge or self._host_keeps():  # of the host's, the one before may still be in the context
+            self._host.run("session_purge", context, deadline=deadline)
+
+    def _judge(self, slot: Slot, wanted: Opening, deadline: float | None) -> None:
+        """Make sure that the connection is the one that was wanted, made with the settings that were."""
+        misheard = None
+        if wanted.how == "open" and slot.settings is not None:
+            misheard = self._compare(slot, wanted, slot.settings, deadline)
         if slot.lease is not None:
-            misheard = self._compare(slot, wanted, slot.lease, deadline)
             self._confirm(slot, slot.lease, deadline)
-            if misheard is not None:
-                raise misheard
+        if misheard is not None:
+            raise misheard
+        slot.listening = wanted.how == "listen"
         slot.state = "open"
 
     def _refused(self, slot: Slot, error: CommandError, deadline: float | None) -> None:
         """See to the number of a connection that the modem did not make."""
-        if error.kind == "socket_in_use" and not self._take_over:
+        if not slot.numbered:
+            self._free(slot)  # there is none
+        elif error.kind == "socket_in_use" and not self._take_over:
             logger.warning("%s socket %d is used by another program; trying another", slot.family, slot.number)
             self._table.give_to_others(slot)
         elif self._frees_failed and error.kind != "socket_in_use":
@@ -184,7 +281,59 @@ class Sockets:
             raise ModemRestartedError("the modem restarted while the connection was being opened")
         slot.check()
 
-    def _compare(self, slot: Slot, wanted: Opening, lease: ContextLease, deadline: float | None) -> CommandError | None:
+    def accept(self, slot: Slot, *, deadline: float | None = None) -> Slot | None:
+        """Give a connection that came to a socket that listens, None if none has; asks the modem where it has to.
+
+        :attr:`Slot.acceptable` tells when to ask again.
+        """
+        op = _OPERATIONS[slot.family, "accept"]
+        if not slot.waiting and self._host.has(op):
+            mark = slot.mark()
+            result = self.run(slot, "accept", {}, deadline=deadline, on_socket=lambda number: self._came(slot, number))
+            if slot.waiting:
+                host, port = result.values.get("host"), result.values.get("port")
+                slot.waiting[-1].remote = (host, port) if isinstance(host, str) and isinstance(port, int) else None
+            elif result.outcome is Outcome.EMPTY:
+                slot.drained(mark)
+        return slot.waiting.popleft() if slot.waiting else None
+
+    def _came(self, listener: Slot, number: int) -> None:
+        slot = self._table.adopt(listener, number)
+        if slot is not None:
+            if slot.receive == "pull":
+                slot.note_data(None)  # a notice may have come before the number was known
+            listener.waiting.append(slot)
+
+    def park(self, slot: Slot, *, deadline: float | None = None) -> bool:
+        """Have the modem put a DTLS connection aside; False if it cannot, or has put as many aside as it can."""
+        parked = [one for one in self._table.slots() if one.state == "parked"]
+        if len(parked) >= self._saved:
+            return False
+        try:
+            self.run(slot, "connection_save", {}, deadline=deadline)
+        except CommandError as error:
+            logger.info("%s socket %d: not put aside (%s)", slot.family, slot.number, error)
+            return False
+        slot.state = "parked"
+        return True
+
+    def unpark(self, slot: Slot, *, deadline: float | None = None) -> None:
+        """Take a connection up that was put aside.
+
+        Raises :class:`CommandError` if the modem has it no more, and why the socket is lost; it is for the caller to
+        close it then.
+        """
+        slot.check()
+        if slot.state != "parked" or slot.epoch != self._host.epoch:
+            raise SocketClosedError("the connection is closed")
+        self._host.run(_OPERATIONS[slot.family, "connection_load"], {"socket": slot.number}, deadline=deadline)
+        slot.state = "open"
+        if slot.receive == "pull":
+            slot.note_data(None)
+
+    def _compare(
+        self, slot: Slot, wanted: Opening, settings: TlsSettings, deadline: float | None
+    ) -> CommandError | None:
         """Ask what the modem has done, and give the error if that is not what it was told; None if it does not tell.
 
         A difference makes everything doubtful: only the whole of the settings tells a restart from a command that was
@@ -193,7 +342,7 @@ class Sockets:
         op = _OPERATIONS[slot.family, "confirm"]
         if not self._host.has(op):
             return None
-        bindings = {**wanted.confirmed(lease), "pdp": slot.pdp, "socket": slot.number}
+        bindings = {**wanted.confirmed(settings), "pdp": slot.pdp, "socket": slot.number}
         for left in reversed(range(_TRIES)):
             doubts = self._host.doubts
             try:
@@ -236,6 +385,7 @@ class Sockets:
         *,
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
+        on_socket: Callable[[int], None] | None = None,
     ) -> Result:
         """Run an operation of a socket (``socket`` is filled in) if it is usable.
 
@@ -250,7 +400,10 @@ class Sockets:
         if slot.state != "open":
             raise SocketClosedError("the connection is closed")
         name = _OPERATIONS[slot.family, op]
-        return self._host.run(name, {"socket": slot.number, **bindings}, deadline=deadline, on_orphan=on_orphan)
+        bindings = {"socket": slot.number, **bindings}
+        if on_socket is not None:
+            return self._host.run(name, bindings, deadline=deadline, on_orphan=on_orphan, on_socket=on_socket)
+        return self._host.run(name, bindings, deadline=deadline, on_orphan=on_orphan)
 
     def foreign(self, family: Family, deadline: float | None) -> dict[int, int | None]:
         """Ask for sockets that are not the driver's, with their TLS context where the modem tells it."""
@@ -278,6 +431,9 @@ class Sockets:
         """Close a socket in the modem and free its number; what fails is finished in the background. Idempotent."""
         if slot.state in {"closing", "gone"}:
             return
+        while slot.waiting:  # nobody has taken them
+            self.close(slot.waiting.popleft(), deadline=deadline)
+        before = slot.state
         try:
             slot.state = "closing"
             try:
@@ -292,7 +448,7 @@ class Sockets:
                 raise
         except BaseException:
             if slot.state == "closing" and slot not in self._burying:
-                slot.state = "open"  # interrupted before anything was settled: closing it again may do it
+                slot.state = before  # interrupted before anything was settled: closing it again may do it
             raise
 
     def close_all(self, why: ModemError, deadline: float) -> None:
@@ -327,7 +483,8 @@ class Sockets:
             self.abandon(slot)
 
     def _close(self, slot: Slot, deadline: float | None, rest: float = 0.0) -> None:
-        if slot.epoch == self._host.epoch and self._table.holds(slot):
+        there = slot.numbered and not (self._frees_closed and slot.closed is not None)
+        if there and slot.epoch == self._host.epoch and self._table.holds(slot):
             self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
         self._free(slot, rest)
 

@@ -47,7 +47,7 @@ class FakeHost:
     def has(self, op):
         return op in self.on
 
-    def run(self, op, bindings=None, *, deadline=None, on_orphan=None):
+    def run(self, op, bindings=None, *, deadline=None, on_orphan=None, on_socket=None):
         if deadline is not None and self.time >= deadline:
             raise ModemTimeoutError(f"{op}: too late")
         self.calls.append((op, dict(bindings or {})))
@@ -58,6 +58,8 @@ class FakeHost:
             what = what(dict(bindings or {}))
         if isinstance(what, BaseException):
             raise what
+        if on_socket is not None and "socket" in what.values:
+            on_socket(what.values["socket"])
         return what
 
     def wait(self, ready, deadline=None):

@@ -359,7 +359,7 @@ def test_a_modem_that_cannot_list_just_activates():
         {"pin": "١٢٣٤"},
         {"baudrate": 0},
         {"baudrate": "fast"},
-        {"pdp": 0},
+        {"pdp": -1},
         {"password": "x"},
         {"user": "x"},  # without an APN
         {"user": "x", "password": "x"},

@@ -42,11 +42,13 @@ class Lease:
 
 
 class Bench:
-    def __init__(self, *, take_over=False, frees_failed=False, one_at_a_time=False, numbers=(0, 1, 2), **on):
+    def __init__(
+        self, *, take_over=False, frees_failed=False, one_at_a_time=False, modem_ids=False, numbers=(0, 1, 2), **on
+    ):
         self.host = FakeHost(**{"tls_open": Answer(), "tls_close": Answer(), "tls_send": Answer(), **on})
         self.background = []
         self.changes = []
-        self.table = SlotTable({"tls": numbers, "tcp": ()}, now=self.host.now)
+        self.table = SlotTable({"tls": numbers, "tcp": ()}, now=self.host.now, chosen=modem_ids)
         self.table.begin_epoch(1, "")
         self.sockets = Sockets(
             self.host,
@@ -56,6 +58,7 @@ class Bench:
             defer=self.background.append,
             changed=lambda: self.changes.append(1),
             one_at_a_time=one_at_a_time,
+            modem_ids=modem_ids,
         )
         self.lease = Lease()
         self.lease.host = self.host
@@ -287,7 +290,7 @@ def test_a_lost_port_ends_everything_quietly():
 
 
 def test_the_modem_may_choose_the_number():
-    bench = Bench(tls_open=Answer(values={"socket": 2}))
+    bench = Bench(modem_ids=True, tls_open=Answer(values={"socket": 2}))
     assert bench.open().number == 2
     assert bench.free() == 2
 
