@@ -334,10 +334,10 @@ class Sockets:
     def _compare(
         self, slot: Slot, wanted: Opening, settings: TlsSettings, deadline: float | None
     ) -> CommandError | None:
-        """Ask what the modem has done, and give the error if that is not what it was told; None if it does not tell.
+        """Ask what the modem has done, and give the error if that is not what it was told; None if it never tells.
 
-        A difference makes everything doubtful: only the whole of the settings tells a restart from a command that was
-        misheard.
+        A difference makes everything doubtful, and so does a socket that it does not know: only the whole of the
+        settings tells a restart from a command that was misheard.
         """
         op = _OPERATIONS[slot.family, "confirm"]
         if not self._host.has(op):
@@ -350,13 +350,14 @@ class Sockets:
             except CommandError as error:
                 if left and self._host.doubts != doubts:
                     continue  # its answer was garbled, perhaps
+                where = f"{slot.family} socket {slot.number}"
+                reason = f"{where} is another connection than the modem was told to make"
+                why = f"a byte of the command was lost or changed on the line ({error.message})"
                 if error.kind != "mismatch":
-                    error.message = f"the modem does not tell what it has connected to ({error.message})"
-                    raise
-                reason = f"{slot.family} socket {slot.number} is another connection than the modem was told to make"
+                    reason, why = f"{where}: the modem does not tell what it has connected to", error.message
                 logger.warning("%s (%s); closing it", reason, error)
                 self._host.raise_doubt(reason)
-                error.message = f"{reason}: a byte of the command was lost or changed on the line ({error.message})"
+                error.message = f"{reason}: {why}"
                 return error
             break
         return None

@@ -372,8 +372,9 @@ def test_another_connection_each_time_is_an_error():
     assert (bench.free(), bench.lease.users, bench.host.ended) == (3, 0, [])
 
 
-def test_if_its_settings_differ_as_well_the_modem_has_restarted():
-    bench = Bench(tls_confirm=refusal("mismatch", text="level differs"))
+@pytest.mark.parametrize("kind", ["mismatch", "unknown"])
+def test_if_its_settings_differ_as_well_the_modem_has_restarted(kind):
+    bench = Bench(tls_confirm=refusal(kind, text="level differs"))
     bench.lease.wrong = refusal("mismatch", text="level differs")
     with pytest.raises(ModemRestartedError):
         bench.open()
