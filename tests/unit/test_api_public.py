@@ -325,7 +325,7 @@ class TestPackage:
         assert done.stdout.strip() == "['__future__', 'modemtls']"
 
     def test_port_names_and_settings_are_checked_by_open(self):
-        for wrong in ({"pin": "12"}, {"baudrate": 0}, {"pdp": 0}, {"password": "x"}):
+        for wrong in ({"pin": "12"}, {"baudrate": 0}, {"pdp": -1}, {"password": "x"}):
             with pytest.raises(ConfigurationError):
                 modemtls.open("/dev/null", **wrong)
 
