@@ -91,7 +91,7 @@ def _told(profile: Profile) -> list[tuple[str, str]]:
         elif value is False:
             lacking.append(name)
         else:
-            sure.append(name if value is True else f"{name} ({value})")
+            sure.append(name if value is True else f"{name} ({_words(value)})")
     limits = _limits(profile.limits)
     listed = ", ".join(versions) if isinstance(versions, tuple | list) else str(versions)
     out = [("TLS versions", listed), ("can", ", ".join(sure))]
@@ -132,7 +132,11 @@ def _cell(profile: Profile, name: str) -> str:
         return "–"
     if rule.condition is not None:
         return "asks"
-    return "yes" if rule.value is True else str(rule.value)
+    return "yes" if rule.value is True else _words(rule.value)
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _limits(limits: Mapping[str, object]) -> str:

@@ -61,6 +61,8 @@ ERROR = b"\r\nERROR\r\n"
 class Modem:
     """The far end of a channel: awaits exactly these bytes, says those."""
 
+    probes = PROBES
+
     def __init__(self, profile, *dialogue: tuple[bytes, bytes] | bytes) -> None:
         """``dialogue``: pairs of what is awaited and what is then said; bytes alone are said without being asked."""
         ours, self._wire = socket.socketpair()
@@ -89,7 +91,7 @@ class Modem:
                     pending += self._wire.recv(4096)
                 while b"\r" in pending:
                     asked, _, pending = pending.partition(b"\r")
-                    self._wire.sendall(PROBES[asked])
+                    self._wire.sendall(self.probes[asked])
 
         self._wire.settimeout(0.005)
         helper = threading.Thread(target=answer, daemon=True)
