@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import CommandError, PortLostError
 from modemtls.modem.bringup import Bringup
+from modemtls.modem.bundles import BundleStore
 from modemtls.modem.contexts import ContextPool
 from modemtls.modem.credentials import CredentialStore
 from modemtls.modem.facts import read_info, read_status
 from modemtls.modem.interfaces import Turn
+from modemtls.modem.radio import RadioSilence
 from modemtls.modem.readiness import Readiness
 from modemtls.modem.reports import Reports
 from modemtls.modem.settings import FAMILIES
 from modemtls.modem.slots import SlotTable
 from modemtls.modem.sockets import Sockets
 from modemtls.modem.timekeeper import Timekeeper
+from modemtls.profile.results import gives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from modemtls.modem.facts import Status
     from modemtls.modem.identify import Identity
     from modemtls.modem.runner import Runner
-    from modemtls.modem.settings import Progress, Settings
+    from modemtls.modem.settings import Family, Progress, Settings, TlsSettings
     from modemtls.modem.slots import Slot
     from modemtls.modem.sockets import Opening
     from modemtls.profile import Profile
@@ -97,10 +100,13 @@ class AttachedModem:
         self._host = _Operations(channel, runner)
         tell = progress or (lambda step, detail: None)  # noqa: ARG005
         turn = Turn("bring-up")
+        modem_ids = profile.behaviour.get("socket_ids") == "modem"
         self.slots = SlotTable(
-            {family: _numbers(profile.limits.get(f"{family}_sockets")) for family in FAMILIES},
+            {family: profile.numbers(family) for family in FAMILIES},
             now=self.now,
             shared=bool(profile.behaviour.get("shared_ids")),
+            chosen=modem_ids,
+            secure=profile.limits.get("secure_sockets"),
         )
         self.slots.begin_epoch(channel.epoch, "")
         self.sockets = Sockets(
@@ -108,6 +114,10 @@ class AttachedModem:
             self.slots,
             take_over=settings.take_over,
             frees_failed=profile.behaviour.get("failed_open") == "freed",
+            frees_closed=profile.behaviour.get("remote_close") == "freed",
+            modem_ids=modem_ids,
+            saved=profile.limits.get("saved_connections", 0),
+            host_keeps=lambda: runner.capabilities.get("session_store") == "host",
             one_at_a_time="connecting" in profile.limits,
             defer=channel.defer,
             changed=channel.notify,
@@ -115,14 +125,8 @@ class AttachedModem:
         self.contexts = ContextPool(
             self._host,
             _numbers(profile.limits.get("contexts")),
-            foreign=lambda deadline: self.sockets.foreign("tls", deadline),
+            foreign=self.sockets.contexts_of_others,
             survive=profile.behaviour.get("settings_survive") == "restart",
-        )
-        self.credentials = CredentialStore(
-            self._host,
-            ready=lambda deadline: self.ensure_ready(deadline=deadline),
-            names_in_use=self.contexts.names_in_use,
-            limits=profile.limits,
         )
         steps = Bringup(
             self._host,
@@ -146,10 +150,33 @@ class AttachedModem:
             timeout=settings.timeout,
             tell=tell,
         )
+        self.credentials = self._store()
         reports = Reports(name, channel, runner.observe, self.slots, self._readiness)
         channel.on_urc = reports.on_urc
         channel.on_epoch = reports.on_epoch
         channel.on_close = reports.on_close
+
+    def _store(self) -> CredentialStore:
+        """Make the store of credentials that the profile speaks of."""
+        behaviour = self.profile.behaviour
+        silence = RadioSilence(
+            self._host,
+            still=self._readiness.at_rest,
+            busy=self.sockets.in_use,
+            went_off=self._readiness.note_radio_off,
+            consent=self.settings.radio_off,
+        )
+        listing = self.profile.programs.get("credential_list")
+        kind = BundleStore if behaviour.get("credential_store") == "tagged" else CredentialStore
+        return kind(
+            self._host,
+            ready=lambda deadline: self.ensure_ready(deadline=deadline),
+            names_in_use=lambda: self.contexts.names_in_use() | self.sockets.names_in_use(),
+            limits=self.profile.limits,
+            behaviour=behaviour,
+            kinds=listing is not None and "kind" in gives(listing),
+            writing=silence.writing if behaviour.get("credentials_radio_off") else None,
+        )
 
     def __repr__(self) -> str:
         return f"<AttachedModem {self.name} ({self.profile.name})>"
@@ -221,8 +248,22 @@ class AttachedModem:
         """Bring it to where sockets can be opened; see :meth:`Readiness.ensure_up`."""
         self._readiness.ensure_up(deadline=deadline)
 
+    def check(self, family: Family, settings: TlsSettings) -> None:
+        """Raise what the modem cannot be told, or cannot do, of what a secure connection has to be like.
+
+        What creating a socket can tell: nothing is sent but what :meth:`ensure_ready` sends. Raises
+        :class:`ConfigurationError`, :class:`NotSupportedError`.
+        """
+        self.ensure_ready()
+        given = settings.bindings()
+        if self.profile.behaviour.get("tls_contexts") != "none":
+            self.runner.check("tls_configure", {"context": 0, **given})
+            return
+        target = {"pdp": 0, "socket": 0, "host": "name.invalid", "port": 1, "receive": "pull", "purge": False}
+        self.runner.check(f"{family}_open", {**target, **given})
+
     def open(self, wanted: Opening, *, deadline: float | None = None) -> Slot:
-        """Open a socket; with TLS the handshake is complete on return. For all else there is :attr:`sockets`.
+        """Open a socket; with TLS and DTLS the handshake is complete on return. For all else there is :attr:`sockets`.
 
         One command, and on modems that tell what they have done those that ask for it (decision 0008, 5), if nothing
         has happened since the lease that may have hidden a restart; else the context is read back, before the
@@ -232,8 +273,8 @@ class AttachedModem:
         the context is not as it was leased any more (the connection is then closed, never handed out): lease again and
         retry.
         """
-        lease = wanted.lease
-        dated = lease is not None and lease.settings.verify and lease.settings.check_dates
+        settings = wanted.wanted
+        dated = settings is not None and settings.verify and settings.check_dates
         if dated:
             self._clock.require(deadline)
         try:

@@ -30,7 +30,14 @@ _COLUMNS = 64  # RFC 7468, section 2: generators wrap base64 at 64 characters
 _CERTIFICATE_LABELS = frozenset({"CERTIFICATE"})  # RFC 7468, section 5
 _KEY_LABELS = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})  # RFC 7468, 10; RFC 8017, A.1.2; RFC 5915
 _ENCRYPTED_LABEL = "ENCRYPTED PRIVATE KEY"  # RFC 7468, section 11
-_NOUN = {"ca": "CA certificate", "cert": "client certificate", "key": "private key"}
+_NOUN = {
+    "ca": "CA certificate",
+    "cert": "client certificate",
+    "key": "private key",
+    "peer": "server certificate",
+    "psk": "pre-shared key",
+    "psk_identity": "identity of the pre-shared key",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,10 @@ def normalise(kind: CredentialKind, data: bytes, source: str = "") -> bytes:
     key, and for certificates that cannot be parsed.
     """
     what = noun(kind, source)
+    if kind in {"psk", "psk_identity"}:  # of any content
+        if kind == "psk" and not data:
+            raise CredentialError(f"{what}: it is empty")
+        return bytes(data)
     if len(data) > MAX_SIZE:
         raise CredentialError(f"{what}: this is more than any certificate or key ({MAX_SIZE} bytes at most)")
     wanted = _KEY_LABELS if kind == "key" else _CERTIFICATE_LABELS

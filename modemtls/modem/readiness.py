@@ -6,6 +6,7 @@ everything is asked again, and only what is amiss is put right; after a lost bea
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from modemtls.modem.identify import errors_as, greet
 from modemtls.modem.steps import step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from modemtls.at.channel import Channel
     from modemtls.modem.bringup import Bringup
@@ -100,6 +101,17 @@ class Readiness:
     def doubt_bearer(self) -> None:
         """Take the PDP context for lost, and whatever else may have been lost with it unnoticed."""
         self._host.raise_doubt(f"PDP context {self.pdp} was not usable")
+        self._bearer_up = False
+
+    @contextlib.contextmanager
+    def at_rest(self, deadline: float | None) -> Iterator[None]:
+        """Keep everybody from bringing the modem up within the block."""
+        with self._turn.take(self._host.now, deadline):
+            yield
+
+    def note_radio_off(self) -> None:
+        """Note that the radio goes off: the next connection brings it up again."""
+        self._up_epoch = None
         self._bearer_up = False
 
     def note_lost(self, pdp: int | None) -> None:

@@ -416,6 +416,18 @@ class Sockets:
         foreign = self._table.foreign(family)
         return {int(row["socket"]): row.get("context") for row in rows if int(row["socket"]) in foreign}
 
+    def contexts_of_others(self, deadline: float | None) -> dict[int, int | None]:
+        """Ask for secure sockets that are not the driver's, with their TLS context where the modem tells it."""
+        return {number: context for family in SECURE for number, context in self.foreign(family, deadline).items()}
+
+    def in_use(self, deadline: float | None) -> str:
+        """Say which sockets there are in the modem, the driver's or not; empty if none."""
+        own = len(self._table.slots())
+        if own:
+            return f"{own} connection{'s' if own > 1 else ''} of this program"
+        others = {(family, number) for family in FAMILIES for number in self.foreign(family, deadline)}
+        return f"{len(others)} of another program" if others else ""
+
     def meet_others(self, deadline: float | None) -> None:
         """Find out which sockets are someone else's; close them if asked to take over."""
         for family in FAMILIES:

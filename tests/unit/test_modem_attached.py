@@ -115,10 +115,13 @@ class Bench:
     def __init__(self, settings=None, synchronised=True, **on):
         self.host = FakeHost(**{**USUAL, **on})
         self.channel = FakeChannel(self.host)
+        limits = {"tls_sockets": (0, 1, 2), "tcp_sockets": (0, 1), "contexts": (0, 1), "pdp_contexts": (1, 2)}
         profile = SimpleNamespace(
             name="test",
-            limits={"tls_sockets": (0, 1, 2), "tcp_sockets": (0, 1), "contexts": (0, 1), "pdp_contexts": (1, 2)},
+            limits=limits,
             behaviour={},
+            programs={},
+            numbers=lambda family: limits.get(f"{family}_sockets", ()),
             line=SimpleNamespace(cmee=1, boot_time=20.0),
         )
         runner = SimpleNamespace(
