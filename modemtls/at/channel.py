@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from modemtls.at.exchange import Exchange, Expected, Line, Outcome, Reply, Urc
@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from modemtls.at import events as ev
+    from modemtls.at.aftermath import Kind
+    from modemtls.at.exchange import Topic
     from modemtls.at.grammar import LinePattern
     from modemtls.at.port import Port
     from modemtls.at.recovery import Recovery
     from modemtls.at.trace import Trace
 
-__all__ = ["Channel", "Exchange", "Expected", "Line", "LineBusyError", "Outcome", "Reply", "Urc", "Watch"]
+__all__ = ["Channel", "Exchange", "Expected", "Line", "LineBusyError", "Outcome", "Reply", "Spill", "Urc", "Watch"]
 
 _T = TypeVar("_T")
 
@@ -47,6 +49,14 @@ _log = logging.getLogger(__name__)
 
 class LineBusyError(ModemTimeoutError):
     """The deadline passed while the line belonged to others: nothing was sent."""
+
+
+class Spill(NamedTuple):
+    """Data of ``topic`` was not what its count said: ``answer`` and ``push`` were cut, ``send`` was carried out."""
+
+    topic: Topic
+    kind: Kind
+    reason: str
 
 
 class _Turn:
@@ -66,7 +76,8 @@ class Channel(Reactor):
 
     Attributes to set: ``on_urc`` (called in the reading thread for every unsolicited result, under the channel's lock:
     it must only set state), ``on_epoch`` (called likewise with the reason when a boot epoch ended), ``on_close``
-    (likewise, once). Times are of ``clock``, which must be monotonic and in seconds.
+    (likewise, once), ``on_spill`` (likewise, when somebody's data was cut or carried out). Times are of ``clock``,
+    which must be monotonic and in seconds.
     """
 
     def __init__(
@@ -83,7 +94,11 @@ class Channel(Reactor):
         self.on_urc: Callable[[Urc], None] | None = None
         self.on_epoch: Callable[[str], None] | None = None
         self.on_close: Callable[[BaseException], None] | None = None
+        self.on_spill: Callable[[Spill], None] | None = None
         line.byte_time = port.byte_time
+        line.after.set_rate(port.byte_time)
+        line.unsent = port.unsent
+        line.on_spill = self._spilt
         line.on_urc = self._urc
         line.on_watch = self._watched
         line.on_epoch = self._epoch_ended
@@ -240,6 +255,11 @@ class Channel(Reactor):
         if holder == thread and job.epoch is None:
             job.epoch = self._hold_epoch
         self._torn = True
+        if line.after.kind is not None and line.after.wants_look(job.ex):
+            self._look_first(thread)
+            if self._closed is not None:
+                self._torn = False
+                return
         if self._queue or not line.free or (holder is not None and holder != thread):
             self._queue.append(_Turn(thread, job))
             self._advance()
@@ -250,6 +270,12 @@ class Channel(Reactor):
         if line.output:
             self._flush()
         self._torn = False
+
+    def _look_first(self, thread: int) -> None:
+        """Take in what is there already: it may show that the data before was cut. Another leader does so by itself."""
+        leader = self._leader
+        if leader is not None and leader.thread == thread and self._poll.poll(0):
+            self._read()
 
     def _keep(self, job: Job) -> None:
         """Let the thread of an exchange that failed keep the line (called under the lock as it ends)."""
@@ -483,6 +509,9 @@ class Channel(Reactor):
 
     def _urc(self, urc: Urc) -> None:
         self._tell("on_urc", self.on_urc, urc)
+
+    def _spilt(self, topic: Topic, kind: Kind, reason: str) -> None:
+        self._tell("on_spill", self.on_spill, Spill(topic, kind, reason))
 
     def _watched(self, key: ev.WatchKey, urc: Urc) -> None:
         watch = self._watches.get(key)

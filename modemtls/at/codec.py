@@ -9,6 +9,7 @@ complete: final results of the exchange in flight, its lines that begin with lit
 unsolicited results, its lines that do not begin with literal text. A line of an exchange that has come as often as it
 may does not compete any more. What a payload contains is never looked at.
 What follows it is: if that is not what its pattern says, or no line begins behind an unsolicited one, bytes were lost.
+Where a modem has always ended what it pushes with a line end of its own, that must follow too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _BLANK: Final = b"\r\n\0"
 _MAX_HEADER: Final = 512
 # Where raw bytes are kept, a run of blanks becomes an event of its own at this length: buffers stay bounded.
 _MAX_BLANKS: Final = 256
+# How often, without exception, a line end of its own has to follow an unsolicited payload before it must.
+_HABIT: Final = 3
 _SHORT: Final = 24  # bytes; no literal final result is longer, but for a vendor's that then takes the long way
 _PROMPT: Final = ev.Prompt()
 
@@ -54,6 +57,8 @@ class Codec:
         self._sent_payload = b""  # the payload whose echo may come
         self._try_payload_echo = False
         self._ended: Frame | None = None  # an unsolicited payload, until what follows shows that it was whole
+        self._between = -1  # line ends between it and what follows; -1 before the first byte
+        self._habits: dict[int, int] = {}  # by rule: how often more than one, -1 once only one
 
     # -- what is expected ------------------------------------------------------------------------------------------
 
@@ -61,6 +66,7 @@ class Codec:
         """Change what may come at any time. A payload that is being received is finished by the old one."""
         self.matcher.set_grammar(grammar)
         self._max_line = grammar.max_line
+        self._habits = {}
 
     def begin(self, ex: Exchange, expects: Tables | None = None) -> None:
         """Expect the answer to an exchange, from the next byte on. ``expects``: its tables, if they are at hand."""
@@ -174,9 +180,7 @@ class Codec:
     def _step(self, buffer: bytes | bytearray, start: int, size: int, out: list[ev.Event]) -> int:
         """Make one event of what begins at ``start``; return where it ends, or -1 if more bytes are needed."""
         if self._ended is not None:
-            ended, self._ended = self._ended, None
-            if not self._may_begin(buffer[start]):
-                out.append(ev.Broken(b"", ended.size, -1, ended.text, ended.values, ended.rule, ended.watches))
+            self._behind(self._ended, buffer, start, out)
         if self._overflowing:
             return self._overflow(buffer, start, out)
         if self._sent_payload and self._try_payload_echo:
@@ -280,6 +284,27 @@ class Codec:
             return True
         return flight.prompt is not None and flight.prompt.text[:1] == bytes((byte,))
 
+    def _behind(self, ended: Frame, buffer: bytes | bytearray, start: int, out: list[ev.Event]) -> None:
+        """Look at what follows an unsolicited payload."""
+        if self._between < 0 and not self._may_begin(buffer[start]):
+            self._ended = None
+            out.append(ev.Broken(b"", ended.size, -1, ended.text, ended.values, ended.rule, ended.watches))
+            return
+        at = start
+        while at < len(buffer) and buffer[at] in _BLANK:
+            at += 1
+        seen = max(0, self._between) + buffer.count(b"\n", start, at)
+        if at == len(buffer):
+            if not self._keep_raw:  # else these bytes are looked at again
+                self._between = seen
+            return
+        self._ended = None
+        flight = self.matcher.flight
+        if not seen or ended.tail or (flight is not None and buffer[at] == flight.first and not flight.echoed):
+            return  # what had to follow did; an echo begins without a line end
+        before = self._habits.get(id(ended.rule), 0)
+        self._habits[id(ended.rule)] = -1 if before < 0 or seen < 2 else before + 1
+
     def _raw(self, buffer: bytes | bytearray, start: int, end: int) -> bytes:
         return bytes(buffer[start:end]) if self._keep_raw else b""
 
@@ -356,6 +381,14 @@ class Codec:
             if frame.need:
                 return start if taken else -1
         end = start
+        if (
+            frame.open
+            and frame.index < 0
+            and not frame.tail
+            and frame.size
+            and self._habits.get(id(frame.rule), 0) >= _HABIT
+        ):
+            frame.tail = b"\r\n"
         if frame.tail:
             end += len(frame.tail)
             behind = bytes(buffer[start:end])
@@ -363,12 +396,14 @@ class Codec:
                 return start if start > begin else -1
             if behind != frame.tail:  # bytes were lost on the line: these are not the right ones
                 self._made()
+                self._habits.pop(id(frame.rule), None)
                 out.extend(self.abandon())
                 return start
         self.matcher.frame = None
         self._made()
         if frame.open and frame.index < 0 and frame.size:
             self._ended = frame
+            self._between = -1
         raw = frame.raw + bytes(frame.data) + bytes(buffer[start:end]) if self._keep_raw else b""
         out.append(frame.event(raw))
         return end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from modemtls.at.grammar import STANDARD_FINALS, FinalRule, LinePattern, Outcome, PromptRule, UrcRule, Value
 from modemtls.errors import ModemTimeoutError
@@ -12,9 +12,23 @@ from modemtls.errors import ModemTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_TIMEOUT", "Exchange", "Expected", "Line", "NoAnswerError", "Outcome", "Repeat", "Reply", "Urc"]
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "Exchange",
+    "Expected",
+    "Line",
+    "NoAnswerError",
+    "Outcome",
+    "Repeat",
+    "Reply",
+    "Topic",
+    "Urc",
+]
 
 Repeat = Literal["one", "optional", "many"]
+
+Topic: TypeAlias = tuple[str, int]
+"""What an exchange or a report is about: the family and number of a socket."""
 
 
 class NoAnswerError(ModemTimeoutError):
@@ -52,6 +66,8 @@ class Exchange:
     payload is. ``input_timeout`` (s) is how long the modem waits for payload that does not come, if that is known.
     ``guard`` (s) is the pause after the final result before anything else is sent. ``blocking`` marks a command
     during which the modem serves nobody else (it is not sent while a caller is in a hurry; the channel only shows it).
+    ``topic`` is whose data it moves, if anybody's; ``most`` how many bytes of payload its answer brings at most: 0 if
+    that is not known, -1 if it brings none.
     """
 
     line: bytes
@@ -69,6 +85,8 @@ class Exchange:
     blocking: bool = False
     input_timeout: float | None = None
     guard: float = 0.0
+    topic: Topic | None = None
+    most: int = -1
 
     def __repr__(self) -> str:
         return f"Exchange({self.text!r})"

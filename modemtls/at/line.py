@@ -15,8 +15,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.at import events as ev
+from modemtls.at.aftermath import Aftermath, topic_of
 from modemtls.at.codec import Codec
 from modemtls.at.exchange import NoAnswerError, Urc
+from modemtls.at.grammar import Outcome
 from modemtls.at.hiding import Secrets
 from modemtls.at.job import Job, Phase, text_of
 from modemtls.at.recovery import STANDARD_RECOVERY
@@ -28,6 +30,8 @@ from modemtls.errors import ModemRestartedError, SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modemtls.at.aftermath import Kind
+    from modemtls.at.exchange import Topic
     from modemtls.at.grammar import Grammar, LinePattern
     from modemtls.at.recovery import Recovery
     from modemtls.at.trace import Trace
@@ -58,7 +62,8 @@ class LineState:
     Hooks: ``on_urc`` and ``on_watch`` for what was not asked for, ``on_epoch`` when a boot epoch ended, ``on_orphan``
     when an exchange did that its caller left, ``on_keep`` when one did after which its thread keeps the line,
     ``on_step`` when recovery did (with the error that it failed with, if it did), ``on_output`` when there is something
-    to send.
+    to send, ``on_spill`` when somebody's data was cut or taken for commands. ``unsent`` tells how many bytes of what
+    was written have not left yet, where that can be known.
     """
 
     def __init__(
@@ -77,6 +82,9 @@ class LineState:
         self.on_orphan: Callable[[Job], None] | None = None
         self.on_keep: Callable[[Job], None] | None = None
         self.on_output: Callable[[], None] | None = None
+        self.on_spill: Callable[[Topic, Kind, str], None] | None = None
+        self.unsent: Callable[[], int] | None = None
+        self.after = Aftermath(self)
         self.output = b""  # what waits to be written, in order
         self.byte_time = 0.0  # s that a byte takes on the line
         self.epoch = 0
@@ -130,7 +138,13 @@ class LineState:
         """Return when :meth:`tick` has to be called next, if nothing arrives."""
         job = self.job
         first = job.timer if job is not None else None
-        if self.resync is None and self.pending is None and not self.output and self._frames.frame is None:
+        if (
+            self.resync is None
+            and self.pending is None
+            and not self.output
+            and self._frames.frame is None
+            and not self.after.held
+        ):
             return first
         if self.resync is not None:
             first = _sooner(first, self.resync.timer)
@@ -140,17 +154,31 @@ class LineState:
             first = _sooner(first, self.last_read + PAYLOAD_STALL)
         if self.output:
             first = _sooner(first, self.last_write + WRITE_STALL)
+        if self.after.held:
+            first = _sooner(first, self.after.due())
         return first
 
     # -- what the channel tells ------------------------------------------------------------------------------------
 
     def submit(self, job: Job, now: float) -> None:
         """Start an exchange, or keep it until the line is in step and guard times are over. The line must be free."""
-        if self.doubt is None and self.resync is None and self.not_before <= now:
+        if (
+            self.doubt is None
+            and self.resync is None
+            and self.not_before <= now
+            and (self.after.kind is None or self.after.kind == "send" or self._may_follow(job, now))
+        ):
             self._send(job, now)
         else:
             self.pending = job
             self.tick(now)
+
+    def _may_follow(self, job: Job, now: float) -> bool:
+        """Whether a command may be sent already, after data that may have been cut."""
+        if self.after.lets(job.ex, now):
+            return True
+        self.not_before = max(self.not_before, self.after.due())
+        return False
 
     def withdraw(self, job: Job) -> bool:
         """Take back an exchange of which nothing was sent."""
@@ -187,6 +215,8 @@ class LineState:
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes from the modem."""
         self.last_read = now
+        if self.after.kind is not None:
+            self.after.more(now)
         for event in self.codec.feed(data):
             if type(event) is ev.Final and self.tracer is None:
                 self._final(event, now)
@@ -200,6 +230,8 @@ class LineState:
                 self._event(event, now)
         if self.output and now >= self.last_write + WRITE_STALL:
             self._stuck(now)
+        if self.after.held and now >= self.after.due():
+            self.after.release(now)
         job = self.job
         if job is not None and job.timer is not None and now >= job.timer:
             self._expired(job, now)
@@ -208,13 +240,14 @@ class LineState:
         elif self.pending is not None and self.job is None:
             if self.doubt is not None:
                 self.recover(now)
-            elif now >= self.not_before:
+            elif now >= self.not_before and self._may_follow(self.pending, now):
                 job, self.pending = self.pending, None
                 self._send(job, now)
 
     def recovered(self, now: float) -> None:
         """Commands and answers are in step again."""
         self._note(now, "in step")
+        self.after.release(now)
         self.raise_doubt("commands and answers had to be brought into step")
         self.resync = None
         self.doubt = None
@@ -245,6 +278,7 @@ class LineState:
         unsent = bool(self.output)
         self.output = b""
         self.codec.late_prompt = None
+        self.after.over()
         self._note(now, f"epoch {self.epoch}: {reason}")
         error = ModemRestartedError(f"the modem restarted: {reason}")
         job = self.job
@@ -272,16 +306,18 @@ class LineState:
 
     def broken(self, now: float) -> None:
         """Get over an exception that broke in half-way: what was being done is in doubt."""
+        self.after.release(now)
         self.codec.restart()
         self.output = b""
         if self.job is not None:
-            self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: interrupted"))
+            self.give_up(self.job, now, SyncError(f"{self.job.ex.text}: interrupted"))
         if self.resync is not None:
             self.resync = None
         self.suspect("an interruption")
 
     def fail_all(self, error: BaseException) -> None:
         """End everything: the port is gone."""
+        self.after.release(self.last_read)
         self.output = b""
         jobs = [one for one in (self.job, self.pending) if one is not None]
         self.job = self.pending = self.resync = None
@@ -353,7 +389,7 @@ class LineState:
         job = self.job
         self.output = b""
         if job is not None:
-            self._give_up(job, now, NoAnswerError(f"{job.ex.text}: the modem takes no bytes (flow control?)"))
+            self.give_up(job, now, NoAnswerError(f"{job.ex.text}: the modem takes no bytes (flow control?)"))
         elif self.resync is not None:
             self.resync.stuck(now)
 
@@ -362,21 +398,26 @@ class LineState:
             self._payload(job, now)
         elif job.phase is Phase.GRACE:
             assert job.final is not None
+            rule, text, values, missing = job.final
+            if not missing and now < self.after.due():
+                job.timer = self.after.due()
+                return
             self.codec.end()
             self.job = None
             self._virgin = False
-            rule, text, values, missing = job.final
             came = {one.index for one in job.lines}
             missing = tuple([index for index in missing if index not in came])
             if missing:
                 self._doubt_exchange(job, f"{job.ex.text} was answered by {self._shown(text, rule.pattern)} alone")
+            self.after.answered(job, rule, now)
             job.settle(rule, text, values, missing, self.secrets)
             self._done(job)
         else:
             what = "no prompt" if job.phase is Phase.PROMPT else "no answer"
-            self._give_up(job, now, NoAnswerError(f"{job.ex.text}: {what} within {job.ex.timeout:g} s"))
+            within = f" within {job.ex.timeout:g} s" if not job.extra else f", but {', '.join(job.extra)}"
+            self.give_up(job, now, NoAnswerError(f"{job.ex.text}: {what}{within}"))
 
-    def _give_up(self, job: Job, now: float, error: BaseException) -> None:
+    def give_up(self, job: Job, now: float, error: BaseException) -> None:
         """End the exchange in flight with an error; its answer may still come."""
         self.job = None
         self._note(now, f"given up: {error}")
@@ -420,7 +461,7 @@ class LineState:
                         self.secrets.told(event.text, expected.pattern, expected.bound, event.payload)
                     self.job.info(event, self.secrets)
             case ev.Unsolicited():
-                self._unsolicited(event, now)
+                self.unsolicited(event, now)
             case ev.Prompt():
                 self._prompt(event, now)
             case ev.Echo():
@@ -431,6 +472,8 @@ class LineState:
                 self._unknown(event.text, now)
             case ev.Overflow():
                 self.raise_doubt("a line without an end")
+                if self.resync is None:
+                    self.after.stray(b"", now, result=self.after.kind is not None)
                 if self.job is not None:
                     self.job.note(b"<%d bytes without a line end>" % event.size, self.secrets)
             case ev.Broken():
@@ -463,12 +506,23 @@ class LineState:
             return
         if not self._echo.proven and self._echo.told is False and not self._echoed:
             self._echo.prove()
-        self.job = None
         self._virgin = False
-        if self.output or (job.prompted and job.wants_more):
+        if self.after.kind == "push" and self.after.concerns(job.ex):
+            job.final = (rule, event.text, event.values, ())
+            job.phase = Phase.GRACE
+            job.timer = self.after.due()
+            return
+        if self.output or (job.prompted and (job.wants_more or (self.unsent is not None and self.unsent()))):
             # An answer before its payload was complete: the modem may or may not want the rest. Never pad.
             self.output = b""
-            self._doubt_exchange(job, f"{job.ex.text} was answered before its payload was sent")
+            reason = f"{job.ex.text} was answered before its payload was sent"
+            if rule.outcome is not Outcome.FAIL:  # it took less for the whole, or it answers something else
+                self.give_up(job, now, SyncError(reason))
+                return
+            self._doubt_exchange(job, reason)
+        self.job = None
+        if job.ex.topic is not None or job.lines:
+            self.after.answered(job, rule, now)
         guard = job.ex.guard
         if guard:
             self.not_before = now + guard
@@ -513,8 +567,13 @@ class LineState:
         else:
             self._payload(job, now)
 
-    def _unsolicited(self, event: ev.Unsolicited, now: float, *, complete: bool = True) -> None:
+    def unsolicited(self, event: ev.Unsolicited, now: float, *, complete: bool = True, held: bool = False) -> None:
+        """Pass on what nobody asked for; ``held``: it was held back until now."""
         rule = event.rule
+        if self.after.kind is not None and complete and not held and self.after.holds(event, topic_of(event)):
+            return
+        if event.payload is not None and complete and not held:
+            self.after.pushed(topic_of(event), len(event.payload), now)
         pattern = rule.pattern if rule is not None else event.watches[0][0].pattern
         urc = Urc(rule, self._shown(event.text, pattern), event.values, event.payload, complete)
         if self.on_watch is not None:
@@ -544,20 +603,39 @@ class LineState:
     def _unknown(self, text: bytes, now: float) -> None:
         # The notice of a restart, garbled or cut, looks like this. Not quoted: it may be a piece of a secret's echo.
         self.raise_doubt("a line that the profile does not know")
+        result = _STRAY.fullmatch(text) is not None
         if self.resync is not None:
-            self.resync.stray(now, result=_STRAY.fullmatch(text) is not None)
-        elif self.job is not None:
-            self.job.note(text, self.secrets)
-            if text and self._behind_open_payload(self.job):
+            self.resync.stray(now, result=result or self._is_late(text))
+            return
+        self.after.stray(text, now, result=result)
+        job = self.job
+        if job is not None:
+            job.note(text, self.secrets)
+            if text and self._behind_open_payload(job):
                 reason = "what follows the payload is no answer: data may be missing"
-                self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: {reason}"))
-        elif _STRAY.fullmatch(text) is not None:
+                self.give_up(job, now, SyncError(f"{job.ex.text}: {reason}"))
+            elif result and job.ex.prompt is not None:
+                self._foreign_result(job, text, now)
+        elif result or self._is_late(text):
             shown = text_of(self.secrets.masked(text))
             self._note(now, f"stray result {shown}")
             if self.doubt is None:
                 self.doubt = Doubt(f"the result {shown} that nobody waits for")
             else:
                 self.doubt.result(self.recovery.quiet, now)
+
+    def _is_late(self, text: bytes) -> bool:
+        """Whether a line is a final result of the exchange that put the line in doubt."""
+        ex = self.doubt.exchange if self.doubt is not None else None
+        return ex is not None and any(rule.pattern.match(text) is not None for rule in ex.finals)
+
+    def _foreign_result(self, job: Job, text: bytes, now: float) -> None:
+        """Take a final result that is none of an exchange with a payload, so whose it is nobody knows."""
+        if job.prompted:
+            reason = f"answered by {text_of(text)}, which does not say what became of the data"
+            self.give_up(job, now, SyncError(f"{job.ex.text}: {reason}"))
+        elif job.phase is _PROMPT and job.timer is not None:
+            job.timer = min(job.timer, now + GRACE)  # it may be a late one, and the prompt follow
 
     def _behind_open_payload(self, job: Job) -> bool:
         """Whether the last line had a payload of which nothing but the length was known."""
@@ -586,10 +664,10 @@ class LineState:
                 break
         if event.index < 0:
             cut = ev.Unsolicited(event.rule, event.text, event.values, event.data, event.watches)
-            self._unsolicited(cut, now, complete=False)
+            self.unsolicited(cut, now, complete=False)
             self.suspect(reason)
         elif self.job is not None:
-            self._give_up(self.job, now, SyncError(f"{self.job.ex.text}: {reason}"))
+            self.give_up(self.job, now, SyncError(f"{self.job.ex.text}: {reason}"))
 
     def _shown(self, text: bytes, pattern: LinePattern) -> str:
         """Return a line that matched a pattern as errors and logs may show it."""

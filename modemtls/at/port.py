@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import socket
+import sys
 import termios
 import threading
 import time
@@ -39,14 +40,24 @@ _FASTEST: Final = 2**31 - 1
 # A character on the line: start bit, eight data bits, stop bit.
 _BITS = 10
 
+_LEAVING = 0.002  # s
+# Majors of pseudo terminals, which queue nothing (Documentation/admin-guide/devices.txt of the kernel).
+_PSEUDO: Final = range(136, 144)
+_NONE: Final = bytes(4)  # an int, as the kernel writes it
+
 _CONNECTING = 10.0  # s; for a connection to a serial line server
 
 
 class Port(Protocol):
-    """What a channel needs of a port. ``byte_time`` is what a byte takes on the line (s), 0 if unknown."""
+    """What a channel needs of a port.
+
+    ``byte_time`` is what a byte takes on the line (s), 0 if unknown. ``unsent`` tells how many bytes of what was
+    written have certainly not left yet; None where that cannot be known.
+    """
 
     name: str
     byte_time: float
+    unsent: Callable[[], int] | None
 
     def fileno(self) -> int:
         """Return the descriptor: non-blocking, read for what the modem sends, written for what it gets."""
@@ -66,6 +77,7 @@ class FdPort:
     ) -> None:
         self.name = name
         self.byte_time = byte_time
+        self.unsent: Callable[[], int] | None = None
         self._fd = fd
         self._on_close = on_close
         os.set_blocking(fd, False)
@@ -113,6 +125,20 @@ def lost(name: str, error: OSError | None = None) -> PortLostError:
 
 class _Device(FdPort):
     """A serial device that was opened exclusively."""
+
+    def __init__(self, name: str, fd: int, *, byte_time: float, on_close: Callable[[], None] | None) -> None:
+        super().__init__(name, fd, byte_time=byte_time, on_close=on_close)
+        if os.major(os.fstat(fd).st_rdev) not in _PSEUDO:
+            self.unsent = self._unsent
+
+    def _unsent(self) -> int:
+        try:
+            if fcntl.ioctl(self._fd, termios.TIOCOUTQ, _NONE) == _NONE:
+                return 0
+            time.sleep(_LEAVING)  # some drivers count what they have handed over for a moment more
+            return int.from_bytes(fcntl.ioctl(self._fd, termios.TIOCOUTQ, _NONE), sys.byteorder)
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Close it. Harmless if repeated."""

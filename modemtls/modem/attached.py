@@ -155,6 +155,7 @@ class AttachedModem:
         channel.on_urc = reports.on_urc
         channel.on_epoch = reports.on_epoch
         channel.on_close = reports.on_close
+        channel.on_spill = reports.on_spill
 
     def _store(self) -> CredentialStore:
         """Make the store of credentials that the profile speaks of."""

@@ -142,6 +142,8 @@ class Bringup:
             if state not in {"busy", "other", leaving} or self._host.now() >= end:
                 return state
             self._pause(seen, end if deadline is None else min(end, deadline), _ASK_AGAIN)
+            if deadline is not None and self._host.now() >= deadline:  # no time left to ask again
+                raise ModemTimeoutError(f"the modem says {state!r}")
 
     def _settle(self, state: str) -> None:
         """Take the SIM's state for what came of the PIN that was sent last, if one was: OK says nothing for certain."""

@@ -9,7 +9,7 @@ from modemtls.errors import ModemError, PortLostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from modemtls.at.channel import Channel
+    from modemtls.at.channel import Channel, Spill
     from modemtls.at.exchange import Urc
     from modemtls.modem.readiness import Readiness
     from modemtls.modem.settings import Family
@@ -48,6 +48,11 @@ class Reports:
         """Take note that a boot epoch ended."""
         self._slots.begin_epoch(self._channel.epoch, reason)
         self._readiness.note_change()
+
+    def on_spill(self, spill: Spill) -> None:
+        """Take note that a connection's data was cut on the line, or carried out by the modem."""
+        family, number = spill.topic
+        self._slots.on_cut(family, number, spill.reason, sent=spill.kind == "send")  # type: ignore[arg-type]
 
     def on_close(self, reason: BaseException) -> None:
         """Tell everybody that the port has gone."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modemtls.errors import NotSupportedError
+from modemtls.errors import ModemRestartedError, NotSupportedError
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.runner_quick import CACHE_LIMIT, quick
 from modemtls.modem.runner_render import check_bindings, payload_bytes, render
@@ -56,6 +56,7 @@ class Runner:
         alone = profile.behaviour["tls_contexts"] == "none"
         self._deciding = {"tls_open", "dtls_open", "tls_listen"} if alone else {"tls_configure"}
         self._epoch = channel.epoch
+        self._probed = True  # False once what the modem had been asked was forgotten, until it is asked again
         self._boot: dict[str, object] = {}
         self._contexts: dict[int, dict[str, object]] = {}
         self._sockets: dict[tuple[str, int], dict[str, object]] = {}
@@ -78,6 +79,13 @@ class Runner:
         self._check_epoch()
         found = self._boot.get(name)
         return self._identity.get(name) if found is None else found
+
+    def _sure(self, name: str) -> object:
+        """Return a flag as :meth:`flag` does. Raises ModemRestartedError if it is not known because of a restart."""
+        found = self.flag(name)
+        if found is None and not self._probed and name not in self._identity:
+            raise ModemRestartedError("the modem restarted: what it can do has to be asked again")
+        return found
 
     def has(self, op: str) -> bool:
         """Tell whether the profile has an operation."""
@@ -102,6 +110,20 @@ class Runner:
         ModemTimeoutError, ModemRestartedError, PortLostError, SyncError as the channel does. All commands of one run
         belong to one boot epoch.
         """
+        epoch = self.channel.epoch
+        result = self._run(op, bindings, deadline, on_orphan, on_socket)
+        if op == "probe" and not self._probed and self.channel.epoch == epoch:
+            self._probed = True
+        return result
+
+    def _run(
+        self,
+        op: str,
+        bindings: Mapping[str, Any] | None,
+        deadline: float | None,
+        on_orphan: Callable[[Reply | BaseException], None] | None,
+        on_socket: Callable[[int], None] | None,
+    ) -> Result:
         program = self._programs.get(op)
         if program is None:
             raise self._absent(op)
@@ -133,14 +155,14 @@ class Runner:
         self._check(op, program, bindings)
 
     def _check(self, op: str, program: Program, bindings: Mapping[str, Any]) -> None:
-        check_bindings(self.profile, program, bindings, self.flag)
+        check_bindings(self.profile, program, bindings, self._sure)
         if op in self._deciding:
             self._check_effect(op, bindings)
 
     def _check_effect(self, op: str, bindings: Mapping[str, Any]) -> None:
         """Refuse settings that protect and would decide nothing that is sent with what is known of this firmware."""
         opening = op if op != "tls_configure" else "dtls_open" if bindings.get("dtls") else "tls_open"
-        for name in without_effect(self.profile, opening, bindings, self.flag):
+        for name in without_effect(self.profile, opening, bindings, self._sure):
             capability = PROTECTING[name] or "tls"
             raise NotSupportedError(
                 f"{name}: nothing that profile {self.profile.name} sends to this modem depends on it, so it would not "
@@ -194,8 +216,8 @@ class Runner:
         except TypeError:  # a list among the inputs
             return None
         if found is None:
-            check_bindings(self.profile, quick.program, bindings, self.flag)
-            found = render(quick.step, bindings.get)
+            check_bindings(self.profile, quick.program, bindings, self._sure)
+            found = render(quick.step, bindings.get, quick.program.name)
             if quick.data is not None:  # may be large, and only the command is the same the next time
                 found = replace(found, payload=b"")
             if len(quick.kept) >= CACHE_LIMIT:
@@ -213,6 +235,7 @@ class Runner:
         epoch = self.channel.epoch
         if epoch != self._epoch:
             self._epoch = epoch
+            self._probed = not self.has("probe")
             for one in self._quick.values():  # what was checked was checked against the flags of then
                 one.kept.clear()
             self._boot = {}

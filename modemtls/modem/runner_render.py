@@ -14,6 +14,7 @@ from modemtls.profile.template import MASK
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from modemtls.at.exchange import Topic
     from modemtls.profile.model import Program, SendStep
     from modemtls.profile.profile import Profile
 
@@ -48,8 +49,8 @@ def payload_bytes(payload: Payload, lookup: Callable[[str], object]) -> bytes:
     return data
 
 
-def render(step: SendStep, lookup: Callable[[str], object]) -> Exchange:
-    """Return the exchange of a step. Raises ConfigurationError for a value that cannot be sent."""
+def render(step: SendStep, lookup: Callable[[str], object], op: str = "") -> Exchange:
+    """Return the exchange of a step of program ``op``. Raises ConfigurationError for a value that cannot be sent."""
     data = b""
     payload = step.payload
     chunk, pause, guard, end = 0, 0.0, step.guard, b""
@@ -81,7 +82,24 @@ def render(step: SendStep, lookup: Callable[[str], object]) -> Exchange:
         blocking=step.blocking,
         input_timeout=step.input_timeout,
         guard=guard,
+        topic=_topic(op, lookup),
+        most=_most(step, lookup),
     )  # fmt: skip
+
+
+def _topic(op: str, lookup: Callable[[str], object]) -> Topic | None:
+    """Return whose data an operation of a socket moves."""
+    family, _, rest = op.partition("_")
+    socket = lookup("socket") if family in FAMILIES and rest else None
+    return (family, socket) if isinstance(socket, int) else None
+
+
+def _most(step: SendStep, lookup: Callable[[str], object]) -> int:
+    """Return how many bytes of payload the answer brings at most: 0 if nobody knows, -1 if it brings none."""
+    if all(rule.pattern.payload is None for rule in step.lines):
+        return -1
+    size = lookup("size")
+    return size if isinstance(size, int) else 0
 
 
 def _plain(value: object) -> str:

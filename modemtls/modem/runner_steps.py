@@ -181,7 +181,7 @@ class Run(Answers):
 
     def _send(self, step: m.SendStep) -> None:
         try:
-            exchange = render(step, self.lookup)
+            exchange = render(step, self.lookup, self._program.name)
         except ConfigurationError as error:
             if not self.shown:
                 raise

@@ -51,8 +51,8 @@ class Slot:
     ``data_pending``: the modem holds data, or may (pull mode): true from a data URC until :meth:`drained`, and once
     more when the far side has closed. ``closed``: why the far side ended the connection, or None; data may still be
     there to be read. ``lost``: why nothing can be read or sent any more (restart, bearer lost, overflow), or None; what
-    was pushed before can still be taken. ``listener``: called in the reading thread after each change; it must only set
-    state or wake someone.
+    was pushed before can still be taken. ``spilt``: why nothing more may be sent, or nothing. ``listener``: called in
+    the reading thread after each change; it must only set state or wake someone.
 
     ``lease``: the TLS context, given back when the socket is closed in the modem. ``settings``: what a secure
     connection was made with. ``session``: what the modem has told of its session, for the host to keep. ``resumed``:
@@ -82,6 +82,7 @@ class Slot:
         "resumed",
         "session",
         "settings",
+        "spilt",
         "state",
         "waiting",
     )
@@ -107,6 +108,7 @@ class Slot:
         self.lease: ContextLease | None = None
         self.listener: Callable[[], None] | None = None
         self.lost: ModemError | None = None
+        self.spilt = ""
         self.settings: TlsSettings | None = None
         self.session: dict[str, object] = {}
         self.resumed = False
@@ -211,6 +213,10 @@ class Slot:
         """Note that the socket is beyond use; the first reason stays."""
         if self.lost is None:
             self.lost = error
+
+    def note_spilt(self, reason: str) -> None:
+        """Note that the modem may have taken sent data for commands."""
+        self.spilt = self.spilt or reason
 
     def tell(self) -> None:
         """Call the listener."""
@@ -488,6 +494,15 @@ class SlotTable:
         """Take note that pushed data did not arrive whole; ``reported``: it was the last that was told of."""
         for slot in self._find(family, number):
             slot.note_torn(reported=reported)
+            slot.tell()
+
+    def on_cut(self, family: Family, number: int, reason: str, *, sent: bool) -> None:
+        """Take note that data was not what its count said, received or ``sent``."""
+        for slot in self._find(family, number):
+            if sent:
+                slot.note_spilt(reason)
+            else:
+                slot.note_lost(SocketClosedError(f"the connection is given up: {reason}"))
             slot.tell()
 
     def on_closed(self, family: Family | None, number: int | None, why: str = "the far side closed it") -> None:

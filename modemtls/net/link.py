@@ -445,6 +445,9 @@ class Link:
             raise _again(self._unsendable)
         if self.slot.lost is not None:
             raise _again(self.slot.lost)
+        if self.slot.spilt:
+            self._unsendable = SocketClosedError(f"nothing more is sent: {self.slot.spilt}")
+            raise _again(self._unsendable)
         if self.slot.closed is not None or self._ended:
             raise SocketClosedError(f"the connection is closed: {self.slot.closed or 'the peer ended it'}")
 
@@ -499,9 +502,13 @@ class Link:
             means = _meaning(error)
             if isinstance(error, ModemTimeoutError | SyncError):
                 means = SocketClosedError(f"the connection is given up, what was sent may be incomplete: {error}")
+            elif means is error and isinstance(error, CommandError) and self.slot.closed is not None:
+                means = SocketClosedError(f"the connection is closed ({self.slot.closed}): {error}")
             if means is error:
                 raise
             raise means from error
+        if self.slot.spilt:  # what was just answered is not known to be this
+            self.check_sendable()
         taken = result.values.get("sent")
         return result.outcome, taken if isinstance(taken, int) else 0
 

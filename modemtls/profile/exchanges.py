@@ -114,7 +114,7 @@ class ExchangeCompiler(ABC):
         payload = self._payload(entries.get("payload"), names)
         if payload is not None and "prompt" not in node.names():
             self.problems.add(node.key("payload"), "a payload needs the prompt that invites it")
-        finals = self._finals(entries.get("finals"), names)
+        finals = self._finals(entries.get("finals"), names, paid=payload is not None)
         lines, captured = self._lines(entries.get("lines"), names, secrets)
         for name, var in captured.items():
             names.add(name, var)
@@ -204,7 +204,8 @@ class ExchangeCompiler(ABC):
                     self.problems.add(node, f"never matches: line {earlier.line} matches everything that it matches")
                     break
 
-    def _finals(self, node: Node | None, names: Names) -> tuple[FinalRule, ...]:
+    def _finals(self, node: Node | None, names: Names, *, paid: bool) -> tuple[FinalRule, ...]:
+        """Return what ends an exchange; ``paid``: it has a payload, whose own word of success stands for OK."""
         if node is None:
             return STANDARD_FINALS
         own = []
@@ -225,6 +226,8 @@ class ExchangeCompiler(ABC):
                     texts[0] if texts else None,
                 )
             )
+        if paid and any(one.outcome is Outcome.OK for one in own):
+            return (*own, *[one for one in STANDARD_FINALS if one.outcome is not Outcome.OK])
         return (*own, *STANDARD_FINALS)
 
     def _prompt(self, node: Node | None) -> PromptRule | None:

@@ -2,12 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from modemtls.at.channel import Channel, Exchange, Expected, LineBusyError
-from modemtls.at.grammar import Outcome
+from modemtls.at.grammar import STANDARD_FINALS, FinalRule, Outcome
 from modemtls.errors import ModemRestartedError, ModemTimeoutError
 from tests.support.at_channel import (
     AT,
@@ -350,3 +351,23 @@ def test_idle_means_no_wake_ups(modem, channel):
     before = switches()
     time.sleep(0.15)
     assert switches() == before
+
+
+def test_what_is_there_already_is_looked_at_before_the_next_piece_is_sent(channel, modem):
+    """A result that nobody waits for behind that of a send: the modem may have taken data for commands."""
+    spills = []
+    channel.on_spill = spills.append
+    done = FinalRule(P("SEND OK"), Outcome.OK)
+    piece = replace(SEND, topic=("tls", 1), finals=(done, *STANDARD_FINALS[1:]))
+    first = start(channel.exchange, piece)
+    modem.expect(b"AT+SEND=5\r")
+    modem.say(b"\r\n> ")
+    modem.expect(b"hello")
+    modem.say(b"\r\nSEND OK\r\n")
+    assert first.result(SOON).ok
+    with channel._lock:  # nobody else reads
+        modem.say(OK)
+        with pytest.raises(LineBusyError):
+            channel.exchange(piece, deadline=now_plus(channel, 0.3))
+    assert [spill.topic for spill in spills] == [("tls", 1)]
+    modem.expect(b"AT+CMEE?\r")  # and not the next piece

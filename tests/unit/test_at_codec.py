@@ -438,3 +438,33 @@ def test_a_grammar_can_be_changed_in_the_middle():
     assert brief(codec.feed(b"\r\nRDY\r\n")) == [("unknown", b"RDY")]
     codec.set_grammar(URCS)
     assert brief(codec.feed(b"\r\nRDY\r\n")) == [("urc", "boot", {})]
+
+
+# -- what ends a pushed payload ------------------------------------------------------------------------------------
+
+PUSHED = b'\r\n+XURC: "push",3,2\r\nhe'
+FOUR = ("urc", "data", {"socket": 3, "length": 4}, b"he\r\n")
+BOOT = ("urc", "boot", {})
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        # Two bytes are missing, and the data's own line end takes their place.
+        ((PUSHED + b"\r\n") * 3 + PUSHED.replace(b",2", b",4") + b"\r\n\r\nRDY\r\n",
+         [*[PUSH] * 3, FOUR, ("broken", b"", 4), BOOT]),
+        ((PUSHED + b"\r\n") * 3 + PUSHED.replace(b",2", b",4") + b"\r\n\r\n\r\nRDY\r\n", [*[PUSH] * 3, FOUR, BOOT]),
+        # A third one, or one of the line end, shows at once.
+        ((PUSHED + b"\r\n") * 3 + PUSHED + b"\n\r\nRDY\r\n", [*[PUSH] * 3, ("broken", b"he", 2), BOOT]),
+        # Not often enough, or not always: then a modem may do without.
+        ((PUSHED + b"\r\n") * 2 + PUSHED.replace(b",2", b",4") + b"\r\n\r\nRDY\r\n", [*[PUSH] * 2, FOUR, BOOT]),
+        (PUSHED * 2 + (PUSHED + b"\r\n") * 6 + PUSHED * 2 + b"\r\nRDY\r\n", [*[PUSH] * 10, BOOT]),
+    ],
+)  # fmt: skip
+def test_a_line_end_that_has_always_followed_what_is_pushed_must_follow(stream, expected):
+    check(None, stream, expected)
+
+
+def test_an_echo_behind_what_is_pushed_says_nothing_of_its_line_end():
+    push = PUSHED + b"\r\n"
+    check(AT, push * 4 + b"AT\r\r\nOK\r\n", [*[PUSH] * 4, ECHO, OK])

@@ -5,7 +5,7 @@ import pytest
 from modemtls.at.exchange import Exchange
 from modemtls.at.grammar import Grammar, PromptRule, UrcRule
 from modemtls.errors import ModemRestartedError
-from tests.support.at_line import AT, CSQ, GRAMMAR, OK, P1, SEND, P, Rig
+from tests.support.at_line import AT, CSQ, GRAMMAR, OK, P1, SEND, P, Rig, timed_out
 
 # -- epochs --------------------------------------------------------------------------------------------------------
 
@@ -278,6 +278,7 @@ STARTING = Grammar(urcs=(UrcRule(P("APP RDY"), "startup"), UrcRule(P("+CPIN: {st
         b"\r\nAPP RDY\r\n",
         b"\r\n+CPIN: READY\r\n",
         b"x" * 5000 + b"\r\n",
+        b"x" * 9000,  # longer than a line may be, and no end to it
     ],
 )
 def test_what_may_be_the_trace_of_a_restart_raises_the_doubts(data):
@@ -311,6 +312,23 @@ def test_a_time_out_and_getting_into_step_raise_them():
     rig.rx(P1)
     rig.go(1.0)
     assert rig.line.doubts > after
+
+
+def test_a_prompt_that_nobody_waits_for_raises_them():
+    rig = timed_out(SEND)
+    before = rig.line.doubts
+    rig.rx(b"\r\n> ")
+    assert rig.line.doubts == before + 1
+
+
+def test_getting_into_step_raises_them_by_itself():
+    rig = Rig(in_step=False)
+    before = rig.line.doubts
+    rig.submit(AT)
+    rig.go(1.0)
+    rig.rx(P1)
+    assert rig.take_sent()[-1] == b"AT\r"
+    assert rig.line.doubts == before + 1
 
 
 def test_ordinary_traffic_leaves_them_alone():

@@ -224,3 +224,18 @@ def test_a_notices_payload_that_stops_is_told():
     (urc,) = rig.urcs
     assert (urc.complete, urc.payload, urc.values["socket"]) == (False, b"abc", 3)
     assert rig.line.doubt is not None
+
+
+def test_what_is_pushed_waits_for_the_line_end_that_has_always_followed():
+    rig = Rig()
+    push = b'\r\n+U: "push",2,5\r\nhello'
+    for _ in range(4):
+        rig.rx(push + b"\r\n")
+        rig.go(1)
+    rig.rx(push)
+    assert len(rig.urcs) == 4
+    rig.rx(b"\r\n")
+    assert [urc.complete for urc in rig.urcs] == [True] * 5
+    rig.rx(push[:-2] + b"\r\n")
+    rig.go(PAYLOAD_STALL)
+    assert [urc.complete for urc in rig.urcs[5:]] == [False]

@@ -48,6 +48,26 @@ def test_bytes_pass_unharmed_both_ways(pty):
     assert port.fileno() == -1
 
 
+@pytest.mark.parametrize(("counts", "unsent"), [([0], 0), ([1300, 0], 0), ([1300, 1200], 1200)])
+def test_what_has_not_left_yet_is_what_the_kernel_has_for_longer_than_a_moment(pty, monkeypatch, counts, unsent):
+    monkeypatch.setattr(os, "major", lambda number: 4)  # as a UART
+    port = open_port(pty.path)
+    try:
+        assert port.unsent() == 0
+        seen = iter(counts)
+        monkeypatch.setattr(fcntl, "ioctl", lambda fd, what, arg: next(seen).to_bytes(4, sys.byteorder))
+        assert port.unsent() == unsent
+    finally:
+        monkeypatch.undo()
+        port.close()
+
+
+def test_where_nobody_knows_what_has_not_left_nobody_is_asked(pty):
+    port = open_port(pty.path)
+    assert port.unsent is None
+    port.close()
+
+
 def test_a_port_is_free_again_after_closing(pty):
     for number in range(3):
         port = open_port(pty.path)

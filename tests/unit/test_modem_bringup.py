@@ -62,6 +62,13 @@ def test_the_pin_is_sent_once_and_the_sim_given_time():
     assert "1234" not in str(bench.told)
 
 
+@pytest.mark.parametrize("word", ["other", "busy"])
+def test_a_sim_that_is_not_ready_in_time_is_told_as_what_the_modem_says_of_it(word):
+    bench = Bench(sim_state=state(word))
+    with pytest.raises(ModemTimeoutError, match=f"SIM: .*the modem says '{word}'"):
+        bench.steps.sim(bench.host.now() + 2.0)
+
+
 def test_a_pin_that_never_left_may_be_sent():
     bench = Bench(
         settings=Settings(pin="1111"),

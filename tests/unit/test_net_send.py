@@ -142,6 +142,35 @@ class TestSend:
             sock.send(b"two")
         assert modem.peer.received == b""
 
+    @pytest.mark.parametrize("before", [True, False])
+    def test_after_the_modem_may_have_taken_data_for_commands_nothing_follows(self, modem, before):
+        sock = connected(modem)
+        modem.peer.say(b"still here")
+
+        def script(op, slot, b):
+            if op == "send" and modem.commands.count("send") == 2 - before:
+                slot.note_spilt("it may have taken data for commands")  # as the answer to it arrives
+
+        modem.script = script
+        if not before:
+            sock.send(b"one")
+        for _ in range(2):
+            with pytest.raises(SocketClosedError, match="data for commands"):
+                sock.send(b"two")
+        assert modem.commands.count("send") == 2 - before
+        assert sock.receive(10) == b"still here"
+
+    def test_refused_after_the_peer_closed_is_closed_whatever_the_modem_calls_it(self, modem):
+        sock = connected(modem)
+
+        def script(op, slot, b):
+            modem.peer.close()
+            raise CommandError("AT+S: ERROR")
+
+        modem.script = script
+        with pytest.raises(ConnectionResetError, match=r"closed .*AT\+S: ERROR"):
+            sock.send(b"one")
+
     def test_a_line_that_was_busy_is_no_doubt(self, modem):
         sock = connected(modem)
 

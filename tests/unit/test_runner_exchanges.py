@@ -10,7 +10,7 @@ import time
 import pytest
 
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError, ModemTimeoutError
+from modemtls.errors import CommandError, ModemTimeoutError, SyncError
 from tests.support.programs import COMMAND, ERRORS, OPEN, QUICK, TARGET, program
 from tests.support.scripted import ERROR, OK, scripted
 
@@ -112,6 +112,25 @@ def test_outcomes_of_a_send(answer, outcome, sent):
             result = runner.run("tls_send", {"socket": 4, "data": payload, "size": 5})
             assert (result.outcome, result.values.get("sent")) == (outcome, sent)
         assert modem.sent == [b"AT+S=4,5", b"hello", b"AT+S=4,5", b"\r\x1a>\0\xff"]
+
+
+@pytest.mark.parametrize(
+    ("finals", "says"),
+    [
+        ("{SEND OK: ok, SEND FAIL: busy}", False),
+        ("{SEND OK: ok, OK: ok}", True),
+        ("{SEND FAIL: busy}", True),  # no word of success of its own
+    ],
+)
+def test_ok_is_an_answer_to_data_where_nothing_else_is_or_it_is_listed(finals, says):
+    text = program("tls_send", SENDING.replace("{SEND OK: ok, SEND FAIL: busy}", finals))
+    with scripted(text, {b"AT+S=4,5": b"\r\n> "}) as (runner, modem):
+        modem.expect(5, OK)
+        if says:
+            assert runner.run("tls_send", {"socket": 4, "data": b"hello", "size": 5}).outcome is Outcome.OK
+        else:
+            with pytest.raises(SyncError, match="does not say what became of the data"):
+                runner.run("tls_send", {"socket": 4, "data": b"hello", "size": 5})
 
 
 def test_checksums_are_checked_and_differences_are_told():

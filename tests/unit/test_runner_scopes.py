@@ -100,6 +100,22 @@ def test_what_a_flag_allows_once_it_is_probed():
         assert modem.sent[1:] == [b"AT+V=0,3,1", b"AT+S=0XFFFF", b"AT+SNI=1", b'AT+CA="ca.pem","",""']
 
 
+def test_what_was_forgotten_with_a_restart_is_not_taken_for_missing():
+    """Else a restart would look like a modem that cannot do it, and the way out be to go without."""
+    wanted = {**SETTINGS, "verify": False, "sni": True}
+    with scripted(EVERYTHING, {b"AT+P": [b"\r\n+P: sni\r\n" + OK, OK]}) as (runner, modem):
+        runner.run("probe")
+        modem.sent.clear()
+        runner.channel.end_epoch("restarted")
+        for _ in range(2):
+            with pytest.raises(ModemRestartedError, match="asked again"):
+                runner.run("tls_configure", wanted)
+        assert modem.sent == []
+        runner.run("probe")  # another firmware
+        with pytest.raises(NotSupportedError, match="sni"):
+            runner.run("tls_configure", wanted)
+
+
 def test_an_operation_that_is_not_there():
     with scripted(EVERYTHING, {}) as (runner, modem):
         with pytest.raises(NotSupportedError, match="no operation tls_receive") as caught:
