@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Remark", "Rest", "Story", "explain"]
 
-# A command line: V.250 5.2.1, and what follows AT up to the terminator.
-_COMMAND: Final = re.compile(rb"[\r\n]*(A[Tt/]|a[tT/])([^\r\n\x00-\x1f]*)(\r\n?|\n)")
-_PARTIAL: Final = re.compile(rb"[\r\n]*(?:A|a)(?:[Tt/][^\r\n\x00-\x1f]*)?\Z")
+# A command line: V.250 5.2.1, and what follows AT up to the terminator. Some modems take PEM in quotes, as it is.
+_BODY: Final = rb'(?>"-----BEGIN [^"]*"|[^\r\n\x00-\x1f])*'
+_COMMAND: Final = re.compile(rb"[\r\n]*(A[Tt/]|a[tT/])(" + _BODY + rb")(\r\n?|\n)")
+_PARTIAL: Final = re.compile(rb"[\r\n]*(?:A|a)(?:[Tt/]" + _BODY + rb'(?:"-----BEGIN [^"]*)?)?\Z')
 _FRAMED: Final = re.compile(rb"(?:\r\n)+[\x20-\x7e]+\r\n")
 # The end of a data phase: whole lines, the last one a final result.
 _DATA_END: Final = re.compile(
@@ -260,7 +261,7 @@ class _Reader:
             shown = escape(line)
             for name in form.secrets if form else ():
                 if values.get(name):
-                    shown = shown.replace(values[name], "***")
+                    shown = shown.replace(escape(values[name].encode("utf-8")), "***")
         told = ", ".join(
             f"{name} {'***' if form and name in form.secrets else value}" for name, value in values.items() if value
         )

@@ -23,7 +23,6 @@ ONLY_A_PROFILE_TELLS = {
         "slm-tcp-data-mode sm-acknowledged-sends sm-broken-in-data-mode sm-tcp-data-mode sm-tls"
     ),
     "a notice has a payload": "sm-auto-reception",
-    "a command has lines in quotation marks": "slm-credentials slm-credentials-refused sm-credentials-log",
     "a notice has no CR LF in front": "slm-bring-up-log slm-start sm-start",
     "what stands before AT is dropped": "slm-identification",
 }  # fmt: skip
