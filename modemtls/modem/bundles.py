@@ -164,7 +164,7 @@ class BundleStore(CredentialStore):
             try:
                 self._host.run("credential_write", bindings, deadline=deadline)
             except CommandError as error:
-                if error.kind != "no_space" or not self._evict(deadline, but=thing.name):
+                if error.kind != "no_space" or not self._evict(deadline):
                     raise
             else:
                 self._bundles.setdefault(thing.name, {})[thing.kind] = ""

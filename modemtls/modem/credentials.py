@@ -306,7 +306,7 @@ class CredentialStore:
                 with self._writing(deadline):
                     self._write(lacking, things, deadline)
             for one in things:
-                self._files[one.name] = self._files.pop(one.name)  # most recently used
+                self._files[one.name] = self._files.pop(one.name, 0)  # most recently used
         return self._names(things)
 
     def _things(self, forms: Mapping[CredentialKind, bytes]) -> builtins.list[Thing]:
@@ -481,8 +481,8 @@ class CredentialStore:
             return f"it has {sum(there)} bytes of certificates and keys, and takes {most}, not {size} more"
         return ""
 
-    def _evict(self, deadline: float | None, *, but: str = "") -> bool:
-        used = self._in_use() | {but}
+    def _evict(self, deadline: float | None) -> bool:
+        used = self._in_use()
         for name in self._files:
             if name not in used:
                 logger.info("credentials: removing %s to make room", name)
