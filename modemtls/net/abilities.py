@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modemtls.modem.attached import AttachedModem
     from modemtls.modem.settings import Family, Receive
 
-__all__ = ["abilities_of", "manners_of"]
+__all__ = ["abilities_of", "manners_of", "told_the_name"]
 
 #: Seconds; what is asked for when neither the caller nor the modem's range says otherwise. A handshake over a slow
 #: radio takes tens of seconds; RFC 6298 (2.4) alone allows a retransmission a minute.
@@ -47,6 +47,12 @@ def _sni(modem: AttachedModem) -> Literal["no", "host", "name"]:
         return "no"
     program = modem.profile.programs.get("tls_configure")
     return "name" if program is not None and "sni_name" in program.names else "host"
+
+
+def told_the_name(modem: AttachedModem) -> bool:
+    """Whether ``modem`` has to be told the name that a certificate must be for; others take the host's."""
+    program = modem.profile.programs.get("tls_configure")
+    return program is not None and "expected_name" in program.names
 
 
 def _handshake(modem: AttachedModem) -> tuple[int, int, int]:

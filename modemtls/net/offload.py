@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError, ModemTimeoutError
 from modemtls.modem.sockets import Opening
-from modemtls.net.abilities import abilities_of, manners_of
+from modemtls.net.abilities import abilities_of, manners_of, told_the_name
 from modemtls.net.address import check_host, check_port
 from modemtls.net.choose import choose, is_address
 from modemtls.net.contract import (
@@ -202,6 +202,7 @@ class OffloadSocket(Socket):
                 client_auth="cert" in names,
                 sni=choice.sni,
                 check_hostname=choice.check_hostname,
+                expected_name=host if choice.check_hostname and told_the_name(self._modem) else None,
                 check_dates=choice.check_dates,
                 handshake_timeout=choice.handshake_timeout,
             )

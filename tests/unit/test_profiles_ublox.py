@@ -227,9 +227,10 @@ def test_larger_than_the_store_takes_is_refused_before_anything_is_sent(connect,
     [
         'CA,"one","An MQTT broker","2032/10/18 08:23:32"\r\nCC,"two","A client","2032/06/22"\r\nPK,"three"',
         ' \r\nCA,"one"\r\nCC,"two"\r\nPK,"three"',
+        ' CA,"one","","2036/07/17"\r\nCC,"two"\r\nPK,"three"',
         '"CA", "one","A, B","2036/07/17"\r\n\r\n"CC", "two"\r\n\r\n"PK", "three"',
     ],
-    ids=["guide", "r410m", "quoted"],
+    ids=["guide", "white space", "in front", "quoted"],
 )
 def test_the_store_is_listed_in_all_its_forms(connect, quick, listing):
     modem = connect(quick(R4), ask("AT+USECMNG=3", line(listing)))
@@ -279,7 +280,7 @@ def test_a_removal_that_is_refused_is_looked_into(connect, quick, answer):
 @pytest.mark.parametrize("sleeps", [OK, cme(4)])
 @BOTH
 def test_set_up_has_bytes_as_bytes_and_no_sleep_where_it_can(connect, quick, name, sleeps):
-    modem = connect(quick(name), ask("AT+UDCONF=1,0"), ask("AT+UPSV=0", sleeps))
+    modem = connect(quick(name), ask("AT+UDCONF=1,0"), ask("AT+UPSV=0", sleeps), ask("AT+CTZU=1", sleeps))
     assert modem.run("setup").outcome is Outcome.OK
 
 

@@ -204,6 +204,7 @@ def test_a_key_is_never_shown(connect, quick):
     ("change", "why"),
     [
         ({"ca": None}, "CA certificate"),
+        ({"expected_name": None}, "name that the certificate must be for"),
         ({"client_auth": True, "cert": None, "key": "k"}, "client certificate is needed"),
         ({"client_auth": True, "cert": "c", "key": None}, "key is needed"),
         ({"check_hostname": False, "expected_name": None, "check_dates": True}, "only where it checks the name"),
