@@ -169,6 +169,15 @@ class Channel(Reactor):
         self._line.error_form = value
 
     @property
+    def terminator(self) -> bytes | None:
+        """What this modem was found to take for the end of a command; None: what each exchange says."""
+        return self._line.terminator
+
+    @terminator.setter
+    def terminator(self, value: bytes | None) -> None:
+        self._line.terminator = value
+
+    @property
     def recovery(self) -> Recovery:
         """How the line is brought into step."""
         return self._line.recovery

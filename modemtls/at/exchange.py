@@ -57,10 +57,10 @@ class Expected:
 class Exchange:
     """One command line, its payload and what ends it.
 
-    ``line`` goes out with ``terminator``. ``shown`` is the line as logs, traces and errors may show it; empty means
-    that ``line`` holds no secret. With a ``prompt``, ``payload`` and ``payload_end`` follow once the modem invites;
-    ``payload_chunk`` (bytes, 0: all at once) and ``payload_pause`` (s) pace them where a modem needs that.
-    ``payload_secret`` keeps the payload out of traces.
+    ``line`` goes out with ``terminator``, or with what the channel knows the modem to take. ``shown`` is the line as
+    logs, traces and errors may show it; empty means that ``line`` holds no secret. With a ``prompt``, ``payload`` and
+    ``payload_end`` follow once the modem invites; ``payload_chunk`` (bytes, 0: all at once) and ``payload_pause`` (s)
+    pace them where a modem needs that. ``payload_secret`` keeps the payload out of traces.
 
     ``timeout`` (s) is the modem's own bound for its answer; it starts when the line is written and again when the
     payload is. ``input_timeout`` (s) is how long the modem waits for payload that does not come, if that is known.

@@ -86,6 +86,7 @@ class LineState:
         self.unsent: Callable[[], int] | None = None
         self.after = Aftermath(self)
         self.output = b""  # what waits to be written, in order
+        self.terminator: bytes | None = None  # what was found to end a command; None: what each exchange says
         self.byte_time = 0.0  # s that a byte takes on the line
         self.epoch = 0
         self.doubts = 0  # how often something happened that may have hidden a restart; never falls
@@ -335,13 +336,13 @@ class LineState:
         job.phase = _ANSWER if ex.prompt is None else _PROMPT
         job.timer = None  # starts when the line is written
         self.secrets.near = job.secret
-        self.put(ex.line + ex.terminator, now)
+        self.put(ex.line + (self.terminator or ex.terminator), now)
         # Behind the writing: while the modem is at work already. Nothing is read before this returns.
         self.codec.begin(ex, job.expects)
         if job.secret:
             self.secrets.sent(ex, job.payload)
         if self.tracer is not None:
-            self.tracer.command(ex, now)
+            self.tracer.command(ex, self.terminator or ex.terminator, now)
 
     def put(self, data: bytes, now: float) -> None:
         """Queue bytes for the port."""

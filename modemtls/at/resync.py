@@ -160,9 +160,10 @@ class Resync:
         self._phase = _Phase.PROBE
         self.timer = now + probe.timeout
         self._line.codec.begin(probe)
-        self._line.put(probe.line + probe.terminator, now)
+        terminator = self._line.terminator or probe.terminator
+        self._line.put(probe.line + terminator, now)
         if self._line.tracer is not None:
-            self._line.tracer.command(probe, now)
+            self._line.tracer.command(probe, terminator, now)
 
     def _next(self, now: float) -> None:
         """Go on after a probe that failed."""

@@ -72,14 +72,14 @@ class Tracer:
         shown = self._secrets.masked(text.encode("utf-8", "backslashreplace"))
         self._emit(now, "note", b"", shown.decode("utf-8", "replace"))
 
-    def command(self, ex: Exchange, now: float) -> None:
+    def command(self, ex: Exchange, terminator: bytes, now: float) -> None:
         """Record a command line that is sent."""
         if ex.shown:
             shown = ex.shown.encode()
-            self._emit(now, "out", shown + ex.terminator, ex.shown, ((0, len(shown), len(ex.line)),))
+            self._emit(now, "out", shown + terminator, ex.shown, ((0, len(shown), len(ex.line)),))
         else:
             shown = self._secrets.masked(ex.line)
-            self._emit(now, "out", ex.line + ex.terminator, shown.decode("utf-8", "backslashreplace"))
+            self._emit(now, "out", ex.line + terminator, shown.decode("utf-8", "backslashreplace"))
 
     def payload(self, ex: Exchange, data: bytes, now: float) -> None:
         """Record a payload, or a piece of it, that is sent."""

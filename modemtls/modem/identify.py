@@ -27,13 +27,15 @@ BAUDRATES: Final = (115200, 921600, 9600, 460800, 230400, 57600, 38400, 19200, 3
 
 # V.250, 6.2.4 E0: no echo; 6.2.5 Q0: result codes are sent; 6.2.6 V1: as words. The answer is in the new form already.
 _GREETING: Final = b"ATE0Q0V1"
+_TERMINATORS: Final = (b"\r", b"\r\n")  # V.250, 6.2.1 has CR; applications on a modem's processor may want both
 _GREETING_TIME: Final = 1.0  # s; 27.007 names no time, modems answer basic commands within 0.3 s
 
-# Before anything is known of a modem. The second probe also reaches one that was left with numeric or no result codes.
+# Before anything is known of a modem. The first probe also reaches one that was left with numeric or no result codes.
+# The second is known to the simplest interpreters as well, and is not spoilt by what was typed in front of the first.
 QUICK_RECOVERY: Final = Recovery(
     probes=(
-        probe("AT+CMEE?", "+CMEE: {mode:int}", timeout=0.5),  # 27.007, 9.1
         probe("ATE0Q0V1+CFUN?", "+CFUN: {level:int}{rest:more}", timeout=0.5),  # 27.007, 8.2; V.250, 5.2.1
+        probe("AT+CMEE?", "+CMEE: {mode:int}", timeout=0.5),  # 27.007, 9.1
     ),
     rounds=1,
 )
@@ -77,15 +79,23 @@ def greet(channel: Channel, *, attempts: int = 2, until: float | None = None, de
     Tried ``attempts`` times, or, if a time ``until`` is given, until then and no longer; in no case beyond
     ``deadline``. A modem that goes on refusing that and answers a bare AT keeps its echo. Raises
     :class:`NotAModemError`. With :data:`QUICK_RECOVERY` an attempt costs some 1.1 s on a silent line, and some 6 s on
-    one that is never silent.
+    one that is never silent. What it takes for the end of a command is kept in ``channel.terminator``: where nothing
+    answers to CR, the next attempt is with CR LF. One that has answered to CR is never sent a needless LF, which could
+    get into a payload.
     """
     refusal = ""
+    known = channel.terminator is not None
+    unheard = 0
     end = min((time for time in (until, deadline) if time is not None), default=None)
     while (attempts > 0 or until is not None) and (end is None or channel.clock() < end):
         attempts -= 1
+        if not known:
+            channel.terminator = _TERMINATORS[unheard % len(_TERMINATORS)]
         reply = _say(channel, _GREETING, end)
         if reply is None:
+            unheard += 1
             continue
+        known = True
         if reply.ok:
             channel.echo = False
             return
@@ -95,9 +105,13 @@ def greet(channel: Channel, *, attempts: int = 2, until: float | None = None, de
                 logger.warning("the modem refuses %s: it keeps its echo", _GREETING.decode())
                 channel.echo = None
                 return
+        else:  # heard for the first time, perhaps in the last attempt: a refusal alone is not the end
+            attempts = max(attempts, 1)
         refusal = reply.final
         pause = channel.clock() + _GREETING_PAUSE
         channel.wait(lambda: False, pause if end is None else min(pause, end))
+    if not known:
+        channel.terminator = None
     if refusal:
         raise NotAModemError(f"it refuses even the simplest command ({_GREETING.decode()}: {refusal})")
     raise NotAModemError("nothing answers")

@@ -373,3 +373,28 @@ def test_a_question_of_the_profile_decides_where_standard_ones_do_not(monkeypatc
     channel = attach(Plain(**{"#WHO": ["#WHO: me"]}))
     assert select(channel, Identity("Maker", "what", "r"), None).name == "a"
     assert channel.exchange(Exchange(line=b"AT")).ok
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\r\n"])
+def test_the_end_of_a_command_is_found_out_and_a_needless_line_feed_never_sent(attach, end):
+    heard = bytearray()
+    waiting = bytearray()
+
+    def piece(data):
+        """Answer as an application that has few commands, and takes a line for what begins with the first AT in it."""
+        heard.extend(data)
+        waiting.extend(data)
+        said = b""
+        while end in waiting:
+            line, _, rest = bytes(waiting).partition(end)
+            waiting[:] = rest
+            answers = {b"AT": b"OK", b"AT+CMEE?": b"+CMEE: 0\r\n\r\nOK", b"AT+CMEE=1": b"OK"}
+            said += b"\r\n" + answers.get(line[line.find(b"AT") :], b"ERROR") + b"\r\n"
+        return said
+
+    channel = attach(piece=piece)
+    assert channel.terminator == end
+    heard.clear()
+    errors_as(channel, 1)
+    assert bytes(heard) == b"AT+CMEE=1" + end
+    assert channel.error_form == 1
