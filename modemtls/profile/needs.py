@@ -300,7 +300,7 @@ def removed(root: Node, kind: str, name: str) -> Node | None:
 def protection(root: Node, profile: Profile, problems: Problems) -> None:
     """Complain about what is declared to protect and decides nothing that is sent."""
     for capability, name, op in unsent(profile):
-        what = f"nothing that {op} sends, and the modem may not refuse, depends on"
+        what = f"nothing that {op} {'send' if ' ' in op else 'sends'}, and the modem may not refuse, depends on"
         if capability:
             place = section(root, "capabilities").key(capability)
             hint = f"if only some firmware has it: {capability}: {{value: true, when: {{FLAG: true}}}}"

@@ -235,9 +235,9 @@ def unsent(profile: Profile) -> Iterator[tuple[str, str, str]]:
     for family in SECURE:
         rule = profile.capabilities.get(family)
         opening = f"{family}_open"
-        needed = {opening} if profile.behaviour["tls_contexts"] == "none" else {"tls_configure", opening}
-        if rule is not None and rule.value is not False and needed <= profile.programs.keys():
-            said = " and ".join(sorted(needed))
+        needed = [opening] if profile.behaviour["tls_contexts"] == "none" else ["tls_configure", opening]
+        if rule is not None and rule.value is not False and all(one in profile.programs for one in needed):
+            said = " and ".join(needed)
             yield from ((capability, name, said) for capability, name in _unsent(profile, family, rule))
 
 

@@ -26,7 +26,7 @@ def recorded(path: Path) -> Transcript:
         for part in transcript.parts:
             if part.run is not None:
                 modem.play(part.turns())
-                runner.run(part.run.program, _bindings(part, part.run), deadline=channel.clock() + 5)
+                runner.run(part.run.program, _bindings(part, part.run, runner.profile), deadline=channel.clock() + 5)
                 assert modem.finish(limit=5) == ""
     recorder.close()
     return parse(file.getvalue())
