@@ -502,6 +502,8 @@ class Link:
             means = _meaning(error)
             if isinstance(error, ModemTimeoutError | SyncError):
                 means = SocketClosedError(f"the connection is given up, what was sent may be incomplete: {error}")
+            elif self.slot.spilt:
+                means = SocketClosedError(f"{self.slot.spilt}: {error}")
             elif means is error and isinstance(error, CommandError) and self.slot.closed is not None:
                 means = SocketClosedError(f"the connection is closed ({self.slot.closed}): {error}")
             if means is error:

@@ -17,6 +17,7 @@ import modemtls
 from modemtls.modem.settings import TlsSettings
 from modemtls.profile import show
 from modemtls.sim import embedded
+from tests.stress import restarts
 from tests.support.pki import Pki
 from tests.support.servers import echo, tls_service
 
@@ -176,3 +177,25 @@ def test_a_byte_lost_from_the_list_of_keys_hides_none_that_weakens(servers, pki,
             sim.fault(f"loss@byte {count + read.index(b'ignorecertchain') + 1 + offset}:1")
             one.is_not_fooled()
             assert 'AT+QSSLCFG="ignorecertchain",5,0' in sim.commands
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with restarts.world(tmp_path_factory.mktemp("restarts")) as one:
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("setting", "every", "first"),
+    [
+        (restarts.Setting("amnesia", urc_port="usbat"), 34, 102 % 34),
+        (restarts.Setting("mutereboot", "push", stored="ATE1"), 23, 4),
+        (restarts.Setting("reboot", server="false"), 17, 9),
+    ],
+    ids=str,
+)
+def test_a_restart_at_some_of_all_commands(world, setting, every, first):
+    """The whole of it is `python -m tests.stress.restarts`."""
+    stories = restarts.sweep(world, setting, range(first, restarts.length(world, setting), every))
+    assert not [report for story in stories if (report := story.report())]
+    assert len(stories) > 2

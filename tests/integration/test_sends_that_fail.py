@@ -51,7 +51,7 @@ class Peer:
 def rig(*variants):
     """A modem, its simulation, and a connection to a peer."""
     peer = Peer()
-    options = Options.build(variants=["start=running", *variants])
+    options = Options.build(variants=["start=running", "registration-time=0.02", "pdp-time=0", *variants])
     with (
         servers.tls_service(None, peer.serve) as port,
         embedded.open("quectel-bg95", options) as sim,

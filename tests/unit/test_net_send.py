@@ -160,6 +160,17 @@ class TestSend:
         assert modem.commands.count("send") == 2 - before
         assert sock.receive(10) == b"still here"
 
+    def test_a_refusal_that_may_be_the_answer_to_data_is_told_as_that(self, modem):
+        sock = connected(modem)
+
+        def script(op, slot, b):
+            slot.note_spilt("it may have taken data for commands")
+            raise CommandError("AT+S: ERROR")
+
+        modem.script = script
+        with pytest.raises(SocketClosedError, match=r"data for commands: AT\+S: ERROR"):
+            sock.send(b"one")
+
     def test_refused_after_the_peer_closed_is_closed_whatever_the_modem_calls_it(self, modem):
         sock = connected(modem)
 
