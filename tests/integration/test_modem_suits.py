@@ -29,7 +29,6 @@ def child(tmp_path: Path):
     [
         ("limits: {credential_names: ['1', '2']}", "limits.credential_names"),
         ("behaviour: {announced_only: true}", "behaviour.announced_only"),
-        ("behaviour: {credentials_radio_off: true}", "behaviour.credentials_radio_off"),
     ],
 )
 def test_a_key_that_is_not_acted_upon_drives_no_modem(child, capsys, body, key):
