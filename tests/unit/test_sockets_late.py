@@ -132,6 +132,6 @@ def test_the_command_line_writes_the_last_words_and_fails(bench, tmp_path):
     source = tmp_path / "in"
     source.write_bytes(b"12345")
     got = []
-    with source.open("rb") as file, pytest.raises(SocketClosedError, match="the far side closed.*ERROR"):
+    with source.open("rb") as file, pytest.raises(SocketClosedError, match=r"the far side closed.*ERROR"):
         stream(sock, file.fileno(), got.append, 1)
     assert b"".join(got) == b"too large"
