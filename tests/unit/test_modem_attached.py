@@ -60,6 +60,7 @@ class FakeChannel:
         self.clock = host.now
         self.wait = host.wait
         self.recovery = None
+        self.terminator = None
         self.echo = None
         self.error_form = None
         self.closed_reason = None
