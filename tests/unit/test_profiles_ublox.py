@@ -114,6 +114,13 @@ def test_suites_are_written_as_each_module_takes_them():
 
 
 @BOTH
+def test_the_modem_frees_its_numbers_by_itself(name):
+    behaviour = load(name).behaviour
+    assert (behaviour["socket_ids"], behaviour["shared_ids"]) == ("modem", True)
+    assert (behaviour["failed_open"], behaviour["remote_close"]) == ("freed", "freed")
+
+
+@BOTH
 def test_nothing_of_others_is_ended_and_no_secret_is_asked_for(name):
     text = show(name)
     assert "USECPRF={context},7" not in text
@@ -139,7 +146,9 @@ def test_every_error_of_a_connect_has_a_kind():
     ("name", "model", "gap"), [(R5, "", 0.02), (R4, "", 0.1), (R4, "SARA-R422S", 0.02)], ids=["r5", "r410m", "r422"]
 )
 def test_the_module_is_given_the_silence_it_needs(connect, name, model, gap):
-    modem = connect(fitted(name, model), ask("AT+CFUN=1"), ask("AT+CSQ", line("+CSQ: 20,99")))
+    profile = fitted(name, model)
+    assert (profile.line.after_result, profile.line.after_urc) == (gap, 0.02)
+    modem = connect(profile, ask("AT+CFUN=1"), ask("AT+CSQ", line("+CSQ: 20,99")))
     modem.run("radio_on")
     begun = time.monotonic()
     modem.run("signal")
