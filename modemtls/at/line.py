@@ -270,8 +270,11 @@ class LineState:
             job.fail(error)
             self._done(job)
 
-    def end_epoch(self, reason: str, now: float) -> None:
-        """Take it that the modem lost its state: nothing that is believed about it holds."""
+    def end_epoch(self, reason: str, now: float, *, heard: bool = False) -> None:
+        """Take it that the modem lost its state: nothing that is believed about it holds.
+
+        ``heard``: it has read the command in flight since, and will carry it out.
+        """
         self.epoch += 1
         self._virgin = True
         self.echo = None
@@ -287,8 +290,10 @@ class LineState:
         self.codec.end()
         doubted = job.ex if job is not None else None
         self.doubt = Doubt(reason, doubted)
-        if job is not None and job.prompted and (unsent or job.wants_more):
-            # Should the notice be a false one, the modem still waits for payload.
+        if job is not None and heard and not job.prompted:
+            self.codec.late_prompt = job.ex.prompt
+        if job is not None and (job.prompted or (heard and job.ex.prompt is not None)) and (unsent or job.wants_more):
+            # Should the notice be a false one, the modem still waits for payload; or it is going to.
             self.doubt.data_phase(job.ex.input_timeout or self.recovery.input_timeout, now)
         failed = [one for one in (job, self.pending) if one is not None]
         self.pending = None
@@ -468,7 +473,7 @@ class LineState:
             case ev.Echo():
                 self._echoed = True
                 if self.echo is False:
-                    self._contradicted(self._echo, "it echoes although echo was switched off", now)
+                    self._contradicted(self._echo, "it echoes although echo was switched off", now, heard=True)
             case ev.Unknown():
                 self._unknown(event.text, now)
             case ev.Overflow():
@@ -531,10 +536,10 @@ class LineState:
         if job.orphaned or job.keeps is not None:
             self._done(job)
 
-    def _contradicted(self, witness: Witness[Any], what: str, now: float) -> bool:
+    def _contradicted(self, witness: Witness[Any], what: str, now: float, *, heard: bool = False) -> bool:
         """Take what the modem does although it was told otherwise: the epoch ends, unless it never does as told."""
         if witness.contradict():
-            self.end_epoch(what, now)
+            self.end_epoch(what, now, heard=heard)
             return True
         self.raise_doubt(f"{what}, as it always does")
         self._note(now, self.doubted)

@@ -340,3 +340,22 @@ def test_ordinary_traffic_leaves_them_alone():
     rig.rx(b"\r\nERROR\r\n")
     rig.rx(b'\r\n+U: "recv",1\r\n')
     assert rig.line.doubts == before
+
+
+@pytest.mark.parametrize("late", [0.0, 1.0])
+def test_an_echo_of_an_upload_says_that_the_modem_will_wait_for_its_payload(late):
+    """Probes would be its payload, one after the other, and its time-out never come."""
+    rig = believed()
+    rig.line.echo = False
+    rig.submit(UPLOAD)
+    rig.rx(b"AT+UP=5\r")
+    assert rig.line.epoch == 1
+    rig.take_sent()
+    rig.submit(AT)
+    rig.go(late)
+    rig.rx(b"\r\nCONNECT\r\n")
+    rig.go(59.5)
+    assert rig.take_sent() == []
+    rig.rx(b"\r\n+CME ERROR: 421\r\n")
+    rig.go(0.5)
+    assert rig.take_sent() == [b"AT+P1?\r"]
