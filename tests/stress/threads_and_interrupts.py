@@ -21,24 +21,36 @@ import modemtls
 from tests.support import servers
 
 
+class Interrupt:
+    """A handler that interrupts what is tested, once for each time it is armed, and never the test around it."""
+
+    armed = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--interrupts", type=float, default=30, help="a second; 0 for none")
     given = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a script ignores it
+    interrupt = Interrupt()
+    signal.signal(signal.SIGINT, interrupt)
     with servers.tls_service(None, servers.echo) as port:
         command = [sys.executable, "-m", "modemtls", "sim", "quectel-bg95", "--map", f"echo.example=127.0.0.1:{port}"]
         simulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert simulator.stdout is not None
-            return run(simulator.stdout.readline().strip(), given.seconds, given.interrupts)
+            return run(simulator.stdout.readline().strip(), given.seconds, given.interrupts, interrupt)
         finally:
             simulator.terminate()
             simulator.wait()
 
 
-def run(path: str, seconds: float, rate: float) -> int:
+def run(path: str, seconds: float, rate: float, interrupt: Interrupt) -> int:
     lines: collections.deque[str] = collections.deque(maxlen=200)
     failures: list[str] = []
     modem = modemtls.open(path, trace=lambda r: lines.append(f"{r.time:12.4f} {r.direction:4} {r.data[:60]!r}"))
@@ -97,23 +109,22 @@ def run(path: str, seconds: float, rate: float) -> int:
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True) if rate else None
     while time.monotonic() < stop:
         try:
+            interrupt.armed = True
             sock = modem.connect(peer, tls=None, timeout=20)
             sock.settimeout(5)
             sock.sendall(b"hello")
             sock.recv(10)
             sock.close()
+            interrupt.armed = False
             counts["main"] += 1
         except KeyboardInterrupt:
             counts["interrupted"] += 1
         except (TimeoutError, OSError) as error:
+            interrupt.armed = False
             failed(f"main: {error!r}")
-    while child is not None:
-        try:
-            child.kill()
-            child.wait()
-            break
-        except KeyboardInterrupt:
-            pass
+    if child is not None:
+        child.kill()
+        child.wait()
     for thread in threads:
         thread.join(60)
     print(dict(counts), [thread.name for thread in threads if thread.is_alive()])
