@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class Stream:
         self.on_end(why)
 
 
-class _Bound:
+class _Bound(ABC):
     """A socket bound to a port of loopback, and what the loop does when it is readable. Raises :class:`OSError`."""
 
     def __init__(self, loop: Loop, network: Network, kind: socket.SocketKind, local_port: int) -> None:
@@ -309,8 +310,9 @@ class _Bound:
     def _bind(self, sock: socket.socket, address: tuple[str, int]) -> None:
         sock.bind(address)
 
+    @abstractmethod
     def _readable(self) -> None:
-        raise NotImplementedError
+        """Take what has come."""
 
 
 class Datagrams(_Bound):
