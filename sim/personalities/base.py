@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from modemtls.sim.job import Job
     from modemtls.sim.machine import Machine
+    from modemtls.sim.personalities.common.area import Area
 
 __all__ = ["COMMON_VARIANTS", "Personality", "at", "commands_of", "preferring"]
 
@@ -71,8 +72,9 @@ def commands_of(owner: Any) -> dict[str, Callable[[Job], None]]:
 
 
 class Personality(ABC):
-    """One modem of a family. ``table`` maps command names to handlers."""
+    """One modem of a family. ``table`` maps command names to handlers, ``areas`` hold the state behind them."""
 
+    areas: tuple[Area[Any], ...]
     table: Mapping[str, Callable[[Job], None]]
     habits: Habits = Habits()
     interpreter: type[Interpreter] = Interpreter
@@ -102,13 +104,20 @@ class Personality(ABC):
         ``banner`` prints the boot URCs; ``settled``: it has been running for long, the network is there.
         """
 
-    @abstractmethod
+    def reset(self) -> None:
+        """Set everything volatile to its default."""
+        for area in self.areas:
+            area.reset()
+
     def shut_down(self) -> None:
         """Drop connections and timers without a word."""
+        for area in self.areas:
+            area.stop()
 
-    @abstractmethod
     def lose_power(self) -> None:
         """Forget what a power cut erases and a restart does not."""
+        for area in self.areas:
+            area.lose_power()
 
     @abstractmethod
     def mask(self, line: bytes) -> bytes:

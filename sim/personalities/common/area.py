@@ -30,6 +30,9 @@ class Area(Generic[Module]):
     def reset(self) -> None:
         """Set everything volatile to its default."""
 
+    def lose_power(self) -> None:
+        """Forget what a power cut erases and a restart does not."""
+
     def stop(self) -> None:
         """Stop timers, drop connections."""
         for timer in self._timers:

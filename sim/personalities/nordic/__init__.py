@@ -78,11 +78,11 @@ class Nordic(Personality):
         self.dialect = Modern(self) if self.handles else Legacy(self)
         self.proxies = Proxies(self)
         self.contexts.lost, self.contexts.gained = self.sockets.pdn_lost, self.sockets.pdn_gained
-        self._areas = (
+        self.areas = (
             self.card, self.registration, self.contexts, self.clock, self.credentials, self.general,
             self.sockets, self.traffic, self.tls, self.options, self.polling, self.datamode, self.proxies, self.dialect,
         )  # fmt: skip
-        used = [area for area in self._areas if area is not self.proxies or not self.handles]
+        used = [area for area in self.areas if area is not self.proxies or not self.handles]
         self.table = {
             name: handler if name in _APPLICATION else self._guarded(handler)
             for area in used
@@ -123,19 +123,9 @@ class Nordic(Personality):
 
     def boot(self, *, banner: bool, settled: bool) -> None:
         """Everything volatile at its default, then Ready."""
-        for area in self._areas:
-            area.reset()
+        self.reset()
         self.sockets.observers = [self.datamode.observe, self.proxies.observe, self.polling.observe]
         self.general.power_up(banner=banner, settled=settled)
-
-    def shut_down(self) -> None:
-        """Drop connections and stop timers."""
-        for area in self._areas:
-            area.stop()
-
-    def lose_power(self) -> None:
-        """Let the clock fall back to its factory date."""
-        self.clock.lose_power()
 
     def mask(self, line: bytes) -> bytes:
         """Hide PINs, APN passwords and keys."""

@@ -50,12 +50,12 @@ class Quectel(Personality):
         self.tlsconfig = TlsConfig(self)
         self.tcp = Tcp(self)
         self.ssl = Ssl(self)
-        self._areas = (
+        self.areas = (
             self.line, self.general, self.clock, self.card, self.registration, self.radio, self.packet,
             self.files, self.tlsconfig, self.tcp, self.ssl,
         )  # fmt: skip
         self.line.defaulted = self.registration.silence
-        self.table = {name: handler for area in self._areas for name, handler in commands_of(area).items()}
+        self.table = {name: handler for area in self.areas for name, handler in commands_of(area).items()}
 
     @classmethod
     def title(cls, model: str) -> str:
@@ -75,18 +75,8 @@ class Quectel(Personality):
     def boot(self, *, banner: bool, settled: bool) -> None:
         """Everything volatile at its default, then the boot URCs."""
         self.last_error = 0
-        for area in self._areas:
-            area.reset()
+        self.reset()
         self.radio.power_up(banner=banner, settled=settled)
-
-    def shut_down(self) -> None:
-        """Drop connections and stop timers."""
-        for area in self._areas:
-            area.stop()
-
-    def lose_power(self) -> None:
-        """Let the clock fall back to its factory date."""
-        self.clock.lose_power()
 
     def mask(self, line: bytes) -> bytes:
         """Hide PINs and APN passwords."""

@@ -82,12 +82,12 @@ class Ublox(Personality):
         self.writing = Writing(self)
         self.direct = DirectLink(self)
         self.options = SocketOptions(self)
-        self._areas = (
+        self.areas = (
             self.line, self.clock, self.card, self.registration, self.bearer, self.device, self.store, self.security,
             self.sockets, self.reading, self.writing, self.direct, self.options,
         )  # fmt: skip
         self.line.defaulted = self.registration.silence
-        self.table = {name: handler for area in self._areas for name, handler in commands_of(area).items()}
+        self.table = {name: handler for area in self.areas for name, handler in commands_of(area).items()}
 
     @classmethod
     def title(cls, model: str) -> str:
@@ -118,18 +118,8 @@ class Ublox(Personality):
             interpreter.keeps_typed = chosen["typed-ahead"] == "kept"
             interpreter.colon_space = chosen.on("colon-space")
             interpreter.sleeps_after = SLEEP_AFTER if chosen["upsv"] != "0" else 0.0
-        for area in self._areas:
-            area.reset()
+        self.reset()
         self.device.power_up(banner=banner, settled=settled)
-
-    def shut_down(self) -> None:
-        """Drop connections and stop timers."""
-        for area in self._areas:
-            area.stop()
-
-    def lose_power(self) -> None:
-        """Let the clock fall back to its factory date."""
-        self.clock.lose_power()
 
     def mask(self, line: bytes) -> bytes:
         """Hide PINs, passwords, pre-shared keys and sessions."""
