@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from functools import cache
 
 import pytest
 
 from modemtls.profile import load as load_afresh
-from tests.support.quectel import ERROR, OK, PATIENCE, Modem, line
+from tests.support.quectel import ERROR, OK, Modem, line
 
 __all__ = ["ERROR", "MODELS", "OK", "OPEN", "TAG", "TLS", "ask", "connect_fixture", "line", "load"]
 
@@ -28,25 +26,7 @@ PROBES = {
 class NordicModem(Modem):
     """As the other profiles' modem, with probes of its own."""
 
-    def _fall_into_step(self) -> None:
-        done = threading.Event()
-
-        def answer() -> None:
-            pending = b""
-            while not done.is_set():
-                with contextlib.suppress(TimeoutError):
-                    pending += self._wire.recv(4096)
-                while b"\r" in pending:
-                    asked, _, pending = pending.partition(b"\r")
-                    self._wire.sendall(PROBES[asked.strip()])
-
-        self._wire.settimeout(0.005)
-        helper = threading.Thread(target=answer, daemon=True)
-        helper.start()
-        self.channel.resynchronise(self.channel.clock() + PATIENCE)
-        done.set()
-        helper.join(PATIENCE)
-        self._wire.settimeout(PATIENCE)
+    probes = PROBES
 
 
 @pytest.fixture(name="connect")

@@ -91,7 +91,7 @@ class Modem:
                     pending += self._wire.recv(4096)
                 while b"\r" in pending:
                     asked, _, pending = pending.partition(b"\r")
-                    self._wire.sendall(self.probes[asked])
+                    self._wire.sendall(self.probes[asked.strip()])  # some want a line feed as well
 
         self._wire.settimeout(0.005)
         helper = threading.Thread(target=answer, daemon=True)
