@@ -95,8 +95,8 @@ class TestSection06Configuration:
             return
         refuses(capability, lambda: subject.socket(trusting(socket=SocketConfiguration(**more))))
 
-    def test_to_share_a_port_needs_nothing(self, subject, trusting):
-        subject.socket(trusting(socket=SocketConfiguration(reuse_address=True)))
+    def test_to_share_a_port_needs_nothing(self, subject, trusting, echo):
+        _talk(subject.socket(trusting(socket=SocketConfiguration(reuse_address=True))), echo)
 
     def test_a_connection_id_has_no_meaning_over_streams(self, subject, trusting, echo):
         sock = subject.socket(trusting(use_connection_id=True))

@@ -270,6 +270,8 @@ class TestSection10ConnectionId:
         sock.close()
         sock.connect("127.0.0.1", str(cid.port))
         talk(sock)
+        assert self.flags(sock) == (True, True)
+        assert len(cid.handshakes) == 1
 
     def test_a_zeroed_buffer_means_a_full_handshake(self, secure, cid, buffer):
         sock = secure()
