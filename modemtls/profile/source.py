@@ -98,14 +98,14 @@ class _Abandon(Exception):  # noqa: N818 - control flow, never seen outside
 
 
 class _Reader:
-    def __init__(self, text: str, file: str, problems: Problems) -> None:
+    def __init__(self, text: str, file: str, problems: Problems, *, fast: bool) -> None:
         import yaml
 
         self.yaml = yaml
         self.file = file
         self.problems = problems
         self.text = text
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader
         self.events = yaml.parse(text, Loader=loader)
 
     def node(self, event: object, kind: str) -> Node:
@@ -230,7 +230,12 @@ def parse(data: bytes, file: str, problems: Problems) -> Node | None:
         at(text.count("\n", 0, unseen) + 1, unseen - start + 1, what, 'in "..." there are escapes for it')
         return None
     try:
-        root = _Reader(text, file, problems).document()
+        try:
+            root = _Reader(text, file, problems, fast=True).document()
+        except yaml.YAMLError:
+            # libyaml reads ahead, and may have its own limit of depth before ours (PyYAML 6.0.4: 1000 levels).
+            _Reader(text, file, problems, fast=False).document()
+            raise
     except _Abandon:
         return None
     except RecursionError:
