@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from modemtls.errors import ConfigurationError
-from modemtls.profile.merge import bundled_names, concrete_names, locate, read
+from modemtls.profile.merge import BUNDLED, bundled_names, concrete_names, locate, read
 from modemtls.profile.problems import Problem, Problems, ProfileError
 from modemtls.profile.source import is_ambiguous
 
@@ -32,19 +33,28 @@ def compiled(root: Node, problems: Problems) -> Profile | None:
 
 
 def load(name_or_path: str | Path, *, abstract: bool = False) -> Profile:
-    """Load a bundled profile by name, or one from a file.
+    """Load a bundled profile by name, which is compiled once in a process, or one from a file.
 
     Raises ProfileError (with everything that is wrong), ConfigurationError if there is no such profile or file, or if
     it is abstract and ``abstract`` is false.
     """
-    problems = Problems()
-    root = read(locate(str(name_or_path), abstract=abstract), problems)
-    profile = None if root is None else compiled(root, problems)
-    problems.raise_if_any()
-    assert profile is not None
+    path = locate(str(name_or_path), abstract=abstract)
+    profile = _kept(path) if path.parent == BUNDLED else _from_file(path)
     if profile.abstract and not abstract:
         raise ConfigurationError(f"{profile.name} is abstract: it only serves other profiles")
     return profile
+
+
+def _from_file(path: Path) -> Profile:
+    problems = Problems()
+    root = read(path, problems)
+    profile = None if root is None else compiled(root, problems)
+    problems.raise_if_any()
+    assert profile is not None
+    return profile
+
+
+_kept = cache(_from_file)
 
 
 def bundled(*, abstract: bool = False) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +27,14 @@ def bundled_names() -> list[str]:
 
 def concrete_names() -> list[str]:
     """Return the names of the bundled profiles that are not abstract."""
-    out = []
-    for name in bundled_names():
-        root = read(BUNDLED / f"{name}.yaml", Problems())
-        flag = None if root is None else root.entries.get("abstract")
-        if flag is None or flag.scalar is not True:
-            out.append(name)
-    return out
+    return [name for name in bundled_names() if not _is_abstract(BUNDLED / f"{name}.yaml")]
+
+
+@cache
+def _is_abstract(path: Path) -> bool:
+    root = parse(path.read_bytes(), str(path), Problems())  # its parents do not matter: this is never inherited
+    flag = None if root is None else root.entries.get("abstract")
+    return flag is not None and flag.scalar is True
 
 
 def find(name: str, near: Path | None = None) -> Path | None:
