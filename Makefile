@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# One more than there are processors: much of the time goes into waiting for lines and servers.
+WORKERS := $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: demo test lint types bench clean
 
@@ -10,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/modemtls demo
 
 test: lint types $(STAMP)
-	$(BIN)/python -W error -m pytest -n auto --dist worksteal
+	$(BIN)/python -W error -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
