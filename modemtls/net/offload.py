@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import threading
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError, ModemTimeoutError
 from modemtls.modem.sockets import Opening
-from modemtls.net.abilities import abilities_of, manners_of, told_the_name
+from modemtls.net.abilities import manners_of
 from modemtls.net.address import check_host, check_port
-from modemtls.net.choose import choose, is_address
+from modemtls.net.choose import is_address
 from modemtls.net.contract import (
     DEFAULT_RECEIVE_TIMEOUT,
     DEFAULT_SEND_TIMEOUT,
@@ -21,25 +20,21 @@ from modemtls.net.contract import (
     Option,
     Socket,
     State,
-    Stored,
     Unset,
 )
 from modemtls.net.contract.interface import check_receive_timeout
 from modemtls.net.failures import connect_failure
 from modemtls.net.handle import Handle
 from modemtls.net.link import Link
-from modemtls.net.offloadable import certificates_of, offloadable
+from modemtls.net.securing import Securing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from modemtls.modem.attached import AttachedModem
-    from modemtls.modem.contexts import ContextLease
-    from modemtls.modem.credentials import CredentialKind, Holding
-    from modemtls.modem.settings import Receive
+    from modemtls.modem.settings import Family, Receive
     from modemtls.modem.slots import Slot
-    from modemtls.net.choose import Choice
-    from modemtls.net.contract import Credential, SslConfiguration, TlsVersion
+    from modemtls.net.contract import SslConfiguration, TlsVersion
 
 __all__ = ["Holder", "OffloadSocket", "ReceiveMode"]
 
@@ -52,9 +47,6 @@ _MODES: Final[dict[str, Receive]] = {"buffered": "pull", "push": "push"}
 
 #: How often a connection is begun again when the modem restarts in the middle of it. No data has been sent by then.
 _RESTARTS: Final = 2
-
-#: Failures of an open behind which there may be a file that somebody has removed from the modem.
-_PERHAPS_FILES: Final = frozenset({"connect_or_handshake", "handshake_failed", "certificate", "unknown"})
 
 
 class Holder(Protocol):
@@ -90,19 +82,12 @@ class OffloadSocket(Socket):
         self.encrypted = configuration is not None
         self._given = modem  # a modem that nobody holds closes
         self._modem = attached = _attached(modem)
-        if configuration is not None:
-            configuration = offloadable(configuration, attached.profile.name)
-        self._configuration = configuration
         self._receive_mode: Receive = _MODES[receive]
         self._manners = manners_of(attached, "tcp" if configuration is None else "tls", self._receive_mode)
-        self._material: dict[CredentialKind, bytes | Stored] = {}
-        if configuration is not None:
-            choose(configuration, abilities_of(attached))
-            self._material = _load(configuration, attached.limits)
+        self._securing = None if configuration is None else Securing(attached, configuration, "tls")
         self._life = threading.RLock()
         self._state = State.CLOSED
         self._link: Link | None = None
-        self._lease: ContextLease | None = None
         self._host = ""
         self._port = ""
         self._receive_timeout: float | None = DEFAULT_RECEIVE_TIMEOUT
@@ -110,7 +95,6 @@ class OffloadSocket(Socket):
         self._received_before = 0
         self._callback: Callable[[], None] | None = None
         self._gone = False
-        self._choice: Choice | None = None
         self._handle: Handle | None = None
 
     def __repr__(self) -> str:
@@ -133,80 +117,36 @@ class OffloadSocket(Socket):
                 raise ModemError("the socket is connected already; close it first", number=errno.EISCONN)
             if self._link is not None:
                 self.close(timeout=timeout)  # interrupted the last time
-            slot, lease = self._open(name, number, deadline)
+            slot = self._open(name, number, deadline)
             try:
                 link = Link(self._modem, slot, self._manners, self._changed)
                 self._host, self._port = str(host), str(port)
             except BaseException:  # interrupted: closed without waiting for it
                 self._modem.sockets.close(slot, deadline=self._modem.now())
-                if lease is not None:
-                    lease.release()
                 raise
-            self._link, self._lease = link, lease
+            self._link = link
             self._state = State.CONNECTED
 
-    def _open(self, host: str, port: int, deadline: float | None) -> tuple[Slot, ContextLease | None]:
+    def _open(self, host: str, port: int, deadline: float | None) -> Slot:
+        family: Family = "tcp" if self._securing is None else "tls"
+        wanted = Opening(family=family, host=host, port=port, receive=self._receive_mode)
         for left in reversed(range(_RESTARTS + 1)):
             try:
-                self._modem.ensure_up(deadline=deadline)
-                if self._configuration is None:
-                    return self._open_tcp(host, port, deadline), None
-                return self._open_tls(host, port, self._configuration, deadline)
+                if self._securing is not None:
+                    return self._securing.open(wanted, deadline)
+                return self._open_plain(wanted, deadline)
             except ModemRestartedError:
                 if not left:
                     raise
                 logger.info("the modem restarted while connecting; beginning again")
         raise AssertionError("unreachable")
 
-    def _open_tcp(self, host: str, port: int, deadline: float | None) -> Slot:
+    def _open_plain(self, wanted: Opening, deadline: float | None) -> Slot:
+        self._modem.ensure_up(deadline=deadline)
         try:
-            wanted = Opening(family="tcp", host=host, port=port, receive=self._receive_mode)
             return self._modem.open(wanted, deadline=deadline)
         except CommandError as error:
-            raise connect_failure(error, host, port) from error
-
-    def _open_tls(
-        self, host: str, port: int, configuration: SslConfiguration, deadline: float | None
-    ) -> tuple[Slot, ContextLease]:
-        lease = self._lease_context(host, configuration, deadline)
-        try:
-            wanted = Opening(family="tls", host=host, port=port, receive=self._receive_mode, lease=lease)
-            return self._modem.open(wanted, deadline=deadline), lease
-        except CommandError as error:
-            lease.release()
-            if error.kind in _PERHAPS_FILES:
-                self._modem.credentials.look_again()
-            clock = self._modem.clock.detail
-            raise connect_failure(error, host, port, configuration, self._choice, clock) from error
-        except BaseException:
-            lease.release()
-            raise
-
-    def _lease_context(self, host: str, configuration: SslConfiguration, deadline: float | None) -> ContextLease:
-        from modemtls.modem.settings import TlsSettings
-
-        choice = choose(configuration, abilities_of(self._modem), host)
-        self._choice = choice
-        security = certificates_of(configuration)
-        with self._modem.credentials.hold() as holding:
-            names = {kind: _name(holding, kind, data, deadline) for kind, data in self._material.items()}
-            if security.verify and not names.get("ca"):  # a modem without a CA accepts anybody
-                raise ConfigurationError("no CA to verify the peer with")
-            settings = TlsSettings(
-                version=choice.version,
-                suites=choice.suites,
-                ca=names.get("ca"),
-                cert=names.get("cert"),
-                key=names.get("key"),
-                verify=security.verify,
-                client_auth="cert" in names,
-                sni=choice.sni,
-                check_hostname=choice.check_hostname,
-                expected_name=host if choice.check_hostname and told_the_name(self._modem) else None,
-                check_dates=choice.check_dates,
-                handshake_timeout=choice.handshake_timeout,
-            )
-            return self._modem.contexts.lease(settings, deadline=deadline)
+            raise connect_failure(error, wanted.host, wanted.port) from error
 
     def shutdown(self) -> None:
         """End both directions; see :meth:`Socket.shutdown`. There is no half-close in a modem."""
@@ -236,16 +176,13 @@ class OffloadSocket(Socket):
             self._link.close(deadline)
         except ModemError as error:
             logger.debug("closing %r: %s", self, error)  # the number is freed in the background
-        lease = self._lease
-        if lease is not None:
-            lease.release()
-            self._lease = None
 
     def cleanup(self) -> None:
         """Close, for good."""
         self._gone = True
         self.close()
-        self._material = {}
+        if self._securing is not None:
+            self._securing.forget()
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -300,8 +237,10 @@ class OffloadSocket(Socket):
                 return 0
             case Option.ADDR_FAMILY:
                 return self._address_family()
-            case Option.SESSION_RESUMED | Option.CONNECTION_ID_RESUMED if self.encrypted:
-                return False  # nothing tells, and false is the truthful answer then
+            case Option.SESSION_RESUMED if self._securing is not None:
+                return self._securing.resumed
+            case Option.CONNECTION_ID_RESUMED if self._securing is not None:
+                return self._securing.connection_resumed
         raise ModemError(f"{option.name} cannot be read from this socket", number=errno.EINVAL)
 
     def _address_family(self) -> AddressFamily:
@@ -338,9 +277,9 @@ class OffloadSocket(Socket):
     @property
     def version(self) -> TlsVersion | None:
         """The protocol version, where the modem was set to exactly one; it does not tell otherwise."""
-        if self._choice is None or self._state is not State.CONNECTED or len(self._choice.versions) != 1:
+        if self._securing is None or self._state is not State.CONNECTED:
             return None
-        return next(iter(self._choice.versions))
+        return self._securing.version
 
     @property
     def end_authenticated(self) -> bool | None:
@@ -433,24 +372,3 @@ class OffloadSocket(Socket):
     def send_limit(self) -> int:
         """The largest piece that the modem takes at once."""
         return self._manners.send
-
-
-def _load(configuration: SslConfiguration, limits: Mapping[str, object]) -> dict[CredentialKind, bytes | Stored]:
-    """Read and check the certificates and the key: what is none, or too large, fails before anything is sent."""
-    from modemtls.modem.credentials import check_sizes
-    from modemtls.modem.pem import PemText, load, read
-
-    security = certificates_of(configuration)
-    given: dict[CredentialKind, Credential | None] = {"cert": security.client_cert, "key": security.client_key}
-    if security.verify:
-        given["ca"] = security.trusted
-    texts = read({kind: path for kind, path in given.items() if isinstance(path, os.PathLike)})
-    texts |= {kind: PemText(data) for kind, data in given.items() if isinstance(data, bytes)}
-    stored = {kind: name for kind, name in given.items() if isinstance(name, Stored)}
-    pems = load(texts)
-    check_sizes(pems, {kind: text.source for kind, text in texts.items()}, limits)
-    return {**pems, **stored}
-
-
-def _name(holding: Holding, kind: CredentialKind, data: bytes | Stored, deadline: float | None) -> str:
-    return data.name if isinstance(data, Stored) else holding.ensure(kind, data, deadline=deadline)

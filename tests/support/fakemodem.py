@@ -107,12 +107,23 @@ class Peer:
 
 
 class FakeLease:
+    """A lease; ``released``: it is given back, and so are all shares of it."""
+
     def __init__(self, settings: TlsSettings) -> None:
         self.number, self.epoch, self.settings = 1, 1, settings
-        self.released = 0
+        self.shares: list[FakeLease] = []
+        self.own = True
+
+    def share(self) -> FakeLease:
+        self.shares.append(FakeLease(self.settings))
+        return self.shares[-1]
 
     def release(self) -> None:
-        self.released += 1
+        self.own = False
+
+    @property
+    def released(self) -> bool:
+        return not self.own and all(one.released for one in self.shares)
 
 
 class FakeSockets:
@@ -126,6 +137,8 @@ class FakeSockets:
     def close(self, slot: Slot, *, deadline: float | None = None) -> None:
         self.modem.commands.append("close")
         self.modem.peers[slot.number].closed_by_driver = True
+        if slot.lease is not None:
+            slot.lease.release()
         slot.state = "gone"
 
     def run(
@@ -246,6 +259,7 @@ class FakeModem:
         if self.fail_open:
             raise self.fail_open.pop(0)
         slot = Slot(wanted.family, len(self.peers), epoch=1, receive=wanted.receive)
+        slot.lease = None if wanted.lease is None else wanted.lease.share()
         slot.state = "open"
         self.peers.append(Peer(self, slot))
         return slot
