@@ -13,7 +13,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers take it for true; importing it from typing would cost more than all the rest
 if TYPE_CHECKING:
     from modemtls import errors, net
-    from modemtls.api import Modem, Stored, TLSConfig, open  # noqa: A004 - the name users know: modemtls.open()
+    from modemtls.api import Encrypted, Modem, Psk, Stored, TLSConfig, open  # noqa: A004 - the name users know: modemtls.open()
     from modemtls.errors import (
         BearerLostError,
         CertificateError,
@@ -53,6 +53,7 @@ __all__ = [
     "ConnectError",
     "ConnectOrHandshakeError",
     "CredentialError",
+    "Encrypted",
     "HandshakeError",
     "Modem",
     "ModemAdapter",
@@ -69,6 +70,7 @@ __all__ = [
     "PortBusyError",
     "PortError",
     "PortLostError",
+    "Psk",
     "RegistrationError",
     "SimError",
     "SocketClosedError",
@@ -83,9 +85,11 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Encrypted": "modemtls.api",
     "Modem": "modemtls.api",
     "ModemAdapter": "modemtls.sockets.web",
     "ModemSocket": "modemtls.sockets.stream",
+    "Psk": "modemtls.api",
     "Stored": "modemtls.api",
     "TLSConfig": "modemtls.api",
     "open": "modemtls.api",

@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
@@ -16,9 +16,9 @@ from modemtls.errors import ConfigurationError, ModemError, NotSupportedError, q
 from modemtls.modem.attaching import attach
 from modemtls.modem.settings import Settings
 from modemtls.net.address import check_host, check_port
-from modemtls.net.contract import Certificates, SslConfiguration, Stored, TlsVersion
+from modemtls.net.contract import Certificates, Encrypted, Psk, SslConfiguration, Stored, TlsVersion
 from modemtls.net.contract.configuration import check_flag, check_list, check_seconds, shown_without
-from modemtls.net.entry import create_ssl_socket, create_tcp_socket
+from modemtls.net.entry import check_engine, create_ssl_socket, create_tcp_socket
 from modemtls.sockets.pump import Pump
 from modemtls.sockets.stream import ModemSocket
 
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from modemtls.modem.facts import Status
     from modemtls.modem.settings import Auth, PdpFamily
     from modemtls.net.contract import Credential, Socket
+    from modemtls.net.contract.resumption import Buffer
+    from modemtls.net.entry import EngineChoice
     from modemtls.net.offload import ReceiveMode
 
-__all__ = ["Modem", "Stored", "TLSConfig", "open"]
+__all__ = ["Encrypted", "Modem", "Psk", "Stored", "TLSConfig", "open"]
 
-#: A certificate or key: PEM text or bytes, the path of a file with it, or the name of what the modem already holds.
+#: A certificate or key: PEM text, PEM or DER bytes, the path of a file with it, or the name of what the modem holds.
 Material: TypeAlias = "str | bytes | os.PathLike[str] | Stored"
 
 #: Seconds that :meth:`Modem.close` gives to what non-blocking sockets had accepted before they were closed.
@@ -55,9 +57,13 @@ _GLOBAL_DEFAULT_TIMEOUT: Final = object()
 class TLSConfig:
     """How to secure a connection. Unless told otherwise: chain and host name verified, TLS 1.2 or later.
 
-    ``ca``: the CA certificates to trust. Needed unless ``verify=False``.
-    ``cert`` and ``key``: this side's certificate (leaf first) and private key, unencrypted; both or neither. A key in
-    the same text as the certificate need not be given again.
+    ``ca``: the CA certificates to trust. Needed unless ``system_trust``, ``psk`` or ``verify=False`` is given.
+    ``system_trust``: trust the CAs of this host's own store (as well). For ``engine="host"``.
+    ``revocation_lists``: CRLs; what is listed there is refused. For ``engine="host"``.
+    ``cert`` and ``key``: this side's certificate (leaf first) and private key; both or neither. A key in the same text
+    as the certificate need not be given again. ``Encrypted(key, password)`` is for ``engine="host"``.
+    ``psk``: ``Psk(identity, key)``, both bytes, instead of certificates: who has the key is the peer, and none of the
+    words about certificates may stand beside it.
     ``check_hostname=False``: verify the chain, but not whose certificate it is.
     ``verify=False``: verify nothing; the peer can be anybody. That includes the host name, which proves nothing in a
     certificate that anybody may have made: with ``verify=False``, ``check_hostname`` is False unless given, and an
@@ -68,11 +74,15 @@ class TLSConfig:
     ``sni``: the server name to send, and to check the certificate for; None for the host connected to.
     ``alpn``: application protocols to offer.
     ``handshake_timeout``: seconds, as near as the modem can be set to it.
+    ``session_buffer``: a ``bytearray`` of yours, such as ``bytearray(8192)``, in which the session is kept for the next
+    connection to the same peer; write it to a file to keep it for longer. All zeros: a full handshake. As secret as a
+    private key.
     """
 
     ca: Material | None = None
     cert: Material | None = None
-    key: Material | None = None
+    key: Material | Encrypted | None = None
+    psk: Psk | None = None
     verify: bool = True
     check_hostname: bool | None = None
     check_dates: bool = True
@@ -82,21 +92,27 @@ class TLSConfig:
     sni: str | None = None
     alpn: Sequence[str] = ()
     handshake_timeout: float | None = None
+    system_trust: bool = False
+    revocation_lists: Material | None = None
+    session_buffer: Buffer | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("verify", "check_dates", *(() if self.check_hostname is None else ("check_hostname",))):
+        flags = ("verify", "check_dates", "system_trust")
+        for name in (*flags, *(() if self.check_hostname is None else ("check_hostname",))):
             check_flag(f"TLSConfig: {name}", getattr(self, name))
-        if self.verify and self.ca is None:
+        if self.psk is not None:
+            self._check_psk()
+        elif self.verify and self.ca is None and not self.system_trust:
             raise ConfigurationError(
                 "TLSConfig: no CA to verify the peer with; give ca= (a PEM file, PEM text, or Stored(name) for one "
-                "that is in the modem), or verify=False to connect to anybody"
+                "that is in the modem), psk=Psk(identity, key), or verify=False to connect to anybody"
             )
         if not self.verify and self.check_hostname:
             raise ConfigurationError(
                 "TLSConfig: check_hostname=True proves nothing with verify=False; leave one of them out"
             )
         if self.check_hostname is None:
-            object.__setattr__(self, "check_hostname", self.verify)
+            object.__setattr__(self, "check_hostname", self.verify and self.psk is None)
         if self.key is not None and self.cert is None:
             raise ConfigurationError("TLSConfig: key is given without cert")
         if self.suites is not None:
@@ -105,41 +121,64 @@ class TLSConfig:
                 raise ConfigurationError("TLSConfig: no suite is left in suites; leave it out for all of the modem's")
         object.__setattr__(self, "alpn", check_list("TLSConfig: alpn", self.alpn))
         check_seconds("TLSConfig: handshake_timeout", self.handshake_timeout)
-        for name in ("ca", "cert", "key"):
-            credential = _credential(name, getattr(self, name))
-            if isinstance(credential, Path):
-                _check_readable(name, credential)
+        for name in ("ca", "cert", "key", "revocation_lists"):
+            given = getattr(self, name)
+            credential = given.key if isinstance(given, Encrypted) else _credential(name, given)
+            if isinstance(credential, os.PathLike):
+                _check_readable(name, Path(credential))
         self.configuration()
 
+    def _check_psk(self) -> None:
+        if not isinstance(self.psk, Psk):
+            raise ConfigurationError(f"TLSConfig: psk: Psk(identity, key) is wanted, not a {type(self.psk).__name__}")
+        beside = {
+            "ca": self.ca, "cert": self.cert, "key": self.key, "revocation_lists": self.revocation_lists,
+            "system_trust": self.system_trust or None, "verify": None if self.verify else False,
+            "check_hostname": self.check_hostname, "check_dates": None if self.check_dates else False,
+        }  # fmt: skip
+        for name, value in beside.items():
+            if value is not None:
+                raise ConfigurationError(f"TLSConfig: {name} is about certificates, and has no place beside psk")
+
     def __repr__(self) -> str:
-        return shown_without(self, ("ca", "cert", "key"))
+        return shown_without(self, ("ca", "cert", "key", "revocation_lists", "session_buffer"))
+
+    def _security(self) -> Certificates | Psk:
+        if self.psk is not None:
+            return self.psk
+        cert = _credential("cert", self.cert)
+        key = _credential("key", self.key)
+        return Certificates(
+            trusted=_credential("ca", self.ca),
+            client_cert=cert,
+            client_key=cert if key is None else key,
+            verify=self.verify,
+            check_hostname=bool(self.check_hostname),
+            check_dates=self.check_dates,
+            use_system_trust=self.system_trust,
+            revocation_lists=_credential("revocation_lists", self.revocation_lists),
+        )
 
     def configuration(self) -> SslConfiguration:
         """Return the same for the strict contract."""
-        cert = _credential("cert", self.cert)
-        key = _credential("key", self.key)
         return SslConfiguration(
-            security=Certificates(
-                trusted=_credential("ca", self.ca),
-                client_cert=cert,
-                client_key=cert if key is None else key,
-                verify=self.verify,
-                check_hostname=bool(self.check_hostname),
-                check_dates=self.check_dates,
-            ),
+            security=self._security(),
             version=TlsVersion.of(self.min_version),
             max_version=None if self.max_version is None else TlsVersion.of(self.max_version),
             ciphersuites=tuple(self.suites or ()),
             server_name_indication=None if self.sni is None else check_host(self.sni),
             alpn=tuple(self.alpn),
             handshake_timeout=self.handshake_timeout,
+            session_resumption_buffer=self.session_buffer,
         )
 
 
-def _credential(name: str, given: Material | None) -> Credential | None:
+def _credential(name: str, given: Material | Encrypted | None) -> Credential | None:
     if isinstance(given, str | bytes) and not given:
         raise ConfigurationError(f"TLSConfig: {name} is empty")
     if given is None or isinstance(given, bytes | Stored):
+        return given
+    if isinstance(given, Encrypted) and name == "key":
         return given
     if isinstance(given, str) and "-----BEGIN" in given:
         return given.encode("ascii", "replace")
@@ -190,12 +229,16 @@ class Modem:
         address: tuple[str, int | str],
         *,
         tls: TLSConfig | None,
+        engine: EngineChoice = "modem",
         timeout: float | None = None,
         receive: ReceiveMode = "buffered",
     ) -> ModemSocket:
         """Connect to ``(host, port)`` and return the connected socket.
 
-        ``tls=None``, in so many words, is plain TCP. ``timeout`` in seconds is for everything that has to be done
+        ``tls=None``, in so many words, is plain TCP. ``engine``: who does the TLS: the ``"modem"``; this ``"host"``,
+        over plain TCP through the modem (it needs the extra ``host``); or ``"auto"``, the modem, and the host where the
+        modem lacks something that ``tls`` asks for. The socket's ``engine`` tells which of the two it was.
+        ``timeout`` in seconds is for everything that has to be done
         until the connection stands, and then the socket's own; None leaves the modem's limits, and a socket that
         blocks. The modem resolves the name. ``receive="push"``: the modem sends data as soon as it has it, which saves
         a command and leaves nothing to hold it back with.
@@ -208,6 +251,9 @@ class Modem:
         host, port = _address(address)
         if tls is not None and not isinstance(tls, TLSConfig):
             raise ConfigurationError(f"tls: a TLSConfig, or None for plain TCP, not {type(tls).__name__}")
+        check_engine(engine)
+        if tls is None and engine != "modem":
+            raise ConfigurationError(f"engine={quoted(engine)}: nobody secures a connection with tls=None")
         if timeout is not None and not timeout > 0:
             raise ConfigurationError("timeout: more than 0 seconds; make the socket non-blocking when it is connected")
         if self._closed:
@@ -219,7 +265,7 @@ class Modem:
         if tls is None:
             connection = create_tcp_socket(self.attached, receive=receive)
         else:
-            connection = create_ssl_socket(self.attached, tls.configuration(), receive=receive)
+            connection = create_ssl_socket(self.attached, tls.configuration(), engine=engine, receive=receive)
         try:
             self._connect(connection, host, port, deadline)
             sock = ModemSocket(connection, self._pump, (host, port), timeout=timeout)
@@ -265,6 +311,7 @@ class Modem:
         source_address: tuple[str, int] | None = None,
         *,
         tls: TLSConfig | None = None,
+        engine: EngineChoice = "modem",
         receive: ReceiveMode = "buffered",
     ) -> ModemSocket:
         """Connect as :func:`socket.create_connection` does, for libraries that take such a function.
@@ -275,7 +322,7 @@ class Modem:
             raise NotSupportedError("a modem's own address cannot be chosen", capability="source_address")
         if not isinstance(timeout, int | float | None):
             timeout = socket.getdefaulttimeout()
-        return self.connect(address, tls=tls, timeout=timeout, receive=receive)
+        return self.connect(address, tls=tls, engine=engine, timeout=timeout, receive=receive)
 
     # -- the modem itself ---------------------------------------------------------------------------------------
 
@@ -374,6 +421,7 @@ def open(  # noqa: A001 - the name users know: modemtls.open()
     profile: str | None = None,
     roaming: bool = True,
     take_over: bool = False,
+    radio_off: bool = False,
     ntp: str | None = None,
     timeout: float = 300.0,
     trace: Trace | None = None,
@@ -389,7 +437,9 @@ def open(  # noqa: A001 - the name users know: modemtls.open()
     ``baudrate``: bit/s; None asks at the usual rates. ``rtscts``: hardware flow control.
     ``profile``: name or file of a profile; None asks the modem what it is.
     ``roaming=False``: refuse a visited network. ``take_over=True``: the driver may deactivate, close and reconfigure
-    what others have set up in the modem. ``ntp``: time server, for when nothing else knows the time.
+    what others have set up in the modem. ``radio_off=True``: where a modem takes certificates and keys only without
+    radio, the driver may switch it off for a moment, while no socket is open. ``ntp``: time server, for when nothing
+    else knows the time.
     ``timeout``: seconds for bringing the modem up.
     ``trace`` is given every piece of the AT dialogue, secrets masked; ``progress(step, detail)`` what bring-up does.
 
@@ -408,6 +458,7 @@ def open(  # noqa: A001 - the name users know: modemtls.open()
         profile=profile,
         roaming=roaming,
         take_over=take_over,
+        radio_off=radio_off,
         ntp=ntp,
         timeout=timeout,
     )

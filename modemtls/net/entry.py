@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EngineChoice",
+    "check_engine",
     "cleanup_global_ssl_state",
     "create_dtls_socket",
     "create_ssl_socket",
@@ -38,6 +39,12 @@ __all__ = [
 EngineChoice = Literal["modem", "host", "auto"]
 
 _ENGINES = ("modem", "host", "auto")
+
+
+def check_engine(engine: object) -> None:
+    """Raise :class:`ConfigurationError` unless ``engine`` is an :data:`EngineChoice`."""
+    if engine not in _ENGINES:
+        raise ConfigurationError(f'engine: "modem", "host" or "auto", not {quoted(engine)}')
 
 
 class _State:
@@ -181,8 +188,7 @@ def _secure(
 ) -> Socket:
     if not isinstance(configuration, SslConfiguration):
         raise ConfigurationError(f"an SslConfiguration is wanted, not a {type(configuration).__name__}")
-    if engine not in _ENGINES:
-        raise ConfigurationError(f'engine: "modem", "host" or "auto", not {quoted(engine)}')
+    check_engine(engine)
     with _creating():
         if engine == "host":
             return _on_the_host(modem, configuration, receive, datagram=datagram)

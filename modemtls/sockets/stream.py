@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, SupportsIndex, cast
 
 from modemtls.at.interrupts import unbroken
 from modemtls.errors import NotSupportedError
@@ -100,6 +100,11 @@ class ModemSocket(socket.socket):
         return self._connection
 
     @property
+    def engine(self) -> Literal["modem", "host"]:
+        """Who does the TLS: the modem, or this host over plain TCP; the modem as well where there is no TLS."""
+        return "host" if self._connection.engine == "host" else "modem"
+
+    @property
     def end_authenticated(self) -> bool | None:
         """Whether the end of stream that was reached is the peer's own for certain; None before the end.
 
@@ -128,11 +133,22 @@ class ModemSocket(socket.socket):
 
     # -- what TLS libraries are asked ---------------------------------------------------------------------------
 
-    def getpeercert(self, binary_form: bool = False) -> None:
-        """Return None: the modem checked the certificate and does not give it away."""
+    def getpeercert(self, binary_form: bool = False) -> bytes | None:
+        """Return the peer's certificate as DER where ``binary_form`` is asked for and it is known; else None.
 
-    def cipher(self) -> None:
-        """Return None: the modem does not tell the suite it agreed on."""
+        The host's engine knows it, but for a session that was resumed perhaps. A modem does not give it away.
+        """
+        chain = self._agreed("peer_chain") if binary_form else None
+        return chain[0] if chain else None
+
+    def cipher(self) -> tuple[str, str | None, int | None] | None:
+        """Return the suite's IANA name, the protocol version and None for the bits; None where they are not known."""
+        name = self._agreed("suite_name")
+        return (name, self.version(), None) if name else None
+
+    def _agreed(self, what: str) -> Any:
+        """Return what was agreed on in the handshake, where the engine tells."""
+        return getattr(getattr(self._connection, "info", None), what, None)
 
     def version(self) -> str | None:
         """Return the protocol version as ``ssl.SSLSocket`` spells it, where it is known; else None."""
@@ -141,8 +157,10 @@ class ModemSocket(socket.socket):
             return None
         return "SSLv3" if known.value == "ssl3" else f"TLSv{known.value}".removesuffix(".0")
 
-    def selected_alpn_protocol(self) -> None:
-        """Return None: no protocol was offered."""
+    def selected_alpn_protocol(self) -> str | None:
+        """Return the application protocol that was agreed on; None if there is none, or it is not known."""
+        protocol = self._agreed("alpn")
+        return protocol.decode("ascii", "replace") if protocol else None
 
     def compression(self) -> None:
         """Return None."""

@@ -27,6 +27,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from modemtls.net.entry import EngineChoice
     from modemtls.sockets.stream import ModemSocket
 
 __all__ = ["Connector", "ModemAdapter", "pool_manager"]
@@ -39,29 +40,34 @@ _REQUESTS_TLS: Final = frozenset({"cert_reqs", "ca_certs", "ca_cert_dir"})
 class Connector(Protocol):
     """What these adapters need of a :class:`modemtls.Modem`."""
 
-    def connect(self, address: tuple[str, int], *, tls: Any, timeout: float | None = None) -> ModemSocket:
+    def connect(
+        self, address: tuple[str, int], *, tls: Any, engine: EngineChoice = "modem", timeout: float | None = None
+    ) -> ModemSocket:
         """Connect to ``(host, port)``."""
         ...
 
 
-def pool_manager(modem: Connector, *, tls: Any = None, **options: Any) -> urllib3.PoolManager:
+def pool_manager(
+    modem: Connector, *, tls: Any = None, engine: EngineChoice = "modem", **options: Any
+) -> urllib3.PoolManager:
     """Return a ``urllib3.PoolManager`` whose connections go through ``modem``.
 
-    ``tls``: a :class:`modemtls.TLSConfig` for ``https``; without one, only ``http`` works. ``options`` are urllib3's,
-    but for those of TLS, here or for a single pool: they would have no effect, and raise ConfigurationError.
+    ``tls``: a :class:`modemtls.TLSConfig` for ``https``; without one, only ``http`` works. ``engine``: who does the
+    TLS, as in :meth:`modemtls.Modem.connect`. ``options`` are urllib3's, but for those of TLS, here or for a single
+    pool: they would have no effect, and raise ConfigurationError.
     """
     _refuse(options)
     manager = urllib3.PoolManager(**options)
-    _equip(manager, modem, tls)
+    _equip(manager, modem, tls, engine)
     return manager
 
 
 def _refuse(options: Mapping[str, Any], but: Iterable[str] = ()) -> None:
-    """Raise ConfigurationError for what is said to the host's TLS, which has no part in it."""
+    """Raise ConfigurationError for what is said to the library's own TLS, which has no part in it."""
     given = sorted(name for name in _HOSTS_TLS.difference(but) if options.get(name) is not None)
     if given:
         raise ConfigurationError(
-            f"{given[0]}= belongs to the host's TLS; what the modem is to check is said by tls=TLSConfig(…) alone"
+            f"{given[0]}= belongs to the library's own TLS; what is to be checked is said by tls=TLSConfig(…) alone"
         )
 
 
@@ -76,9 +82,11 @@ def _refuse_proxy(proxy: Any) -> None:
         )
 
 
-def _equip(manager: urllib3.PoolManager, modem: Connector, tls: Any, passed_over: Iterable[str] = ()) -> None:
+def _equip(
+    manager: urllib3.PoolManager, modem: Connector, tls: Any, engine: EngineChoice, passed_over: Iterable[str] = ()
+) -> None:
     plain = _plain_connection(modem)
-    secure = _secure_connection(modem, tls)
+    secure = _secure_connection(modem, tls, engine)
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = plain
@@ -100,11 +108,13 @@ def _equip(manager: urllib3.PoolManager, modem: Connector, tls: Any, passed_over
     manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
 
 
-def _open(connection: urllib3.connection.HTTPConnection, modem: Connector, tls: Any) -> socket.socket:
+def _open(
+    connection: urllib3.connection.HTTPConnection, modem: Connector, tls: Any, engine: EngineChoice = "modem"
+) -> socket.socket:
     """Connect, with failures in urllib3's own terms, so that its retries and its callers understand them."""
     host, wait = connection.host, connection.timeout
     try:
-        return modem.connect((host, connection.port), tls=tls, timeout=wait if wait else None)
+        return modem.connect((host, connection.port), tls=tls, engine=engine, timeout=wait if wait else None)
     except socket.gaierror as error:
         raise urllib3.exceptions.NameResolutionError(host, connection, error) from error
     except TimeoutError as error:
@@ -123,10 +133,10 @@ def _plain_connection(modem: Connector) -> type[urllib3.connection.HTTPConnectio
     return PlainConnection
 
 
-def _secure_connection(modem: Connector, tls: Any) -> type[urllib3.connection.HTTPSConnection]:
+def _secure_connection(modem: Connector, tls: Any, engine: EngineChoice) -> type[urllib3.connection.HTTPSConnection]:
     class SecureConnection(urllib3.connection.HTTPSConnection):
         def connect(self) -> None:
-            self.sock = _open(self, modem, tls)
+            self.sock = _open(self, modem, tls, engine)
             self.is_verified = bool(tls.verify)
 
     return SecureConnection
@@ -135,13 +145,15 @@ def _secure_connection(modem: Connector, tls: Any) -> type[urllib3.connection.HT
 class ModemAdapter(requests.adapters.HTTPAdapter):
     """Mount this on a ``requests.Session``: its requests then go through ``modem``.
 
+    ``engine``: who does the TLS, as in :meth:`modemtls.Modem.connect`.
     What is verified, and with which certificates, is said by ``tls`` alone; ``verify=`` and ``cert=`` of requests
-    belong to the host's TLS and are refused. A CA bundle from the environment is passed over.
+    belong to the library's own TLS and are refused. A CA bundle from the environment is passed over.
     """
 
-    def __init__(self, modem: Connector, *, tls: Any = None, **options: Any) -> None:
+    def __init__(self, modem: Connector, *, tls: Any = None, engine: EngineChoice = "modem", **options: Any) -> None:
         self._modem = modem
         self._tls = tls
+        self._engine = engine
         super().__init__(**options)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,7 +163,7 @@ class ModemAdapter(requests.adapters.HTTPAdapter):
         """Make the pools; called by the base class."""
         _refuse(options)
         super().init_poolmanager(*args, **options)
-        _equip(self.poolmanager, self._modem, self._tls, _REQUESTS_TLS)
+        _equip(self.poolmanager, self._modem, self._tls, self._engine, _REQUESTS_TLS)
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
         """Choose the pool for a request; called by the base class, before :meth:`cert_verify`."""
@@ -159,11 +171,11 @@ class ModemAdapter(requests.adapters.HTTPAdapter):
         return super().get_connection_with_tls_context(request, verify, proxies, cert)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
-        """Refuse what only the host's TLS could do."""
+        """Refuse what only the library's own TLS could do."""
         bundles = {os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE")} - {None}
         if (verify is not True and verify is not None and verify not in bundles) or cert is not None:
             raise ConfigurationError(
-                "verify= and cert= belong to the host's TLS; say it to the adapter instead: "
+                "verify= and cert= belong to the library's own TLS; say it to the adapter instead: "
                 "tls=TLSConfig(ca=…, verify=…, cert=…)"
             )
 

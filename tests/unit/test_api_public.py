@@ -89,6 +89,9 @@ class TestTLSConfig:
             {"handshake_timeout": -1}, {"handshake_timeout": math.inf}, {"handshake_timeout": math.nan},
             {"handshake_timeout": "5"}, {"handshake_timeout": True}, {"alpn": "h2"}, {"alpn": [5]}, {"alpn": 0},
             {"ca": ""}, {"ca": b""}, {"ca": "x\0y"}, {"ca": "\ud800"}, {"ca": Path("x\0y")},
+            {"ca": modemtls.Encrypted(b"k", b"p")}, {"system_trust": 1}, {"psk": (b"identity", b"key")},
+            {"session_buffer": b"12"}, {"session_buffer": memoryview(b"12")}, {"session_buffer": "x"},
+            {"revocation_lists": 5}, {"revocation_lists": b""},
         ],
     )  # fmt: skip
     def test_wrong_values_are_told_when_it_is_made(self, wrong):
@@ -172,6 +175,47 @@ class TestTLSConfig:
         assert "sni='www.example'" in repr(made)
         assert "client_key=None" in repr(net.Certificates(trusted=CA))
 
+    @pytest.mark.parametrize(
+        "beside",
+        [
+            {"ca": CA}, {"cert": b"c"}, {"cert": b"c", "key": b"k"}, {"verify": False}, {"check_dates": False},
+            {"check_hostname": True}, {"check_hostname": False}, {"system_trust": True}, {"revocation_lists": b"crl"},
+        ],
+        ids=lambda beside: list(beside)[-1],
+    )  # fmt: skip
+    def test_a_key_of_both_sides_stands_alone(self, beside):
+        key = modemtls.Psk(identity=b"gateway", key=b"hush")
+        with pytest.raises(ConfigurationError, match=f"{next(iter(beside))} .*no place beside psk"):
+            modemtls.TLSConfig(psk=key, **beside)
+        made = modemtls.TLSConfig(psk=key, sni="www.example")
+        assert made.configuration().security == net.Psk(b"gateway", b"hush")
+        assert (made.verify, made.check_hostname) == (True, False)
+        for text in (repr(made), repr(made.configuration())):
+            assert "gateway" in text
+            assert "hush" not in text
+
+    def test_an_encrypted_key(self, tmp_path):
+        made = modemtls.TLSConfig(ca=CA, cert=b"cert", key=modemtls.Encrypted(b"hush", b"sesame"))
+        assert made.configuration().security.client_key == modemtls.Encrypted(b"hush", b"sesame")
+        assert "hush" not in repr(made)
+        assert "sesame" not in repr(made)
+        with pytest.raises(FileNotFoundError, match=r"none\.pem"):
+            modemtls.TLSConfig(ca=CA, cert=b"cert", key=modemtls.Encrypted(tmp_path / "none.pem", b"sesame"))
+
+    def test_the_hosts_own_trust_is_asked_for_by_name(self):
+        security = modemtls.TLSConfig(system_trust=True).configuration().security
+        assert (security.use_system_trust, security.verify, security.check_hostname) == (True, True, True)
+        assert not modemtls.TLSConfig(ca=CA).configuration().security.use_system_trust
+
+    def test_the_callers_own_memory_keeps_the_session(self):
+        memory = bytearray(b"hush" * 8)
+        made = modemtls.TLSConfig(ca=CA, session_buffer=memory)
+        strict = made.configuration()
+        strict.session_resumption_buffer[:4] = b"busy"
+        assert memory[:4] == b"busy"
+        assert made == modemtls.TLSConfig(ca=CA)
+        assert "hush" not in repr(made) + repr(strict)
+
     def test_ssl_names(self):
         import ssl
 
@@ -205,6 +249,25 @@ class TestConnect:
         assert fake.leases[0].settings.verify
         assert fake.peer.closed_by_driver
 
+    def test_who_does_the_tls_is_told_by_the_socket(self, modem):
+        tls = modemtls.TLSConfig(ca=CA)
+        for given in ({"tls": tls}, {"tls": tls, "engine": "modem"}, {"tls": tls, "engine": "auto"}, {"tls": None}):
+            with modem.connect(("server.example", 443), **given) as sock:
+                assert sock.engine == "modem"
+                assert (sock.getpeercert(True), sock.cipher(), sock.selected_alpn_protocol()) == (None, None, None)
+
+    @pytest.mark.parametrize("create", [modemtls.Modem.connect, modemtls.Modem.create_connection])
+    def test_an_engine_without_tls_is_a_mistake(self, modem, fake, create):
+        for engine in ("host", "auto"):
+            with pytest.raises(ConfigurationError, match="tls=None"):
+                create(modem, ("server.example", 443), tls=None, engine=engine)
+        assert fake.commands == []
+
+    def test_what_neither_can_do_names_both(self, modem):
+        tls = modemtls.TLSConfig(ca=CA, sni="other.example", alpn=["h2"])
+        with pytest.raises(NotSupportedError, match=r"(?i)alpn.*nor can the host: .*ca\.pem.*in the modem"):
+            modem.connect(("server.example", 443), tls=tls, engine="auto")
+
     def test_plain_tcp_only_in_so_many_words(self, modem, fake):
         with pytest.raises(TypeError):
             modem.connect(("server.example", 80))
@@ -227,7 +290,13 @@ class TestConnect:
 
     @pytest.mark.parametrize(
         "options",
-        [{"tls": True}, {"tls": None, "timeout": 0}, {"tls": None, "timeout": -1}, {"tls": None, "receive": "pull"}],
+        [
+            {"tls": True},
+            {"tls": modemtls.TLSConfig(ca=CA), "engine": "both"},
+            {"tls": None, "timeout": 0},
+            {"tls": None, "timeout": -1},
+            {"tls": None, "receive": "pull"},
+        ],
     )
     def test_bad_options(self, modem, fake, options):
         with pytest.raises(ConfigurationError):
@@ -348,6 +417,7 @@ def test_what_is_no_path_is_no_port(port):
         {"pdp": "x"}, {"pdp": True}, {"pin": 1234}, {"apn": 1}, {"apn": b"x"}, {"user": 1},
         {"user": "u", "password": b"p"},
         {"auth": 1}, {"family": None}, {"baudrate": 9.6}, {"rtscts": "yes"}, {"roaming": None}, {"take_over": 1},
+        {"radio_off": "yes"},
         {"ntp": 1}, {"timeout": "5"}, {"timeout": None}, {"profile": 5},
     ],
     ids=str,

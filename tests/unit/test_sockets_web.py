@@ -25,9 +25,11 @@ class FakeModem:
 
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[str, int], object]] = []
+        self.engines: list[str] = []
 
-    def connect(self, address, *, tls, timeout=None):
+    def connect(self, address, *, tls, engine="modem", timeout=None):
         self.calls.append((address, tls))
+        self.engines.append(engine)
         ours, theirs = socket.socketpair()
         theirs.sendall(ANSWER)
         theirs.close()
@@ -44,6 +46,18 @@ def test_connections_go_through_the_modem(modem: FakeModem) -> None:
     assert manager.request("GET", "https://h.example/").data == b"hi"
     assert manager.request("GET", "http://h.example:81/").data == b"hi"
     assert modem.calls == [(("h.example", 443), TLS), (("h.example", 81), None)]
+
+
+def test_the_engine_is_for_what_is_secured(modem: FakeModem) -> None:
+    manager = pool_manager(modem, tls=TLS, engine="host", retries=False)
+    manager.request("GET", "https://h.example/")
+    manager.request("GET", "http://h.example/")
+    with requests.Session() as session:
+        session.trust_env = False
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, ModemAdapter(modem, tls=TLS, engine="auto"))
+            assert session.get(f"{scheme}h.example/").text == "hi"
+    assert modem.engines == ["host", "modem", "auto", "modem"]
 
 
 GIVEN = {
