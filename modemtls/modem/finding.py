@@ -18,6 +18,7 @@ from modemtls.at.port import open_port
 from modemtls.errors import ConfigurationError, ModemError, NotAModemError, NotSupportedError
 from modemtls.modem.identify import QUICK_RECOVERY, baudrates, greet
 from modemtls.profile import bundled, load
+from modemtls.profile.identity import candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from modemtls.modem.identify import Identity
     from modemtls.modem.settings import Settings
     from modemtls.profile import Profile
+    from modemtls.profile.identity import Candidate
 
 __all__ = ["find", "is_serial_line", "select", "suits"]
 
@@ -133,11 +135,12 @@ def _listen(handle: int) -> bytes:
 def select(channel: Channel, identity: Identity, wanted: str | None, *, deadline: float | None = None) -> Profile:
     """Give the profile that was asked for by name or file, else the one that recognises the modem.
 
-    Raises :class:`ConfigurationError` when none does, or several do equally well.
+    Of the others only what identifies their modems is read. Raises :class:`ConfigurationError` when none does, or
+    several do equally well.
     """
     if wanted is not None:
         return load(wanted)
-    profiles = [load(name) for name in bundled()]
+    profiles = [candidate(name) for name in bundled()]
     scores = {profile.name: _score(profile, identity) for profile in profiles}
     best = max(scores.values(), default=0)
     fitting = [profile for profile in profiles if best > 0 and scores[profile.name] == best]
@@ -145,7 +148,7 @@ def select(channel: Channel, identity: Identity, wanted: str | None, *, deadline
         fitting = [profile for profile in profiles if _answers(channel, profile, deadline)][:1]
     if len(fitting) == 1:
         logger.info("%s: profile %s", identity, fitting[0].name)
-        return fitting[0]
+        return load(fitting[0].name)
     if fitting:
         names = [profile.name for profile in fitting]
         raise ConfigurationError(
@@ -176,7 +179,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _score(profile: Profile, identity: Identity) -> int:
+def _score(profile: Candidate, identity: Identity) -> int:
     identify = profile.identify
     score = identify.score(identity.manufacturer, identity.model, identity.revision)
     if score or identity.model:
@@ -185,7 +188,7 @@ def _score(profile: Profile, identity: Identity) -> int:
     return max((identify.score(identity.manufacturer, line, line) for line in identity.lines), default=0)
 
 
-def _answers(channel: Channel, profile: Profile, deadline: float | None) -> bool:
+def _answers(channel: Channel, profile: Candidate, deadline: float | None) -> bool:
     for question in profile.identify.ask:
         exchange = Exchange(line=question.line, lines=(Expected(question.pattern, repeat="optional"),))
         with contextlib.suppress(ModemError):
@@ -194,7 +197,7 @@ def _answers(channel: Channel, profile: Profile, deadline: float | None) -> bool
     return False
 
 
-def _nearest(profiles: Sequence[Profile], identity: Identity) -> str:
+def _nearest(profiles: Sequence[Candidate], identity: Identity) -> str:
     models = {model.upper(): profile.name for profile in profiles for model in profile.models}
     near = difflib.get_close_matches(identity.model.upper(), models, n=1, cutoff=0.0)
     if not near:

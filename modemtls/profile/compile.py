@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modemtls.at.grammar import Grammar, UrcRule
 from modemtls.at.recovery import Recovery, probe
 from modemtls.profile import model as m
+from modemtls.profile.identity import identify, question, texts
 from modemtls.profile.names import MODEM_NAMES, Names, Var, saved_names
 from modemtls.profile.needs import Needs, protection, removed
 from modemtls.profile.operations import OPERATIONS, Input
@@ -50,12 +51,6 @@ _BEHAVIOUR: Final[dict[str, Any]] = {
     "datagram_rest": "kept",
     "settings_survive": "none",
 }
-
-
-def _texts(node: Node | None) -> tuple[str, ...]:
-    if node is None:
-        return ()
-    return tuple(str(one.scalar) for one in node.items) if node.kind == "list" else (str(node.scalar),)
 
 
 def _ints(node: Node) -> tuple[int, ...]:
@@ -139,7 +134,7 @@ class _Whole:
                 if len(set(out[name])) != len(out[name]):
                     self.problems.add(node, "a number occurs twice")
             elif name == "credential_names":
-                out[name] = _texts(node)
+                out[name] = texts(node)
             elif name == "credential_tags":
                 first, last = (int(str(node.entries[key].scalar)) for key in ("from", "to"))
                 out[name] = (first, last)
@@ -166,7 +161,7 @@ class _Whole:
     def versions(self, table: str) -> tuple[m.VersionChoice, ...]:
         node = section(self.root, "tables").entries.get(table)
         return tuple(
-            m.VersionChoice(item.entries["token"].scalar, _texts(item.entries["versions"]))  # type: ignore[arg-type]
+            m.VersionChoice(item.entries["token"].scalar, texts(item.entries["versions"]))  # type: ignore[arg-type]
             for item in (node.items if node is not None else ())
         )
 
@@ -182,30 +177,6 @@ class _Whole:
             MappingProxyType(codes),  # type: ignore[arg-type]
         )
 
-    def question(self, node: Node, parts: Parts) -> m.Question | None:
-        line = parts.template(node.entries["send"], Names({}, set()))
-        pattern = parts.pattern(node.entries["match"], Names({}, set()), bound=False)
-        if "see" not in node.entries:
-            self.problems.add(node, "a command without evidence", "add see: {manual: …}")
-        if pattern is None:
-            return None
-        return m.Question("".join(one for one in line.parts if isinstance(one, str)).encode("ascii"), pattern)
-
-    def identify(self, parts: Parts) -> m.Identify | None:
-        node = self.root.entries.get("identify")
-        if node is None:
-            return None
-        if not node.entries:
-            self.problems.add(node, "identify is empty: any modem would match")
-        ask = node.entries.get("ask")
-        questions = [self.question(item, parts) for item in (ask.items if ask is not None else ())]
-        return m.Identify(
-            _texts(node.entries.get("manufacturer")),
-            _texts(node.entries.get("model")),
-            _texts(node.entries.get("revision")),
-            tuple(one for one in questions if one is not None),
-        )
-
     def recovery(self, parts: Parts) -> Recovery | None:
         node = self.root.entries.get("recovery")
         if node is None or "probes" not in node.entries:
@@ -214,16 +185,14 @@ class _Whole:
         probes = []
         heads: dict[bytes, Node] = {}
         for item in entries["probes"].items:
-            question = self.question(item, parts)
-            if question is None:
+            asked = question(item, parts)
+            if asked is None:
                 continue
-            if question.pattern.head in heads:
-                self.problems.add(
-                    item, f"its answer cannot be told from that of line {heads[question.pattern.head].line}"
-                )
+            if asked.pattern.head in heads:
+                self.problems.add(item, f"its answer cannot be told from that of line {heads[asked.pattern.head].line}")
                 continue
-            heads[question.pattern.head] = item
-            probes.append(probe(question.line.decode("ascii"), question.pattern.source))
+            heads[asked.pattern.head] = item
+            probes.append(probe(asked.line.decode("ascii"), asked.pattern.source))
         if len(probes) < 2:
             return None
         escape = entries["escape"].entries if "escape" in entries else {}
@@ -247,7 +216,7 @@ class _Whole:
         places: list[Node] = []
         for name, one in rules:
             entries = one.entries
-            hidden = frozenset(_texts(entries.get("secret")))
+            hidden = frozenset(texts(entries.get("secret")))
             pattern = parts.pattern(entries["match"], Names({}, set()), hidden, bound=False)
             if pattern is None or pattern.bound:
                 self.urcs_lost = True
@@ -281,7 +250,7 @@ class _Whole:
                     rule=rule,
                     maps=parts.read_maps(entries.get("map"), fields),
                     save=tuple(saves),
-                    clears=_texts(entries.get("clears")),
+                    clears=texts(entries.get("clears")),
                     data=pattern.payload.name if pattern.payload is not None else None,
                     fields=MappingProxyType(fields),
                     secret=hidden,
@@ -298,7 +267,7 @@ class _Whole:
             if node.kind == "map":
                 value = node.entries["value"]
                 condition = parts.condition(node.entries["when"], Names(dict(flags), set()), MODEM_NAMES)
-            plain: object = _texts(value) if value.kind == "list" else value.scalar
+            plain: object = texts(value) if value.kind == "list" else value.scalar
             out[name] = m.CapabilityRule(name, plain, condition)
         return out
 
@@ -347,7 +316,7 @@ class _Whole:
             modem_ids = behaviour["socket_ids"] == "modem"
             check_results(each, section(root, "programs"), self.problems, modem_ids=modem_ids)
         capabilities = self.capabilities(parts, saved)
-        identify = self.identify(parts)
+        identified = identify(root.entries.get("identify"), parts)
         recovery = self.recovery(parts)
         for one in urcs:
             for flag in one.clears:
@@ -378,8 +347,8 @@ class _Whole:
             abstract=self.abstract,
             title=str(root.entries["title"].scalar) if "title" in root.entries else "",
             vendor=str(root.entries["vendor"].scalar) if "vendor" in root.entries else "",
-            models=_texts(root.entries.get("models")),
-            identify=identify or m.Identify(),
+            models=texts(root.entries.get("models")),
+            identify=identified or m.Identify(),
             line=line,
             capabilities=MappingProxyType(capabilities),
             limits=MappingProxyType(limits),

@@ -12,7 +12,7 @@ from modemtls.errors import ConfigurationError
 from modemtls.profile.problems import Problems, did_you_mean
 from modemtls.profile.source import MAX_SIZE, Node, parse
 
-__all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "concrete_names", "copy", "find", "merge", "read"]
+__all__ = ["BUNDLED", "MAX_PARENTS", "bundled_names", "bundled_path", "concrete_names", "copy", "find", "merge", "read"]
 
 BUNDLED: Final = Path(__file__).resolve().parent.parent / "profiles"
 MAX_PARENTS: Final = 8
@@ -25,14 +25,20 @@ def bundled_names() -> list[str]:
     return sorted(path.stem for path in BUNDLED.glob("*.yaml"))
 
 
+def bundled_path(name: str) -> Path:
+    """Return the file that a bundled profile of this name has."""
+    return BUNDLED / f"{name}.yaml"
+
+
 def concrete_names() -> list[str]:
     """Return the names of the bundled profiles that are not abstract."""
-    return [name for name in bundled_names() if not _is_abstract(BUNDLED / f"{name}.yaml")]
+    return [name for name in bundled_names() if not _is_abstract(bundled_path(name))]
 
 
 @cache
 def _is_abstract(path: Path) -> bool:
-    root = parse(path.read_bytes(), str(path), Problems())  # its parents do not matter: this is never inherited
+    # Its parents do not matter: this is never inherited.
+    root = parse(path.read_bytes(), str(path), Problems(), only=frozenset({"abstract"}))
     flag = None if root is None else root.entries.get("abstract")
     return flag is not None and flag.scalar is True
 
@@ -100,7 +106,7 @@ def merge(parent: Node, child: Node, problems: Problems) -> Node:
     return out
 
 
-def _load(path: Path, shown: str, problems: Problems) -> Node | None:
+def _load(path: Path, shown: str, problems: Problems, only: frozenset[str]) -> Node | None:
     try:
         # Opening a FIFO, and reading a terminal, would wait for somebody; so those are told apart without waiting.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:
@@ -112,15 +118,17 @@ def _load(path: Path, shown: str, problems: Problems) -> Node | None:
         raise ConfigurationError(f"{shown}: cannot be a file") from None
     if not regular:
         raise ConfigurationError(f"{shown}: it is no regular file")
-    return parse(data, shown, problems)
+    return parse(data, shown, problems, only=only)
 
 
-def read(path: Path, problems: Problems, *, seen: tuple[Path, ...] = ()) -> Node | None:
+def read(
+    path: Path, problems: Problems, *, seen: tuple[Path, ...] = (), only: frozenset[str] = frozenset()
+) -> Node | None:
     """Read a profile and everything it extends, merged. Raises ConfigurationError if the file cannot be read.
 
-    What is wrong goes to ``problems``.
+    What is wrong goes to ``problems``. ``only``: these entries are wanted, others may be missing.
     """
-    root = _load(path, str(path), problems)
+    root = _load(path, str(path), problems, only and only | _OWN)
     if root is None:
         return None
     extends = root.entries.get("extends")
@@ -139,7 +147,7 @@ def read(path: Path, problems: Problems, *, seen: tuple[Path, ...] = ()) -> Node
     if len(seen) + 1 >= MAX_PARENTS:
         problems.add(extends, f"more than {MAX_PARENTS} levels of extends")
         return root
-    below = read(parent, problems, seen=(*seen, here))
+    below = read(parent, problems, seen=(*seen, here), only=only)
     if below is None:
         return root
     base = copy(below)

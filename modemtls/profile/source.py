@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.profile.problems import Problem, Problems
 
@@ -98,13 +98,14 @@ class _Abandon(Exception):  # noqa: N818 - control flow, never seen outside
 
 
 class _Reader:
-    def __init__(self, text: str, file: str, problems: Problems, *, fast: bool) -> None:
+    def __init__(self, text: str, file: str, problems: Problems, *, fast: bool, only: frozenset[str]) -> None:
         import yaml
 
         self.yaml = yaml
         self.file = file
         self.problems = problems
         self.text = text
+        self.only = only
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader
         self.events = yaml.parse(text, Loader=loader)
 
@@ -134,6 +135,8 @@ class _Reader:
                     raise _Abandon
             elif not isinstance(event, (yaml.StreamStartEvent, yaml.DocumentEndEvent)):
                 root = self.value(event, 1)
+                if self.only:
+                    return root
 
     def value(self, event: object, depth: int) -> Node:
         yaml = self.yaml
@@ -155,9 +158,23 @@ class _Reader:
                 node.items.append(self.value(event, depth + 1))
             return node
         node = self.node(event, "map")
+        partial = depth == 1 and bool(self.only) and node.column == 1 and not event.flow_style  # type: ignore[attr-defined]
         while not isinstance(event := self.next(), yaml.MappingEndEvent):
+            if partial and self.enough(event):
+                break
             self.entry(node, event, depth)
         return node
+
+    def enough(self, event: Any) -> bool:
+        """Tell whether neither this key of the top map is wanted nor any that stands behind it.
+
+        In a block map each key begins a line, in the column of the first one. Where one may be, all is read.
+        """
+        if not isinstance(event, self.yaml.ScalarEvent) or event.value in self.only:
+            return False
+        words = "|".join(map(re.escape, sorted(self.only)))
+        behind = self.text[event.start_mark.index :]  # type: ignore[union-attr]
+        return not re.search(rf"(?:^|[\r\n])(?:(?:{words})\b|[^a-z#\s])", behind)
 
     def entry(self, node: Node, event: object, depth: int) -> None:
         if not isinstance(event, self.yaml.ScalarEvent):
@@ -208,8 +225,12 @@ def _unseen(text: str) -> int | None:
     return next(at for at, char in enumerate(text) if not char.isprintable() and char not in "\r\n\t")
 
 
-def parse(data: bytes, file: str, problems: Problems) -> Node | None:
-    """Read one profile. What is wrong goes to ``problems``; None if there is nothing to go on with."""
+def parse(data: bytes, file: str, problems: Problems, *, only: frozenset[str] = frozenset()) -> Node | None:
+    """Read one profile. What is wrong goes to ``problems``; None if there is nothing to go on with.
+
+    ``only``: read no further than these entries of the top map need; the result has all of them that there are, and
+    perhaps others.
+    """
     import yaml
 
     def at(line: int, column: int, message: str, hint: str = "") -> None:
@@ -231,10 +252,10 @@ def parse(data: bytes, file: str, problems: Problems) -> Node | None:
         return None
     try:
         try:
-            root = _Reader(text, file, problems, fast=True).document()
+            root = _Reader(text, file, problems, fast=True, only=only).document()
         except yaml.YAMLError:
             # libyaml reads ahead, and may have its own limit of depth before ours (PyYAML 6.0.4: 1000 levels).
-            _Reader(text, file, problems, fast=False).document()
+            _Reader(text, file, problems, fast=False, only=only).document()
             raise
     except _Abandon:
         return None

@@ -332,12 +332,14 @@ class Profiles:
         self.all = {
             name: SimpleNamespace(name=name, models=[name.upper()], identify=one) for name, one in identify.items()
         }
+        self.compiled = []
         monkeypatch.setattr(finding, "bundled", lambda: list(self.all))
-        monkeypatch.setattr(finding, "load", lambda name: self.all[name])
+        monkeypatch.setattr(finding, "candidate", lambda name: self.all[name])
+        monkeypatch.setattr(finding, "load", lambda name: self.compiled.append(name) or self.all[name])
 
 
 def test_the_profile_that_fits_best(monkeypatch):
-    Profiles(
+    profiles = Profiles(
         monkeypatch,
         m95=Identify(manufacturer=("Maker",), model=("M95*",)),
         m95x=Identify(model=("M95-X",), manufacturer=("Maker",)),
@@ -346,6 +348,7 @@ def test_the_profile_that_fits_best(monkeypatch):
     assert select(None, Identity("Maker", "M95-X", "r"), None).name == "m95x"
     assert select(None, Identity("Maker", "M95-Y", "r"), None).name == "m95"
     assert select(None, Identity("Maker", "M95-X", "r"), "other").name == "other"
+    assert profiles.compiled == ["m95x", "m95", "other"], "no other costs more than a look at whom it is for"
 
 
 def test_the_lines_of_ati_identify_too(monkeypatch):
