@@ -134,6 +134,7 @@ class AttachedModem:
             wait=channel.wait,
             pdp_contexts=_numbers(profile.limits.get("pdp_contexts")),
             pdp_active=profile.limits.get("pdp_active"),
+            attach_context=profile.behaviour.get("attach_context"),
             progress=progress,
             port=name,
         )

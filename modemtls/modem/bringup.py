@@ -57,7 +57,8 @@ class Bringup:
     """The steps, and what they found out. Used by one thread at a time, but for the ``note_…`` methods.
 
     ``wait(ready, deadline)`` waits as ``Channel.wait`` does. ``pdp_active``: how many PDP contexts the modem can have
-    active at once, None if nobody knows. ``port`` names the modem where neither the SIM nor the modem tells who it is.
+    active at once, None if nobody knows. ``attach_context``: the one that attaching to the network brings up with the
+    APN that it has then, None if none is. ``port`` names the modem where neither the SIM nor the modem tells who it is.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Bringup:
         wait: Callable[[Callable[[], bool], float | None], bool],
         pdp_contexts: Sequence[int],
         pdp_active: int | None = None,
+        attach_context: int | None = None,
         progress: Progress | None = None,
         port: str = "",
         pins: PinMemory | None = None,
@@ -77,6 +79,8 @@ class Bringup:
         self._wait = wait
         self._pdp_contexts = list(pdp_contexts) or [1]
         self._pdp_active = pdp_active
+        self._attach_context = attach_context
+        self._reattached = False  # since the last look at the context
         self._tell = progress or (lambda step, detail: None)  # noqa: ARG005
         self._port = port
         self._pins = pins or PinMemory()
@@ -88,7 +92,7 @@ class Bringup:
         self.pdp: int | None = None
         """The PDP context in use, once :meth:`bearer` has returned."""
         self.found_down = False
-        """Whether :meth:`bearer` found the context that was in use inactive, and no URC had said so."""
+        """Whether :meth:`bearer` found that the context in use had been inactive, and no URC had said so."""
 
     # What URCs say, in the reading thread.
 
@@ -200,15 +204,49 @@ class Bringup:
         return SimIdentity.read(readings, self._port)
 
     def radio(self, deadline: float | None) -> None:
-        """Have the radio on (27.007, 8.2: +CFUN level 1)."""
+        """Have the radio on (27.007, 8.2: +CFUN level 1), and what attaching brings up configured before.
+
+        Where the radio is on, and the modem has attached, or is about to, with another APN than is wanted, it goes off
+        for that: if no context is active, or with ``take_over``. Else :meth:`bearer` says what can be done.
+        """
         if not (self._host.has("radio_state") and self._host.has("radio_on")):
             return
         with self._step("radio", NetworkError, deadline):
             level = self._host.run("radio_state", deadline=deadline).values.get("level")
-            if level != 1:
-                logger.info("radio: functionality level %s, switching on", level)
-                self._say("radio", "switching on")
+        with self._step("PDP context", PdpError, deadline):
+            number = self._to_write(deadline)
+            if level == 1:
+                if number is not None and (self._settings.take_over or not self._active(deadline)):
+                    self._attach_anew(number, deadline)
+                return
+            if number is not None:
+                self._configure(number, deadline)
+        with self._step("radio", NetworkError, deadline):
+            logger.info("radio: functionality level %s, switching on", level)
+            self._say("radio", "switching on")
+            self._host.run("radio_on", deadline=deadline)
+
+    def _to_write(self, deadline: float | None) -> int | None:
+        """Give the context that attaching brings up if it is the one to use, and is not configured as asked."""
+        number, wanted = self._attach_context, self._settings
+        preferred = self._pdp_contexts[0] if wanted.pdp is None else wanted.pdp
+        if number is None or wanted.apn is None or number != preferred:
+            return None
+        return None if self._is_configured(number, deadline) else number
+
+    def _attach_anew(self, number: int, deadline: float | None) -> None:
+        """Write the context that attaching brings up, with the radio off meanwhile."""
+        logger.info("PDP context %d: the radio goes off while it is written: attaching brings it up", number)
+        self._say("radio", "switching off and on again, for another APN")
+        self._reattached = True
+        self._host.run("radio_off", deadline=deadline)
+        try:
+            self._configure(number, deadline)
+        except BaseException:
+            with contextlib.suppress(CommandError, ModemTimeoutError):  # the first error says more
                 self._host.run("radio_on", deadline=deadline)
+            raise
+        self._host.run("radio_on", deadline=deadline)
 
     def registration(self, deadline: float | None) -> None:
         """Be registered in a network.
@@ -288,7 +326,13 @@ class Bringup:
     def _bearer(self, deadline: float | None) -> int:
         active = self._active(deadline)
         number, configure = self._choose(active, deadline)
-        self.found_down = number == self.pdp and number not in active and number not in self._lost
+        down = number not in active and number not in self._lost
+        self.found_down = number == self.pdp and (down or self._reattached)
+        if configure and number == self._attach_context:
+            self._attach_anew(number, deadline)
+            self.registration(deadline)
+            active, configure = self._active(deadline), False
+        self._reattached = False
         if number in active and (configure or number in self._lost):
             # Taken over on request, or dead already: the modem has to be told before it can be activated again.
             self._say("PDP context", f"deactivating {number}")
@@ -323,9 +367,10 @@ class Bringup:
                 preferred = min(active)
             return preferred, False
         if not self._host.has("pdp_read"):
-            if preferred in active and self._written.get(preferred) != self._fingerprint():
+            configured = self._is_configured(preferred, deadline)
+            if preferred in active and not configured:
                 self._refuse_unless_taking_over(preferred, "the modem does not tell its APN")
-            return preferred, self._written.get(preferred) != self._fingerprint()
+            return preferred, not configured
         found = self._read(preferred, deadline)
         if self._fits(preferred, found):
             return preferred, False
@@ -342,11 +387,20 @@ class Bringup:
         return preferred, True
 
     def _refuse_unless_taking_over(self, number: int, why: str) -> None:
-        if not self._settings.take_over:
-            raise PdpError(
-                f"PDP context {number}: {why}, not {self._settings.apn!r}, and is not the driver's: "
-                "give another pdp=, no apn= to share it, or take_over=True"
-            )
+        if self._settings.take_over:
+            return
+        ways = "no apn= to share it, or take_over=True"
+        if number == self._attach_context:
+            ways += ", with which the radio goes off and on again: this modem attaches to the network with it"
+        if len(self._pdp_contexts) > 1:
+            ways = f"another pdp=, {ways}"
+        raise PdpError(f"PDP context {number}: {why}, not {self._settings.apn!r}, and is not the driver's: give {ways}")
+
+    def _is_configured(self, number: int, deadline: float | None) -> bool:
+        """Whether a context is as asked, as far as the modem tells."""
+        if self._host.has("pdp_read"):
+            return self._fits(number, self._read(number, deadline))
+        return self._written.get(number) == self._fingerprint()
 
     def _read(self, number: int, deadline: float | None) -> Mapping[str, object]:
         values: Mapping[str, object] = self._host.run("pdp_read", {"pdp": number}, deadline=deadline).values
@@ -432,7 +486,7 @@ class Bringup:
         except CommandError as error:
             raise kind(f"{name}: {error}") from error
         except ModemTimeoutError as error:
-            if str(error).startswith(name):
+            if str(error).startswith(name) or isinstance(error, RegistrationTimeoutError):
                 raise
             late = deadline is not None and self._host.now() >= deadline
             raise ModemTimeoutError(f"{name}: {'not done when the time ran out: ' if late else ''}{error}") from error

@@ -64,9 +64,9 @@ class Settings:
     ``baudrate`` None: 115200, and on a real serial port that stays silent a few others. ``"auto"``: a few others on any
     port. A number: only that one. ``pdp`` None: the modem's usual context, or another one that already fits ``apn``.
     ``roaming`` False: a visited network is refused. ``take_over``: the driver may deactivate, close and reconfigure
-    what it did not create. ``radio_off``: where certificates and keys can be written only so, the radio may be switched
-    off for them while no socket is open. ``ntp``: server to ask for the time when neither the host nor the network
-    gives it.
+    what it did not create, and switch the radio off and on where that needs it. ``radio_off``: where certificates and
+    keys can be written only so, the radio may be switched off for them while no socket is open. ``ntp``: server to ask
+    for the time when neither the host nor the network gives it.
     Times in seconds: ``timeout`` is for the whole bring-up, ``registration_timeout`` for that step of it.
     """
 

@@ -50,6 +50,7 @@ _BEHAVIOUR: Final[dict[str, Any]] = {
     "server_name": "separate",
     "datagram_rest": "kept",
     "settings_survive": "none",
+    "attach_context": None,
 }
 
 
@@ -341,6 +342,7 @@ class _Whole:
                 urcs=urcs,
                 urcs_lost=self.urcs_lost,
                 behaviour=behaviour,
+                limits=limits,
             ).check()
         profile = Profile(
             name=str(root.entries["name"].scalar) if "name" in root.entries else "",

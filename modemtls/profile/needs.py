@@ -34,6 +34,7 @@ class Needs:
         urcs: tuple[m.UrcSpec, ...],
         urcs_lost: bool,
         behaviour: Mapping[str, Any],
+        limits: Mapping[str, Any],
     ) -> None:
         self.root = root
         self.problems = problems
@@ -42,6 +43,7 @@ class Needs:
         self.urcs = urcs
         self.urcs_lost = urcs_lost
         self.behaviour = behaviour
+        self.limits = limits
         self.poll = behaviour["poll"] is not None
         self.families = [one for one in FAMILIES if self._has(one)]
         secure = [one for one in self.families if one in SECURE]
@@ -131,6 +133,7 @@ class Needs:
         self._sessions()
         self._timers()
         self._receive_words()
+        self._attaching()
         suites = section(self.root, "tables").entries.get("suites")
         if self._has("suites") and suites is not None:
             wanted = self.capabilities["suites"].value
@@ -172,6 +175,18 @@ class Needs:
                 self._complain(name, "a URC that means data, or behaviour.poll")
         if family == "tls" and self._has("push") and not self._urc("data", "tls", payload=True):
             self._complain("push", "a URC that means data and carries a payload")
+
+    def _attaching(self) -> None:
+        """Check that what attaching brings up can be written while the radio is off."""
+        number = self.behaviour["attach_context"]
+        if number is None:
+            return
+        place = section(self.root, "behaviour").key("attach_context")
+        for op in ("radio_state", "radio_off", "radio_on", "pdp_configure"):
+            if self._lacks("programs", op):
+                self.problems.add(place, f"attach_context needs program {op}")
+        if number not in self.limits.get("pdp_contexts", (number,)):
+            self.problems.add(place, f"attach_context: {number} is not in limits.pdp_contexts")
 
     def _receive_words(self) -> None:
         """Check that a way of receiving has its word in the table that an open writes it with."""

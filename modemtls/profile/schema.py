@@ -428,6 +428,7 @@ BEHAVIOUR: Final[dict[str, Shape]] = {
     "server_name": Choice(("separate", "together")),
     "datagram_rest": Choice(("kept", "dropped")),
     "settings_survive": Choice(("none", "restart")),
+    "attach_context": Int(0),
 }
 _token: Final = Either(((("text",), Text("[ -~]+", "printable ASCII")), (("int",), INT)), "text or a number")
 

@@ -25,7 +25,7 @@ def stats(*words):
 
 
 class Bench:
-    def __init__(self, *, contexts=(1, 2, 3), settings=None, pdp_active=None, **on):
+    def __init__(self, *, contexts=(1, 2, 3), settings=None, pdp_active=None, attach_context=None, **on):
         self.host = FakeHost(**on)
         self.told = []
         self.steps = Bringup(
@@ -34,6 +34,7 @@ class Bench:
             wait=self.host.wait,
             pdp_contexts=contexts,
             pdp_active=pdp_active,
+            attach_context=attach_context,
             progress=lambda step, detail: self.told.append((step, detail)),
             port="/dev/modem",
         )
@@ -316,6 +317,105 @@ def test_a_context_that_the_network_ended_is_deactivated_first():
     assert bench.writes() == ["pdp_activate", "pdp_deactivate", "pdp_activate"]
     assert bench.steps.bearer(None) == 1
     assert len(bench.writes()) == 3
+
+
+# --- what attaching brings up
+
+
+class Attaching(Pdp):
+    """Attaching brings context 0 up with the APN that it has then; to write it the radio must be off."""
+
+    def __init__(self, apn, *, level, settings, registered=True, **on):
+        self.level = level
+        self.registered = registered
+        super().__init__(
+            {0: {"apn": apn}},
+            settings,
+            contexts=(0,),
+            attach_context=0,
+            radio_state=lambda given: Answer(values={"level": self.level}),
+            radio_on=lambda given: self.switch(1),
+            radio_off=lambda given: self.switch(4),
+            registration=lambda given: stats("home" if self.registered else "searching"),
+            **on,
+        )
+        self.switch(level)
+
+    def switch(self, level):
+        self.level = level
+        self.table[0]["active"] = level == 1 and self.registered
+        return Answer()
+
+    def configure(self, given):
+        if self.level == 1:
+            return refusal("not_allowed")
+        return super().configure(given)
+
+    def up(self):
+        self.steps.radio(None)
+        self.steps.registration(None)
+        return self.steps.bearer(None)
+
+    def writes(self):
+        changing = {"radio_on", "radio_off", "pdp_configure", "pdp_activate", "pdp_deactivate"}
+        return [op for op in self.host.ops() if op in changing]
+
+
+@pytest.mark.parametrize("level", [0, 4])
+def test_what_attaching_brings_up_is_written_before_the_radio_goes_on(level):
+    bench = Attaching("old", level=level, settings=Settings(apn="ours"))
+    assert bench.up() == 0
+    assert bench.writes() == ["pdp_configure", "radio_on"]
+    assert bench.table[0]["apn"] == "ours"
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(apn="ours")])
+def test_what_fits_or_was_not_asked_for_is_not_written(settings):
+    bench = Attaching("ours", level=0, settings=settings)
+    bench.up()
+    assert bench.writes() == ["radio_on"]
+
+
+def test_another_apn_that_the_modem_has_attached_with_stays_and_the_error_names_the_way_out():
+    bench = Attaching("theirs", level=1, settings=Settings(apn="ours"))
+    with pytest.raises(PdpError, match=r"active with the APN 'theirs'.*take_over=True, with which the radio goes off"):
+        bench.up()
+    assert bench.writes() == []
+
+
+def test_with_consent_the_radio_goes_off_for_it_and_on_again():
+    bench = Attaching("theirs", level=1, settings=Settings(apn="ours", take_over=True))
+    assert bench.up() == 0
+    assert bench.writes() == ["radio_off", "pdp_configure", "radio_on"]
+    assert bench.table[0] == {"apn": "ours", "active": True, "user": "", "password": ""}
+
+
+def test_where_nothing_is_active_nobody_has_to_consent():
+    bench = Attaching("wrong", level=1, settings=Settings(apn="ours"), registered=False)
+    bench.steps.radio(None)
+    assert bench.writes() == ["radio_off", "pdp_configure", "radio_on"]
+
+
+def test_the_radio_is_on_again_whatever_writing_it_comes_to():
+    bench = Attaching("theirs", level=1, settings=Settings(apn="ours", take_over=True))
+    bench.host.on["pdp_configure"] = refusal("not_supported", text="no user here")
+    with pytest.raises(PdpError, match=r"^PDP context: .*no user here"):
+        bench.up()
+    assert bench.level == 1
+
+
+def test_what_was_open_over_the_context_is_told_that_it_went():
+    bench = Attaching("ours", level=1, settings=Settings(apn="ours", take_over=True))
+    bench.up()
+    assert not bench.steps.found_down
+    bench.table[0]["apn"] = "changed by somebody"
+    bench.up()
+    assert bench.steps.found_down
+    bench.up()
+    assert not bench.steps.found_down
+
+
+# --- what refuses
 
 
 @pytest.mark.parametrize(
