@@ -18,7 +18,7 @@ from modemtls.modem.runner_render import check_bindings, payload_bytes, render
 from modemtls.modem.runner_result import Result, wanted
 from modemtls.modem.runner_steps import Run
 from modemtls.profile.model import UseStep, walk
-from modemtls.profile.operations import CHOICES, CLOSING, OPERATIONS, family_of
+from modemtls.profile.operations import CHOICES, CLOSING, FAMILIES, OPERATIONS, SECURE, family_of
 from modemtls.profile.reach import PROTECTING, without_effect
 from modemtls.profile.results import promised
 
@@ -59,6 +59,9 @@ class Runner:
         self._probed = True  # False once what the modem had been asked was forgotten, until it is asked again
         self._boot: dict[str, object] = {}
         self._contexts: dict[int, dict[str, object]] = {}
+        # Sockets that share their numbers are one here; see behaviour.shared_ids.
+        shared = bool(profile.behaviour["shared_ids"])
+        self._numbering = {one: "all" if shared else "secure" if one in SECURE else "plain" for one in FAMILIES}
         self._sockets: dict[tuple[str, int], dict[str, object]] = {}
 
     # -- facts ------------------------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ class Runner:
         if self._sockets:
             socket = bindings("socket")
             if isinstance(socket, int):
-                found = self._sockets.get((family_of(op), socket), {}).get(name)
+                found = self._sockets.get((self._numbering[family_of(op)], socket), {}).get(name)
                 if found is not None:
                     return found
         if self._contexts:
@@ -276,11 +279,11 @@ class Runner:
         if scope == "context":
             self._contexts.setdefault(number, {})[name] = value
         else:
-            self._sockets.setdefault((family_of(op), number), {})[name] = value
+            self._sockets.setdefault((self._numbering[family_of(op)], number), {})[name] = value
 
     def _forget_ended(self, op: str, bindings: Mapping[str, Any]) -> None:
         if op in CLOSING:
-            self._sockets.pop((family_of(op), bindings.get("socket", -1)), None)
+            self._sockets.pop((self._numbering[family_of(op)], bindings.get("socket", -1)), None)
 
     def forget_context(self, number: object) -> None:
         """Drop what was saved for a context's former configuration."""
@@ -300,8 +303,12 @@ class Runner:
         if spec.save or spec.clears:
             values = urc.values
             self._check_epoch()
+            family = spec.rule.family
+            # Of a result that does not say which kind of socket it is about, each that it can be about.
+            families = ("tls", "tcp") if family is None else (family,)
             for scope, name in spec.save:
-                self.save(scope, spec.rule.family or "tls", name, values.get(name), values.get, self._epoch)
+                for one in families if scope == "socket" else families[:1]:
+                    self.save(scope, one, name, values.get(name), values.get, self._epoch)
             for name in spec.clears:
                 self._boot.pop(name, None)
         return urc

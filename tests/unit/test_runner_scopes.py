@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from modemtls.at.pattern import compile_pattern
 from modemtls.errors import CommandError, ConfigurationError, ModemRestartedError, ModemTimeoutError, NotSupportedError
 from tests.support.programs import COMMAND, OPEN, SETTINGS, TARGET, program
 from tests.support.scripted import ERROR, OK, scripted
@@ -226,6 +227,47 @@ def test_what_unsolicited_results_save_map_and_clear():
         assert runner.flags == {}
         runner.run("tls_open", TARGET)
         assert modem.sent == [b'AT+GIVE="abc"', b"AT+O=3,"]
+
+
+REPORTED = """
+urcs: {sent: {match: '+SENT: {socket:int},{sequence:int}', means: noise, save: {socket: [sequence]} FAMILY}}
+programs:
+  tls_send:
+    - {send: 'AT+TLS={sequence:number?}', see: {manual: x}}
+  tcp_send:
+    - {send: 'AT+TCP={sequence:number?}', see: {manual: x}}
+  udp_send:
+    - {send: 'AT+UDP={sequence:number?}', see: {manual: x}}
+  udp_close:
+    - {send: 'AT+CLOSE', see: {manual: x}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("family", "shared", "known"),
+    [
+        ("", "false", "tls tcp udp"),  # it does not say what it is about
+        ("", "true", "tls tcp udp"),
+        (", family: udp", "false", "tcp udp"),  # these share their numbers
+        (", family: tls", "false", "tls"),
+        (", family: tls", "true", "tls tcp udp"),
+    ],
+)
+def test_what_a_report_says_of_a_socket_counts_for_each_kind_that_it_can_be_about(family, shared, known):
+    body = REPORTED.replace("FAMILY", family) + f"behaviour: {{shared_ids: {shared}}}\n"
+    script = {f"AT+{one}={value}".encode(): OK for one in ("TLS", "TCP", "UDP") for value in ("", 7)}
+    script[b"AT+CLOSE"] = b"\r\n+SENT: 3,8\r\n" + OK
+    with scripted(body, script) as (runner, modem):
+        watch = runner.channel.watch(compile_pattern("+SENT: 3,7"))
+        modem.say(b"\r\n+SENT: 3,7\r\n")
+        assert runner.channel.wait(watch.ready, runner.channel.clock() + 5)
+        for one in ("tls", "tcp", "udp"):
+            runner.run(f"{one}_send", {"socket": 3, "data": b"", "size": 0})
+        assert [line[3:6].decode().lower() for line in modem.sent if line.endswith(b"7")] == known.split()
+        modem.sent.clear()
+        runner.run("udp_close", {"socket": 3})
+        runner.run("tcp_send", {"socket": 3, "data": b"", "size": 0})
+        assert modem.sent[-1] == b"AT+TCP=", "closed: the next use of the number knows nothing of it"
 
 
 def test_no_command_of_a_run_goes_to_a_modem_that_restarted_meanwhile():
