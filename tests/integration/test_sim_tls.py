@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from modemtls.sim.harness import Harness
+from modemtls.sim.options import NameMap
 from tests.support.pki import Leaf, Pki
 from tests.support.servers import echo, openssl_server, tls_service
 
@@ -45,6 +46,7 @@ class Server:
         self.client: list[object] = []
         self.version: list[str | None] = []
         self.cipher: list[str] = []
+        self.resumed: list[bool | None] = []
 
 
 @contextlib.contextmanager
@@ -72,6 +74,7 @@ def serving(
         assert isinstance(stream, ssl.SSLSocket)
         seen.client.append(stream.getpeercert())
         seen.version.append(stream.version())
+        seen.resumed.append(stream.session_reused)
         cipher = stream.cipher()
         seen.cipher.append(cipher[0] if cipher else "")
         serve(stream)
@@ -148,7 +151,6 @@ def test_defaults_accept_everything(pki, leaves, leaf):
         ("good", "ciphersuite=0XC02B", 566),  # an ECDSA suite, an RSA certificate
         ("good", "ciphersuite=0X003D", 0),
         ("ecdsa", "ciphersuite=0XC02B", 0),
-        ("good", "dtls=1", 566),
     ],
 )
 def test_each_setting_counts(pki, leaves, leaf, changed, code):
@@ -357,3 +359,29 @@ def test_settings_of_a_context_in_use_may_be_refused(pki, leaves):
         assert made.command('AT+QSSLCFG="sni",1,1') == b"\r\nERROR\r\n"
         assert made.command('AT+QSSLCFG="sni",2,1') == b"\r\nOK\r\n"
         assert made.command('AT+QSSLCFG="sni",1') == b'\r\n+QSSLCFG: "sni",1,0\r\n\r\nOK\r\n'
+
+
+@pytest.mark.parametrize(("by", "resumed"), [("ticket", True), ("id", False)])
+def test_a_session_is_kept_for_its_context_and_host(pki, leaves, by, resumed):
+    """Python's server resumes by ticket alone."""
+    with (
+        serving(leaves["good"]) as (port, seen),
+        modem(pki, port, *STRICT, "session=1", variants=[f"session-by={by}"]) as made,
+    ):
+        made.machine.network.map(NameMap.parse(f"other.example=127.0.0.1:{port}"))
+
+        def again(name: str = NAME, code: int = 0) -> None:
+            assert connect(made, name) == code
+            made.command("AT+QSSLCLOSE=0,0")
+
+        again()
+        again()
+        again("other.example", 566)
+        again()
+        for setting in ("cacert", "checkhost", "sni", "ignorelocaltime", "sslversion", "seclevel", "session"):
+            made.command(f'AT+QSSLCFG="{setting}",2,1')
+        made.command('AT+QSSLCFG="cacert",2,"ca.pem"')
+        made.command('AT+QSSLCFG="sslversion",2,3')
+        made.write(f'AT+QSSLOPEN=1,2,0,"{NAME}",443,0\r'.encode())
+        made.expect(b"+QSSLOPEN: 0,0")  # another context has sessions of its own
+        assert seen.resumed == [False, resumed, resumed, False]

@@ -15,7 +15,7 @@ from modemtls.sim.personalities.common.clock import CLOCK_VARIANTS
 from modemtls.sim.personalities.common.line import LINE_VARIANTS
 from modemtls.sim.personalities.common.registration import REGISTRATION_VARIANTS
 
-__all__ = ["CIPHERS_BG95", "CIPHERS_BG96", "CME_TEXTS", "IP_ERRORS", "MODELS", "VARIANTS", "Model"]
+__all__ = ["CIPHERS_BG95", "CIPHERS_BG96", "CME_TEXTS", "FIRST_KEYS", "IP_ERRORS", "MODELS", "VARIANTS", "Model"]
 
 CME_TEXTS = {  # BG96 AT Commands Manual V2.2 (the wording of 3GPP TS 27.007, 9.2)
     0: "phone failure",
@@ -91,6 +91,7 @@ _TLS_BG96 = (
     ("ignorelocaltime", "(0,1)"),
     ("negotiatetime", "(10-300)"),
 )
+FIRST_KEYS = tuple(key for key, _ in _TLS_BG96)  # in every list that was seen
 _TLS_BG96_LATE = (  # the order of the RAK5010's output
     *_TLS_BG96[:6],
     ("sni", "(0,1)"),
@@ -243,6 +244,28 @@ VARIANTS = (
         ("silent", "report"),
     ),
     Variant("close-blocks", "QSSLCLOSE/QICLOSE always wait for the whole time-out", _NO_YES),
+    Variant(
+        "session-by",
+        "session=1 resumes by: a ticket where the server gives one, or the session id alone",
+        ("ticket", "id"),
+    ),
+    Variant(
+        "lacking-keys",
+        "QSSLCFG keys that this build lacks, as key,key (lists differ from build to build)",
+        ("",),
+        free=True,
+    ),
+    Variant(
+        "dtls-read",
+        "a QSSLRECV of less than a record of DTLS: the rest is kept, lost; or records run together",
+        ("kept", "lost", "joined"),
+    ),
+    Variant(
+        "dtls-large",
+        "a QSSLSEND over DTLS too long for one IP packet of 1500 bytes: IP fragments it, or so fails",
+        ("fragments", "SEND FAIL", "ERROR"),
+    ),
+    Variant("dtls-sni", "sni=1 with DTLS (said to be for TLS only): not sent, or sent", _NO_YES),
     Variant("state-connected", "the state number of a connected TCP client", ("2", "3")),
     Variant("port-zero", "local port shown as 0 in QSSLSTATE", _NO_YES),
     Variant("urc-port", "where URCs go at first: this port, or elsewhere until QURCCFG", ("own", "usbat")),

@@ -31,6 +31,7 @@ __all__ = ["CONNECT_FAILED", "IDS", "Sockets"]
 
 IDS = 12
 CONNECT_FAILED = 566
+WRITE_FAILED = 558
 PUSH_SIZE = 1460  # most bytes in one push URC
 LINE_BACKLOG = 8192  # bytes towards the host above which the modem stops reading from the network
 CLOSE_TIMEOUT = 10  # s, default of QICLOSE and QSSLCLOSE
@@ -118,6 +119,9 @@ class Sockets(Prompting):
 
     def arrived(self, connection: Connection, data: bytes, peer: tuple[str, int] | None = None) -> None:
         """Take data of the peer: to the line, to a URC, or into the buffer."""
+        if not connection.stream and connection.unread + len(data) > self.variants.number("receive-buffer"):
+            self.trace.note(f"id {connection.number}: the buffer is full, a datagram of {len(data)} bytes is lost")
+            return
         connection.total_received += len(data)
         if connection is self._streaming:
             self.machine.interpreter.send(data)
@@ -146,7 +150,7 @@ class Sockets(Prompting):
 
     def _push(self, connection: Connection) -> None:
         while connection.pieces and self.machine.backlog <= LINE_BACKLOG:
-            piece = connection.take(PUSH_SIZE)
+            piece = connection.take(PUSH_SIZE) if connection.stream else connection.take_whole()
             self.module.urc(self.push_header(connection, piece), piece.data, trailer=self.variants.on("push-trailer"))
         if connection.pieces and connection.transport is not None:
             connection.transport.pause()
@@ -243,6 +247,8 @@ class Sockets(Prompting):
         if connection is None:
             return
         was_opening = connection.state == OPENING
+        if connection.association is not None:
+            connection.association.close()  # nothing to wait for: datagrams have no FIN
         self._remove(connection, keep_transport=not was_opening)
         transport = connection.transport
         if was_opening and self.variants["close-while-opening"] == "report":
@@ -295,15 +301,26 @@ class Sockets(Prompting):
         self._sends += 1
         if self.machine.send_failures or full or (every and not self._sends % every):
             self.machine.send_failures = max(0, self.machine.send_failures - 1)
-            self.module.last_error = 558
+            self.module.last_error = WRITE_FAILED
             job.final("SEND FAIL")
             return
-        connection.total_sent += len(data)
+        result = self.deliver(connection, data, peer)
+        if result == "ERROR":
+            job.refuse(self.ip_error(WRITE_FAILED, f"id {connection.number}: not sent"))
+            return
+        if result == "SEND OK":
+            connection.total_sent += len(data)
+        else:
+            self.module.last_error = WRITE_FAILED
+        job.final(result)
+
+    def deliver(self, connection: Connection, data: bytes, peer: tuple[str, int] | None) -> str:
+        """Send, to ``peer`` if the connection has none of its own; returns the result."""
         if connection.transport is not None:
             connection.transport.write(data)
         elif connection.datagrams is not None:
             connection.datagrams.send(data, *(peer or self.machine.network.target(connection.host, connection.port)))
-        job.final("SEND OK")
+        return "SEND OK"
 
     # --- transparent mode -------------------------------------------------------------------------
 
@@ -359,6 +376,8 @@ class Sockets(Prompting):
         connection = self.table.get(number)
         if connection is None or connection.state != CONNECTED:
             raise self.ip_error(567, f"id {number} is not connected")
+        if mode == TRANSPARENT and not connection.stream:
+            raise self.ip_error(552, "no transparent mode for datagrams")
         if mode == TRANSPARENT:
             job.defer()
             self.stream(connection, job)

@@ -1,4 +1,4 @@
-"""QSSL commands (BG96 SSL AT Commands Manual V1.0)."""
+"""QSSL commands (BG96 SSL AT Commands Manual V1.0; DTLS is known by the keys of real BG95-M3 alone)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from modemtls.sim.command import Form, Refusal
 from modemtls.sim.personalities.base import at
-from modemtls.sim.personalities.quectel.connection import BUFFER, INITIAL, Connection
+from modemtls.sim.personalities.quectel.connection import BUFFER, INITIAL, TRANSPARENT, Connection
 from modemtls.sim.personalities.quectel.sockets import CONNECT_FAILED, IDS, Sockets
 from modemtls.sim.personalities.quectel.tlsconfig import CONTEXTS, ConfigurationError
+from modemtls.sim.secure import SecureDatagrams
 from modemtls.sim.transport import Stage, TlsTransport
 
 if TYPE_CHECKING:
     from modemtls.sim.job import Job
+    from modemtls.tlsengine import Engine, Settings
 
 __all__ = ["Ssl"]
 
@@ -21,7 +23,7 @@ MOST_READ = 1500
 
 
 class Ssl(Sockets):
-    """TLS clients."""
+    """TLS and DTLS clients."""
 
     open_name = "+QSSLOPEN"
     urc_name = "+QSSLURC"
@@ -50,6 +52,8 @@ class Ssl(Sockets):
         connection.context = args.number(1, 0, CONTEXTS - 1)
         if not connection.host:
             raise self.ip_error(552, "no host")
+        if connection.mode == TRANSPARENT and self.module.tlsconfig.datagram(connection.context):
+            raise self.ip_error(552, "no transparent mode for datagrams")
         self.admit(job, connection, self._connect)
 
     def _connect(self, connection: Connection) -> None:
@@ -63,19 +67,46 @@ class Ssl(Sockets):
         except ConfigurationError as error:
             self.failed(connection, CONNECT_FAILED, str(error))
             return
-        transport = TlsTransport(
-            self.loop,
-            self.machine.network,
-            self.trace,
-            settings,
-            self.module.tlsconfig.handshake_limit(connection.context),
-        )
+        limit = self.module.tlsconfig.handshake_limit(connection.context)
+        if settings.datagram:
+            association = self._associated(connection, settings, limit)
+            if association is not None:
+                self._wire(connection, association)
+                association.open()
+            return
+        transport = TlsTransport(self.loop, self.machine.network, self.trace, settings, limit)
         connection.transport = transport
+        self._wire(connection, transport)
+        transport.open(connection.host, connection.port)
+
+    def _associated(self, connection: Connection, settings: Settings, limit: float) -> SecureDatagrams | None:
+        """Return the association with the peer; None if there is no socket for it, which has been told."""
+        network = self.machine.network
+        try:
+            datagrams = network.datagrams(0)
+        except OSError as error:
+            self.failed(connection, 554, str(error))
+            return None
+        connection.datagrams = datagrams
+        connection.rest = self.variants["dtls-read"]
+        peer = network.target(connection.host, connection.port)
+        connection.association = SecureDatagrams(self.loop, self.trace, settings, datagrams, peer, limit)
+        return connection.association
+
+    def _wire(self, connection: Connection, transport: TlsTransport | SecureDatagrams) -> None:
+        sessions = self.module.tlsconfig.sessions
+        place = connection.context, connection.host, connection.port
+
+        def judged(engine: Engine) -> str:
+            sessions.keep(*place, engine)
+            return ""
+
+        transport.prepare = lambda engine: sessions.offer(*place, engine)
+        transport.judge = judged
         transport.opened = lambda: self.opened(connection)
         transport.failed = lambda stage, why: self.failed(connection, self._code(stage), why)
         transport.data = lambda data: self.arrived(connection, data)
         transport.ended = lambda why: self.ended(connection, why)
-        transport.open(connection.host, connection.port)
 
     def _code(self, stage: Stage) -> int:
         return int(self.variants["timeout-code"]) if stage is Stage.TIMEOUT else CONNECT_FAILED
@@ -92,6 +123,18 @@ class Ssl(Sockets):
         connection = self.sendable(number)
         echo = self.module.tcp.echo if self.variants.on("qisde-ssl") else True
         self.prompt(job, connection.number, length, lambda data: self.transmit(job, connection, data), echo=echo)
+
+    def deliver(self, connection: Connection, data: bytes, peer: tuple[str, int] | None) -> str:
+        """Send; over datagrams one record, if there is anything in it."""
+        from modemtls.tlsengine import MessageSizeError
+
+        if connection.association is None:
+            return super().deliver(connection, data, peer)
+        try:
+            return "SEND OK" if not data or connection.association.write(data) else "SEND FAIL"
+        except MessageSizeError as error:
+            self.trace.note(f"id {connection.number}: {error}")
+            return self.variants["dtls-large"]
 
     @at("+QSSLRECV")
     def _receive(self, job: Job) -> None:
@@ -134,7 +177,8 @@ class Ssl(Sockets):
                 job.info(self._state_line(connection))
 
     def _state_line(self, connection: Connection) -> str:
-        local = 0 if self.variants.on("port-zero") or connection.transport is None else connection.transport.local_port
+        source = connection.transport or connection.datagrams
+        local = 0 if self.variants.on("port-zero") or source is None else source.local_port
         return (
             f'+QSSLSTATE: {connection.number},"SSLClient","{connection.address}",{connection.port},{local},'
             f'{connection.state},{connection.cid},{connection.server},{connection.mode},"{self.module.facts.port}",{connection.context}'

@@ -1,4 +1,4 @@
-"""AT+QSSLCFG: six contexts of settings and what they mean to a TLS stack (BG96 SSL V1.0, real ``=?`` outputs)."""
+"""AT+QSSLCFG: six contexts of settings and what they mean to a (D)TLS stack (BG96 SSL V1.0, real ``=?`` outputs)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 from modemtls.sim.command import Form, Refusal
+from modemtls.sim.faults import UsageError
 from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.quectel.area import Area
+from modemtls.sim.personalities.quectel.facts import FIRST_KEYS
+from modemtls.sim.personalities.quectel.sessions import Sessions
 
 if TYPE_CHECKING:
     from modemtls.sim.command import Args
     from modemtls.sim.job import Job
+    from modemtls.sim.personalities.quectel import Quectel
     from modemtls.tlsengine import Settings
 
 __all__ = ["ConfigurationError", "TlsConfig"]
@@ -42,6 +46,11 @@ _RANGES = {
     "dtls": (0, 1), "dtlsversion": (0, 2),
 }  # fmt: skip
 _VERSIONS = {1: (0x0301, 0x0301), 2: (0x0302, 0x0302), 3: (0x0303, 0x0303), 4: (0x0301, 0x0303)}  # as on the line
+# DTLS 1.0 is TLS 1.1 and DTLS 1.2 is TLS 1.2 over datagrams (RFC 4347, RFC 6347). Values 0 and 1 as ECx00x has them,
+# 2 as BC660K has it: both.
+_DATAGRAM_VERSIONS = {0: (0x0302, 0x0302), 1: (0x0303, 0x0303), 2: (0x0302, 0x0303)}
+_PACKET = 1500 - 28  # bytes of UDP payload in an IPv4 packet
+_FRAGMENTED = 1600  # bytes of UDP payload that the largest send never reaches: IP cuts it into packets
 
 
 class ConfigurationError(Exception):
@@ -49,11 +58,19 @@ class ConfigurationError(Exception):
 
 
 class TlsConfig(Area):
-    """The settings; volatile."""
+    """The settings and the sessions kept; volatile."""
+
+    def __init__(self, module: Quectel) -> None:
+        super().__init__(module)
+        self._lacking = set(filter(None, self.variants["lacking-keys"].split(",")))
+        later = [key for key in _DEFAULTS if key not in FIRST_KEYS]
+        if not self._lacking <= set(later):
+            raise UsageError(f"variant lacking-keys: what a build can lack is {', '.join(later)}")
 
     def reset(self) -> None:
         """Defaults: any version, any suite, nothing verified."""
-        self._keys = dict(self.module.general.firmware[2])
+        self._keys = {key: values for key, values in self.module.general.firmware[2] if key not in self._lacking}
+        self.sessions = Sessions(self.trace)
         self._contexts = [{key: _DEFAULTS[key] for key in self._keys} for _ in range(CONTEXTS)]
         listed = re.findall(r"0X[0-9A-F]{4}", self._keys["ciphersuite"])
         self._listed = [int(code, 16) for code in listed]
@@ -80,6 +97,8 @@ class TlsConfig(Area):
         if self.variants["cfg-while-open"] == "refuse" and self.module.ssl.uses_context(context):
             raise self.ip_error(572, f"SSL context {context} is in use")
         self._contexts[context][key] = value
+        if key == "session":
+            self.sessions.use(context, on=value == "1")
 
     def _value(self, args: Args, key: str) -> str:
         if key in _PATHS:
@@ -101,17 +120,26 @@ class TlsConfig(Area):
         """Return ``negotiatetime``."""
         return float(self._contexts[context]["negotiatetime"])
 
+    def datagram(self, context: int) -> bool:
+        """Return whether the context is for DTLS."""
+        return self._contexts[context].get("dtls") == "1"
+
+    def _versions(self, context: int) -> tuple[int, int]:
+        values = self._contexts[context]
+        if self.datagram(context):
+            return _DATAGRAM_VERSIONS[int(values.get("dtlsversion", _DEFAULTS["dtlsversion"]))]
+        version = int(values["sslversion"])
+        if version not in _VERSIONS:
+            raise ConfigurationError("sslversion=0: SSL 3.0 no longer exists in the stack underneath")
+        return _VERSIONS[version]
+
     def client_settings(self, context: int, host: str) -> Settings:
         """Return what the context asks of the TLS stack; raises :class:`ConfigurationError`."""
         from modemtls.tlsengine import Settings, Verify, Version
 
         values = self._contexts[context]
-        if values.get("dtls") == "1":
-            raise ConfigurationError("dtls=1: the simulated modem has no DTLS")
-        version = int(values["sslversion"])
-        if version not in _VERSIONS:
-            raise ConfigurationError("sslversion=0: SSL 3.0 no longer exists in the stack underneath")
-        low, high = _VERSIONS[version]
+        low, high = self._versions(context)
+        datagram = self.datagram(context)
         level = int(values["seclevel"])
         verify = level > 0 and values.get("ignorecertchain") != "1"
         cert = key = b""
@@ -123,7 +151,11 @@ class TlsConfig(Area):
             if bool(cert) != bool(key):
                 raise ConfigurationError("seclevel=2 with only one of clientcert and clientkey")
         checkhost = verify and values.get("checkhost") == "1"
+        named = values.get("sni") == "1" and (not datagram or self.variants.on("dtls-sni"))
         return Settings(
+            datagram=datagram,
+            mtu=_FRAGMENTED if self.variants["dtls-large"] == "fragments" else _PACKET,
+            tickets=self.variants["session-by"] == "ticket",
             min_version=Version(low),
             max_version=Version(high),
             suites=self._suites(values["ciphersuite"]),
@@ -136,7 +168,7 @@ class TlsConfig(Area):
             at=self.module.clock.rtc.utc(),
             host=host if checkhost else "",
             common_name_counts=self.variants["cn-only"] == "accept",
-            server_name=host if values.get("sni") == "1" else "",
+            server_name=host if named else "",
         )
 
     def _ca(self, path: str, level: int, *, verify: bool) -> bytes:
