@@ -266,8 +266,8 @@ def echoing_fixture(pki):
 
 
 def echoed(made: Module, *records: bytes) -> None:
-    """Have records come back; in the order in which they were sent."""
-    count = 0
+    """Have records come back, in the order in which they were sent, and wait to be read."""
+    count = made.unread()
     for record in records:
         count += len(record)
         assert made.send(record) == b"\r\nSEND OK\r\n"
