@@ -289,14 +289,14 @@ def test_records_stay_apart(echoing):
     [("kept", [b"ab", b"cd", b"ef", b""]), ("lost", [b"ab", b"ef", b""]), ("joined", [b"ab", b"cd", b"ef", b""])],
 )
 def test_a_record_read_in_part(echoing, variant, reads):
-    made, _ = echoing(f"dtls-read={variant}")
+    made, _ = echoing(f"datagram-rest={variant}")
     echoed(made, b"abcd", b"ef")
     assert [made.recv(2) for _ in reads] == [data(read) for read in reads]
     assert made.unread() == 0
 
 
 def test_records_that_run_together(echoing):
-    made, _ = echoing("dtls-read=joined")
+    made, _ = echoing("datagram-rest=joined")
     echoed(made, b"abc", b"def")
     assert made.recv(5) == data(b"abcde")
     assert made.recv() == data(b"f")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
@@ -27,6 +28,19 @@ def udp():
         made.bind(("127.0.0.1", 0))
         made.settimeout(5)
         yield made
+
+
+@pytest.fixture(name="start")
+def start_fixture():
+    """Start a modem with variants and a context that is active."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*variants: str, maps=()) -> Harness:
+            made = stack.enter_context(Harness(variants=variants, maps=maps))
+            made.command("ATE0;+QIACT=1")
+            return made
+
+        yield make
 
 
 def opened(modem: Harness, line: str, number: int) -> None:
@@ -64,6 +78,101 @@ def test_udp_service(modem, udp):
     assert modem.command("AT+QISEND=2,10") == ERROR  # where to?
 
 
+def test_udp_service_shows_itself_and_whom_it_knows(start, udp):
+    port = free_port()
+    modem = start(maps=[f"10.7.89.10:6969=127.0.0.1:{udp.getsockname()[1]}"])
+    opened(modem, f'AT+QIOPEN=1,2,"UDP SERVICE","127.0.0.1",0,{port},0', 2)
+    state = modem.command("AT+QISTATE=0,1")
+    assert state == f'\r\n+QISTATE: 2,"UDP SERVICE","10.76.51.180",0,{port},2,1,2,0,"uart1"\r\n\r\nOK\r\n'.encode()
+    modem.write(b'AT+QISEND=2,4,"10.7.89.10",6969\r')
+    modem.write(b"ping")
+    _, address = udp.recvfrom(100)
+    udp.sendto(b"pong", address)
+    modem.expect(b'"recv",2\r\n')
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.sendto(b"x", address)
+        modem.settle(lambda _: modem.machine.personality.tcp.table[2].unread == 5)
+        assert modem.command("AT+QIRD=2,1500") == b'\r\n+QIRD: 4,"10.7.89.10",6969\r\npong\r\n\r\nOK\r\n'
+        theirs = other.getsockname()[1]
+        assert modem.command("AT+QIRD=2,1") == f'\r\n+QIRD: 1,"127.0.0.1",{theirs}\r\nx\r\n\r\nOK\r\n'.encode()
+    assert modem.command("AT+QIRD=2,0") == b"\r\n+QIRD: 5,5,0\r\n\r\nOK\r\n"
+
+
+def test_udp_service_pushes_with_the_sender(modem, udp):
+    port = free_port()
+    opened(modem, f'AT+QIOPEN=1,2,"UDP SERVICE","127.0.0.1",0,{port},1', 2)
+    mine = udp.getsockname()[1]
+    for data in (b"\r\nOK\r\n", b"y" * 3000):  # one notice each, whatever the size
+        udp.sendto(data, ("127.0.0.1", port))
+        urc = f'\r\n+QIURC: "recv",2,{len(data)},"127.0.0.1",{mine}\r\n'.encode() + data + b"\r\n"
+        assert modem.settle(lambda out, urc=urc: len(out) >= len(urc)) == urc
+    assert modem.command("AT+QIRD=2") == ERROR
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "QISEND=2,4",
+        "QISEND=2",
+        'QISEND=2,4,"127.0.0.1"',
+        'QISEND=2,4,"127.0.0.1",0',
+        'QISEND=2,4,"peer.example",9',
+        'QISEND=2,4,"300.0.0.1",9',
+        "QISEND=2,4,127.0.0.1,9",
+        'QISEND=2,1461,"127.0.0.1",9',
+        'QISEND=2,0,"127.0.0.1",9',
+        'QISENDEX=2,"3132"',
+    ],
+)
+def test_wrong_sends_of_a_udp_service(modem, text):
+    opened(modem, f'AT+QIOPEN=1,2,"UDP SERVICE","127.0.0.1",0,{free_port()},0', 2)
+    assert modem.command(f"AT+{text}") == ERROR
+    assert b"552" in modem.command("AT+QIGETERROR")
+    assert modem.command("AT+QISWTMD=2,2") == ERROR
+
+
+@pytest.mark.parametrize(("variant", "heard"), [("peer", 1), ("anybody", 2)])
+def test_whom_a_udp_client_hears(start, udp, variant, heard):
+    modem = start(f"udp-client-hears={variant}")
+    opened(modem, f'AT+QIOPEN=1,0,"UDP","127.0.0.1",{udp.getsockname()[1]}', 0)
+    assert modem.command('AT+QISEND=0,1,"127.0.0.1",9') == ERROR  # it has one peer
+    assert modem.command("AT+QISWTMD=0,2") == ERROR
+    modem.command('AT+QISENDEX=0,"00"')
+    _, address = udp.recvfrom(10)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"?", address)
+        udp.sendto(b"!", address)
+        modem.settle(lambda _: modem.machine.weather.carried("in") == 2)
+        reads = [modem.command("AT+QIRD=0") for _ in range(3)]
+    assert sum(b"+QIRD: 1\r\n" in read for read in reads if b"+QIRD" in read) == heard
+
+
+@pytest.mark.parametrize(("variant", "reads"), [("kept", [2, 1, 2, 0]), ("lost", [2, 2, 0]), ("joined", [2, 2, 1, 0])])
+def test_a_datagram_read_in_part(start, udp, variant, reads):
+    modem = start(f"datagram-rest={variant}")
+    opened(modem, f'AT+QIOPEN=1,0,"UDP","127.0.0.1",{udp.getsockname()[1]}', 0)
+    modem.command('AT+QISENDEX=0,"00"')
+    _, address = udp.recvfrom(10)
+    udp.sendto(b"abc", address)
+    udp.sendto(b"de", address)
+    modem.settle(lambda _: modem.machine.personality.tcp.table[0].unread == 5)
+    modem.read()
+    assert [int(modem.command("AT+QIRD=0,2").split(b"\r\n")[1][7:]) for _ in reads] == reads
+
+
+def test_a_local_port_is_that_of_the_connection(modem):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        opened(modem, f'AT+QIOPEN=1,0,"TCP","127.0.0.1",{server.getsockname()[1]},{port},0', 0)
+        far, address = server.accept()
+        with far:
+            assert address[1] == port
+            assert f",{port},2,1,0,0," in modem.command("AT+QISTATE=1,0").decode()
+        modem.write(f'AT+QIOPEN=1,1,"TCP","127.0.0.1",{server.getsockname()[1]},{server.getsockname()[1]},0\r'.encode())
+        assert b"+QIOPEN: 1,556" in modem.settle(lambda out: b"+QIOPEN: 1," in out)
+
+
 def test_listener_takes_ids_from_the_top_and_passes_its_mode_on(modem):
     port = free_port()
     opened(modem, f'AT+QIOPEN=1,1,"TCP LISTENER","127.0.0.1",0,{port},0', 1)
@@ -88,6 +197,63 @@ def test_listener_that_has_no_id_left(modem):
     modem.expect(b'\r\n+QIURC: "incoming full"\r\n')
     for client in clients:
         client.close()
+
+
+@pytest.mark.parametrize(("variant", "mode", "shown"), [("inherited", 0, 0), ("inherited", 1, 1), ("buffer", 1, 0)])
+def test_the_mode_of_what_comes_in(start, variant, mode, shown):
+    port = free_port()
+    modem = start(f"incoming-mode={variant}")
+    opened(modem, f'AT+QIOPEN=1,1,"TCP LISTENER","127.0.0.1",0,{port},{mode}', 1)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        mine = client.getsockname()[1]
+        modem.expect(b'"incoming",11,1,')
+        state = modem.command("AT+QISTATE=1,11")
+        line = f'+QISTATE: 11,"TCP INCOMING","127.0.0.1",{mine},{port},2,1,1,{shown},"uart1"'
+        assert state == f"\r\n{line}\r\n\r\nOK\r\n".encode()
+        client.sendall(b"data")
+        modem.expect(b'"recv",11,4\r\ndata' if shown else b'"recv",11\r\n')
+        modem.write(b"AT+QISEND=11,4\r")
+        modem.write(b"back")
+        assert client.recv(10) == b"back"
+
+
+@pytest.mark.parametrize(("variant", "left"), [("alone", [b"11"]), ("with-incoming", [])])
+def test_closing_a_listener(start, variant, left):
+    port = free_port()
+    modem = start(f"listener-close={variant}")
+    opened(modem, f'AT+QIOPEN=1,1,"TCP LISTENER","127.0.0.1",0,{port},0', 1)
+    for wrong in ("QISEND=1,1", "QIRD=1", "QISWTMD=1,2"):
+        assert modem.command(f"AT+{wrong}") == ERROR
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        modem.expect(b'"incoming",11,1,')
+        assert modem.command("AT+QICLOSE=1") == OK
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        states = modem.command("AT+QISTATE?").split(b"+QISTATE: ")[1:]
+        assert [state.split(b",")[0] for state in states] == left
+        if left:
+            client.sendall(b"still here")
+            modem.expect(b'"recv",11')
+            assert modem.command("AT+QICLOSE=11,0") == OK
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(10) == b""
+
+
+def test_an_id_that_is_free_again_is_given_to_the_next(modem):
+    port = free_port()
+    opened(modem, f'AT+QIOPEN=1,0,"TCP LISTENER","127.0.0.1",0,{port},0', 0)
+    with contextlib.ExitStack() as stack:
+        for number in range(11, 0, -1):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            modem.expect(f'"incoming",{number},0,'.encode())
+        refused = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert modem.expect(b"full") + modem.read() == b'\r\n+QIURC: "incoming full"\r\n'
+        with contextlib.suppress(ConnectionResetError):
+            assert refused.recv(1) == b""
+        assert b"+QIOPEN: 5,563" in modem.command('AT+QIOPEN=1,5,"UDP","127.0.0.1",9') + modem.settle(lambda _: True)
+        assert modem.command("AT+QICLOSE=7,0") == OK
+        stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        modem.expect(b'"incoming",7,0,')
 
 
 def test_port_taken(modem):

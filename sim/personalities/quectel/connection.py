@@ -54,6 +54,7 @@ class Connection:
         self.datagrams: Datagrams | None = None
         self.association: SecureDatagrams | None = None  # DTLS, over ``datagrams``
         self.listener: Listener | None = None
+        self.names: dict[tuple[str, int], tuple[str, int]] = {}  # whom datagrams really come from: whom they show
         self.pieces: deque[Piece] = deque()
         self.unread = 0
         self.rest = "kept"

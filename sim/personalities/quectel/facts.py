@@ -256,8 +256,8 @@ VARIANTS = (
         free=True,
     ),
     Variant(
-        "dtls-read",
-        "a QSSLRECV of less than a record of DTLS: the rest is kept, lost; or records run together",
+        "datagram-rest",
+        "a read of less than a datagram of UDP or DTLS: the rest is kept, lost; or datagrams run together",
         ("kept", "lost", "joined"),
     ),
     Variant(
@@ -266,6 +266,17 @@ VARIANTS = (
         ("fragments", "SEND FAIL", "ERROR"),
     ),
     Variant("dtls-sni", "sni=1 with DTLS (said to be for TLS only): not sent, or sent", _NO_YES),
+    Variant("udp-client-hears", "whose datagrams a UDP client takes: its peer's, or anybody's", ("peer", "anybody")),
+    Variant(
+        "incoming-mode",
+        "the access mode of an incoming connection: its listener's (2.2.4 of the application note), or buffer (2.3.4)",
+        ("inherited", "buffer"),
+    ),
+    Variant(
+        "listener-close",
+        "closing a listener: its incoming connections stay, or are closed with it",
+        ("alone", "with-incoming"),
+    ),
     Variant("state-connected", "the state number of a connected TCP client", ("2", "3")),
     Variant("port-zero", "local port shown as 0 in QSSLSTATE", _NO_YES),
     Variant("urc-port", "where URCs go at first: this port, or elsewhere until QURCCFG", ("own", "usbat")),

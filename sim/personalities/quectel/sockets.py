@@ -233,7 +233,7 @@ class Sockets(Prompting):
     def close_all(self, cid: int) -> None:
         """QIDEACT closes every connection of its context."""
         for connection in [item for item in self.table.values() if item.cid == cid]:
-            self._remove(connection)
+            self.remove(connection)
 
     # --- closing ----------------------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ class Sockets(Prompting):
         was_opening = connection.state == OPENING
         if connection.association is not None:
             connection.association.close()  # nothing to wait for: datagrams have no FIN
-        self._remove(connection, keep_transport=not was_opening)
+        self.remove(connection, keep_transport=not was_opening)
         transport = connection.transport
         if was_opening and self.variants["close-while-opening"] == "report":
             self.loop.call_later(0, lambda: self.module.urc(f"{self.open_name}: {number},{CONNECT_FAILED}"))
@@ -270,7 +270,8 @@ class Sockets(Prompting):
         else:
             transport.close(peer_closed)
 
-    def _remove(self, connection: Connection, *, keep_transport: bool = False) -> None:
+    def remove(self, connection: Connection, *, keep_transport: bool = False) -> None:
+        """Free an id; what is underneath goes at once unless it is kept to be closed in order."""
         self.table.pop(connection.number, None)
         if connection is self._streaming:
             self._end_stream("NO CARRIER")
@@ -398,4 +399,4 @@ class Sockets(Prompting):
             return
         self.escape()
         if end:
-            self._remove(connection)
+            self.remove(connection)

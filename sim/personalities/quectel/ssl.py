@@ -88,7 +88,7 @@ class Ssl(Sockets):
             self.failed(connection, 554, str(error))
             return None
         connection.datagrams = datagrams
-        connection.rest = self.variants["dtls-read"]
+        connection.rest = self.variants["datagram-rest"]
         peer = network.target(connection.host, connection.port)
         connection.association = SecureDatagrams(self.loop, self.trace, settings, datagrams, peer, limit)
         return connection.association

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import re
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ KINDS = ("TCP", "UDP", "TCP LISTENER", "UDP SERVICE")
 LONGEST_HOST = 255
 MOST_READ = 1500
 MOST_HEX = 512  # bytes in a QISENDEX
+BIND_FAILED = 556
+_PORT_TAKEN = {errno.EADDRINUSE, errno.EACCES}
 
 
 class Tcp(Sockets):
@@ -76,6 +80,10 @@ class Tcp(Sockets):
         if connection.kind == "TCP LISTENER":
             self._listen(connection)
             return
+        if connection.kind == "UDP SERVICE":
+            connection.address = self.module.packet.address(connection.cid)
+            self._bind(connection)
+            return
         address = self.machine.network.address(connection.host)
         if address is None:
             self.failed(connection, 565, f"no such name: {connection.host}")
@@ -84,20 +92,34 @@ class Tcp(Sockets):
         if connection.kind == "TCP":
             self._wire(connection, PlainTransport(self.loop, self.machine.network, self.trace))
             assert connection.transport is not None
-            connection.transport.open(connection.host, connection.port)
-            return
+            connection.transport.open(connection.host, connection.port, connection.local_port)
+        else:
+            connection.names[self.machine.network.target(connection.host, connection.port)] = address, connection.port
+            self._bind(connection)
+
+    def _bind(self, connection: Connection) -> None:
         try:
             connection.datagrams = self.machine.network.datagrams(connection.local_port)
         except OSError as error:
-            self.failed(connection, 556, str(error))
+            self.failed(connection, BIND_FAILED, str(error))
             return
-        connection.datagrams.on_datagram = lambda data, host, port: self.arrived(connection, data, (host, port))
+        connection.rest = self.variants["datagram-rest"]
+        connection.datagrams.on_datagram = lambda data, host, port: self._heard(connection, data, (host, port))
         self.opened(connection)
+
+    def _heard(self, connection: Connection, data: bytes, peer: tuple[str, int]) -> None:
+        known = connection.names.get(peer)
+        if known is None and connection.kind == "UDP" and self.variants["udp-client-hears"] == "peer":
+            self.trace.note(f"id {connection.number}: a datagram of somebody else's")
+            return
+        self.arrived(connection, data, known or peer)
 
     def _wire(self, connection: Connection, transport: PlainTransport) -> None:
         connection.transport = transport
         transport.opened = lambda: self.opened(connection)
-        transport.failed = lambda _, why: self.failed(connection, CONNECT_FAILED, why)
+        transport.failed = lambda _, why: self.failed(
+            connection, BIND_FAILED if transport.error in _PORT_TAKEN else CONNECT_FAILED, why
+        )
         transport.data = lambda data: self.arrived(connection, data)
         transport.ended = lambda why: self.ended(connection, why)
 
@@ -118,7 +140,8 @@ class Tcp(Sockets):
             stream.abort()
             self.module.urc('+QIURC: "incoming full"')
             return
-        connection = Connection(free[0], "TCP INCOMING", listener.cid, host, port, listener.mode)
+        mode = listener.mode if self.variants["incoming-mode"] == "inherited" else BUFFER
+        connection = Connection(free[0], "TCP INCOMING", listener.cid, host, port, mode)
         connection.server = listener.number
         connection.state = CONNECTED
         connection.local_port = listener.local_port
@@ -141,18 +164,29 @@ class Tcp(Sockets):
         number = args.number(0, 0, IDS - 1)
         length = args.number(1, 0, int(self.variants["send-max"])) if len(args) > 1 else None
         if length == 0:
+            args.count(2, 2)
             self._acknowledged(job, number)
             return
         connection = self.sendable(number)
         peer: tuple[str, int] | None = None
         if connection.kind == "UDP SERVICE":
             args.count(4, 4)
-            peer = self.machine.network.target(args.text(2), args.number(3, 1, 65535))
+            peer = self._receiver(connection, args.text(2), args.number(3, 1, 65535))
         else:
             args.count(1, 2)
         self.prompt(
             job, connection.number, length, lambda data: self.transmit(job, connection, data, peer), echo=self.echo
         )
+
+    def _receiver(self, connection: Connection, address: str, port: int) -> tuple[str, int]:
+        """Return where datagrams to an address really go."""
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError:
+            raise self.ip_error(552, f"{address!r} is no address") from None
+        real = self.machine.network.target(address, port)
+        connection.names[real] = address, port
+        return real
 
     def _acknowledged(self, job: Job, number: int) -> None:
         connection = self.table.get(number)
@@ -171,6 +205,8 @@ class Tcp(Sockets):
         if not re.fullmatch(r"([0-9A-Fa-f]{2})+", text):
             raise self.ip_error(552, "not hexadecimal")
         connection = self.sendable(number)
+        if connection.kind == "UDP SERVICE":
+            raise self.ip_error(552, f"id {number}: a datagram without an address")
         job.defer()
         self.transmit(job, connection, bytes.fromhex(text))
 
@@ -224,6 +260,14 @@ class Tcp(Sockets):
             job.info("+QICLOSE: (0-11),(0-65535)")
             return
         self.close(job)
+
+    def remove(self, connection: Connection, *, keep_transport: bool = False) -> None:
+        """Free the id, with a listener those of what it has accepted, where the variant says so."""
+        super().remove(connection, keep_transport=keep_transport)
+        if connection.kind == "TCP LISTENER" and self.variants["listener-close"] == "with-incoming":
+            for item in list(self.table.values()):
+                if item.kind == "TCP INCOMING" and item.server == connection.number:
+                    super().remove(item)
 
     @at("+QISTATE")
     def _state(self, job: Job) -> None:
