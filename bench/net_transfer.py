@@ -16,7 +16,7 @@ from modemtls.modem.attached import AttachedModem
 from modemtls.modem.identify import Identity
 from modemtls.modem.runner import Runner
 from modemtls.modem.settings import Settings
-from modemtls.net.offload import OffloadSocket
+from modemtls.net.streams import StreamSocket
 from modemtls.profile import load
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _net(path: str) -> Iterator[Callable[[], None]]:
         channel.resynchronise()
         modem = _Connected("bench", channel, Runner(channel, profile), Settings(), Identity())
         piece = DATA[:PIECE]
-        socket = OffloadSocket(modem, None)
+        socket = StreamSocket(modem, None)
         socket.connect("server.example", "443")
 
         def work() -> None:

@@ -38,6 +38,9 @@ PUSH_LIMIT = 1 << 20
 """Bytes that one socket in push mode may have waiting: nothing can slow the modem down, so beyond this the stream is
 given up rather than cut."""
 
+PUSHED_DATAGRAMS = 256
+"""Datagrams that one socket in push mode may have waiting; beyond this they are dropped, as datagrams may be."""
+
 
 class Datagram(bytes):
     """One datagram that the modem pushed. ``source``: whom it is from, host and port, if the modem said so."""
@@ -130,6 +133,11 @@ class Slot:
         return sum(map(len, pushed.copy())) if pushed else 0
 
     @property
+    def pushed_datagrams(self) -> int:
+        """How many datagrams received in push mode :meth:`pour` has not moved yet; there may be empty ones."""
+        return len(self._pushed)
+
+    @property
     def readable(self) -> bool:
         """Whether a read would find data, an end or an error without waiting."""
         return self.data_pending or bool(self._pushed) or self.closed is not None or self.lost is not None
@@ -181,6 +189,8 @@ class Slot:
         if payload is None:
             self._data_count += 1
             self.data_pending = True
+        elif self.family in _DATAGRAMS and len(self._pushed) >= PUSHED_DATAGRAMS:
+            logger.warning("%s socket %d: a datagram is dropped, so many are not read", self.family, self.number)
         elif self.pushed + len(payload) > PUSH_LIMIT:
             self.note_lost(
                 SocketClosedError(
@@ -191,11 +201,15 @@ class Slot:
             self._pushed.append(payload)
 
     def note_torn(self, *, reported: bool) -> None:
-        """Note that bytes are missing in what was pushed; what came before can still be taken."""
+        """Note that bytes are missing in what was pushed; what came before can still be taken.
+
+        A datagram that is not whole is lost, and nothing else with it.
+        """
         if reported and self.lost is None:
             with contextlib.suppress(IndexError):  # taken already
                 self._pushed.pop()
-        self.note_lost(SocketClosedError("bytes of what the modem pushed were lost on the line: data is missing"))
+        if self.family not in _DATAGRAMS:
+            self.note_lost(SocketClosedError("bytes of what the modem pushed were lost on the line: data is missing"))
 
     def note_closed(self, why: str) -> None:
         """Note that the far side has closed; a last read tells whether anything came with it."""

@@ -1,19 +1,16 @@
-"""What a modem's profile, with what was probed, says about its sockets: read into the terms of this layer."""
+"""What a modem's profile, with what was probed, says about its TLS: read into the terms of this layer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from modemtls.errors import ConfigurationError, NotSupportedError
 from modemtls.net.choose import Abilities, VersionChoice
 from modemtls.net.contract import TlsVersion
-from modemtls.net.link import Manners
 
 if TYPE_CHECKING:
     from modemtls.modem.attached import AttachedModem
-    from modemtls.modem.settings import Family, Receive
 
-__all__ = ["abilities_of", "manners_of", "told_the_name"]
+__all__ = ["abilities_of", "told_the_name"]
 
 #: Seconds; what is asked for when neither the caller nor the modem's range says otherwise. A handshake over a slow
 #: radio takes tens of seconds; RFC 6298 (2.4) alone allows a retransmission a minute.
@@ -64,31 +61,3 @@ def _handshake(modem: AttachedModem) -> tuple[int, int, int]:
 def _limit(modem: AttachedModem, name: str, otherwise: int) -> int:
     value = modem.limits.get(name)
     return value if isinstance(value, int) else otherwise
-
-
-def manners_of(modem: AttachedModem, family: Family, receive: Receive) -> Manners:
-    """Return how sockets of ``family`` behave; :class:`NotSupportedError` if the modem has none, or not that way."""
-    able = modem.capabilities
-    what = "TLS" if family == "tls" else "plain TCP"
-    if not able.get(family):
-        raise NotSupportedError(f"{modem.profile.name} has no {what} sockets", capability=family)
-    if not able.get(receive):
-        other = "push" if receive == "pull" else "buffered"
-        raise NotSupportedError(
-            f"{modem.profile.name} cannot receive that way", capability=receive, choices=(f'receive="{other}"',)
-        )
-    behaviour = modem.profile.behaviour
-    send = _limit(modem, "tcp_send" if family == "tcp" else "send", _limit(modem, "send", 0))
-    size = _limit(modem, "tcp_receive" if family == "tcp" else "receive", _limit(modem, "receive", 0))
-    if send <= 0 or (size <= 0 and receive == "pull"):
-        raise ConfigurationError(f"profile {modem.profile.name}: limits send and receive are missing")
-    poll = behaviour.get("poll")
-    return Manners(
-        send=send,
-        receive=size,
-        short_is_empty=behaviour.get("drained") == "short",
-        poll=float(poll) if isinstance(poll, int | float) and receive == "pull" else None,
-        kept=behaviour.get("remote_close", "held") == "held",
-        clean_end=bool(able.get("close_reason")) and family == "tls",
-        sent_means=behaviour.get("sent_means", "queued"),
-    )

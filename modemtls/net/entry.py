@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from modemtls.errors import ConfigurationError, NotSupportedError, quoted
 from modemtls.net.contract import SocketConfiguration, SslConfiguration
-from modemtls.net.offloadable import check_transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modemtls.modem.attached import AttachedModem
     from modemtls.net.contract import Socket
-    from modemtls.net.offload import Holder, OffloadSocket, ReceiveMode
+    from modemtls.net.offload import Holder, ReceiveMode
+    from modemtls.net.packets import DatagramSocket
+    from modemtls.net.streams import StreamSocket
 
 __all__ = [
     "EngineChoice",
@@ -135,7 +136,7 @@ def create_tcp_socket(
     configuration: SocketConfiguration | None = None,
     *,
     receive: ReceiveMode = "buffered",
-) -> OffloadSocket:
+) -> StreamSocket:
     """Return a closed plain TCP socket of ``modem``."""
     with _creating():
         return _plain_tcp(modem, configuration, receive)
@@ -146,7 +147,7 @@ def create_udp_socket(
     configuration: SocketConfiguration | None = None,
     *,
     receive: ReceiveMode = "buffered",
-) -> Socket:
+) -> DatagramSocket:
     """Return a closed plain UDP socket of ``modem``."""
     with _creating():
         return _plain_udp(modem, configuration, receive)
@@ -154,28 +155,25 @@ def create_udp_socket(
 
 def _plain_tcp(
     modem: AttachedModem | Holder, configuration: SocketConfiguration | None, receive: ReceiveMode
-) -> OffloadSocket:
-    from modemtls.net.offload import OffloadSocket
+) -> StreamSocket:
+    from modemtls.net.streams import StreamSocket
 
-    _check_socket_configuration(modem, configuration)
-    return OffloadSocket(modem, None, receive=receive)
+    _check_socket_configuration(configuration)
+    return StreamSocket(modem, None, receive=receive, transport=configuration)
 
 
 def _plain_udp(
-    modem: AttachedModem | Holder,
-    configuration: SocketConfiguration | None,
-    receive: ReceiveMode,  # noqa: ARG001 - what the other kinds take
-) -> Socket:
-    _check_socket_configuration(modem, configuration)
-    raise NotSupportedError(f"{_name(modem)} has no plain UDP sockets", capability="udp")
+    modem: AttachedModem | Holder, configuration: SocketConfiguration | None, receive: ReceiveMode
+) -> DatagramSocket:
+    from modemtls.net.packets import DatagramSocket
+
+    _check_socket_configuration(configuration)
+    return DatagramSocket(modem, None, receive=receive, transport=configuration)
 
 
-def _check_socket_configuration(modem: AttachedModem | Holder, configuration: SocketConfiguration | None) -> None:
-    if configuration is None:
-        return
-    if not isinstance(configuration, SocketConfiguration):
+def _check_socket_configuration(configuration: SocketConfiguration | None) -> None:
+    if configuration is not None and not isinstance(configuration, SocketConfiguration):
         raise ConfigurationError(f"a SocketConfiguration is wanted, not a {type(configuration).__name__}")
-    check_transport(configuration, _name(modem))
 
 
 def _secure(
@@ -208,12 +206,11 @@ def _secure(
 def _in_the_modem(
     modem: AttachedModem | Holder, configuration: SslConfiguration, receive: ReceiveMode, *, datagram: bool
 ) -> Socket:
-    from modemtls.net.offload import OffloadSocket
+    from modemtls.net.packets import DatagramSocket
+    from modemtls.net.streams import StreamSocket
 
-    if datagram:
-        raise NotSupportedError(f"{_name(modem)} has no DTLS sockets", capability="dtls", choices=('engine="host"',))
     _attached(modem).ensure_ready()
-    return OffloadSocket(modem, configuration, receive=receive)
+    return (DatagramSocket if datagram else StreamSocket)(modem, configuration, receive=receive)
 
 
 def _on_the_host(
@@ -227,7 +224,3 @@ def _on_the_host(
 
 def _attached(modem: AttachedModem | Holder) -> AttachedModem:
     return cast("AttachedModem", getattr(modem, "attached", modem))
-
-
-def _name(modem: AttachedModem | Holder) -> str:
-    return _attached(modem).profile.name

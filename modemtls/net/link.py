@@ -11,8 +11,7 @@ import contextlib
 import copy
 import threading
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from modemtls.at.channel import LineBusyError
 from modemtls.at.exchange import NoAnswerError
@@ -35,14 +34,15 @@ if TYPE_CHECKING:
     from modemtls.modem.attached import AttachedModem
     from modemtls.modem.runner import Result
     from modemtls.modem.slots import Slot
+    from modemtls.net.manners import Manners
 
-__all__ = ["Link", "Manners"]
+__all__ = ["BUSY_PAUSE", "CLOSED", "Link", "again"]
 
 #: Seconds before a piece that the modem had no room for is offered again: first, and at most.
 BUSY_PAUSE: Final = (0.05, 1.0)
 
 #: Kinds of refusals which say that there is no connection any more.
-_CLOSED: Final = frozenset({"closed", "no_such_socket"})
+CLOSED: Final = frozenset({"closed", "no_such_socket"})
 
 _take_first = deque.popleft
 
@@ -52,25 +52,6 @@ _SENT: Final = {
     "sent": "sent by the modem",
     "acknowledged": "acknowledged by the peer",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
-    """What the profile says about this kind of socket.
-
-    ``send`` and ``receive``: largest pieces, bytes. ``short_is_empty``: a read that gives less than was asked left
-    nothing behind. ``poll``: no data notices; ask that often, seconds. ``kept``: data can still be read after the
-    peer closed. ``clean_end``: the modem tells the peer's own end of stream from a cut connection. ``sent_means``: what
-    a send that succeeded says of the data.
-    """
-
-    send: int
-    receive: int
-    short_is_empty: bool = False
-    poll: float | None = None
-    kept: bool = True
-    clean_end: bool = False
-    sent_means: Literal["queued", "sent", "acknowledged"] = "queued"
 
 
 class Link:
@@ -89,6 +70,7 @@ class Link:
         self.sent = 0
         self._modem = modem
         self._channel = modem.channel
+        self._asking = "receive"
         self._question = {"size": manners.receive}
         # Re-entrant only because they know their owner; see _enter.
         self._sending = threading.RLock()
@@ -105,6 +87,7 @@ class Link:
         self._drained_at = 0  # the slot's mark when the modem last had nothing left
         self._straggler = False  # the answer to an abandoned question may still be on its way
         self.closing = False
+        self.aside = False  # put aside in the modem, and not this link's to close
         slot.listener = self._notified
 
     # -- what is known, from memory -----------------------------------------------------------------------------
@@ -158,7 +141,7 @@ class Link:
             raise
         failure = self._failure()
         if failure is not None:
-            raise _again(failure)
+            raise again(failure)
         return b"" if self._at_end() else None
 
     def _pop(self, size: int, taken: list[bytes]) -> None:
@@ -247,6 +230,7 @@ class Link:
 
     def _await_data(self, deadline: float | None, *, poll: bool) -> None:
         if poll and not self._stirred():
+            self.poll_again()
             self._channel.wait(self._stirred, self._modem.now())
         while self._quiet():
             if self.unread:
@@ -312,7 +296,7 @@ class Link:
             straggling, self._straggler = self._straggler, True  # until an answer shows that it is none
             try:
                 result: Result | ModemError = self._modem.sockets.run(
-                    slot, "receive", self._question, deadline=deadline, on_orphan=late
+                    slot, self._asking, self._question, deadline=deadline, on_orphan=late
                 )
             except LineBusyError:
                 self._straggler = straggling
@@ -385,7 +369,7 @@ class Link:
         if isinstance(error, CommandError) and (after_close or slot.closed is not None) and not announced:
             self._ended = True  # closed, nothing had been announced, nothing can be read: this is the end
             return
-        if isinstance(error, CommandError) and error.kind in _CLOSED:
+        if isinstance(error, CommandError) and error.kind in CLOSED:
             lost = " and data it had announced is lost" if announced else ""
             self._broken = SocketClosedError(f"the modem closed the connection{lost}: {error}")
         elif isinstance(error, ModemTimeoutError | SyncError):
@@ -442,12 +426,12 @@ class Link:
     def check_sendable(self) -> None:
         """Raise why nothing can be sent any more, if so."""
         if self._unsendable is not None:
-            raise _again(self._unsendable)
+            raise again(self._unsendable)
         if self.slot.lost is not None:
-            raise _again(self.slot.lost)
+            raise again(self.slot.lost)
         if self.slot.spilt:
             self._unsendable = SocketClosedError(f"nothing more is sent: {self.slot.spilt}")
-            raise _again(self._unsendable)
+            raise again(self._unsendable)
         if self.slot.closed is not None or self._ended:
             raise SocketClosedError(f"the connection is closed: {self.slot.closed or 'the peer ended it'}")
 
@@ -516,12 +500,16 @@ class Link:
 
     # -- ending -------------------------------------------------------------------------------------------------
 
-    def close(self, deadline: float | None = None) -> None:
-        """Close the socket in the modem; whoever waits on it is released first."""
+    def leave(self) -> None:
+        """Release whoever waits on the socket; nothing more is sent or received."""
         self.closing = True
         self.slot.listener = None
         with contextlib.suppress(ModemError):  # a channel that is gone has nobody to wake
             self._channel.notify()
+
+    def close(self, deadline: float | None = None) -> None:
+        """Close the socket in the modem; whoever waits on it is released first."""
+        self.leave()
         self._modem.sockets.close(self.slot, deadline=deadline)
 
     def _enter(self, turn: threading.RLock, deadline: float | None) -> bool:
@@ -542,14 +530,14 @@ class Link:
 def _meaning(error: ModemError) -> ModemError:
     """Return what a refused command says about its connection, if anything; else the error itself."""
     if isinstance(error, CommandError):
-        if error.kind in _CLOSED:
+        if error.kind in CLOSED:
             return SocketClosedError(f"the modem closed the connection: {error}")
         if error.kind == "pdp_lost":
             return BearerLostError(f"the network ended the PDP context, and the connection with it: {error}")
     return error
 
 
-def _again(error: ModemError) -> ModemError:
+def again(error: ModemError) -> ModemError:
     """Return an error to raise once more, without the tracebacks of the times before."""
     fresh = copy.copy(error)
     fresh.__traceback__ = None

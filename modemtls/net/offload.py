@@ -1,40 +1,51 @@
-"""The contract fulfilled by a modem: its own TLS, or plain TCP through it."""
+"""The contract fulfilled by a modem: what its sockets have in common, streams and datagrams, plain and secure."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import threading
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
-from modemtls.errors import CommandError, ConfigurationError, ModemError, ModemRestartedError, ModemTimeoutError
+from modemtls.errors import (
+    CommandError,
+    ConfigurationError,
+    ConnectError,
+    HandshakeError,
+    ModemError,
+    ModemRestartedError,
+    NameResolutionError,
+    NetworkError,
+)
 from modemtls.modem.sockets import Opening
-from modemtls.net.abilities import manners_of
 from modemtls.net.address import check_host, check_port
 from modemtls.net.choose import is_address
 from modemtls.net.contract import (
     DEFAULT_RECEIVE_TIMEOUT,
-    DEFAULT_SEND_TIMEOUT,
-    UNSET,
     AddressFamily,
     Option,
     Socket,
+    SocketConfiguration,
     State,
-    Unset,
 )
+from modemtls.net.contract.configuration import check_dtls_timeouts
+from modemtls.net.contract.dane import check_records
 from modemtls.net.contract.interface import check_receive_timeout
 from modemtls.net.failures import connect_failure
 from modemtls.net.handle import Handle
-from modemtls.net.link import Link
+from modemtls.net.manners import manners_of
 from modemtls.net.securing import Securing
+from modemtls.net.transport import Transport, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modemtls.modem.attached import AttachedModem
     from modemtls.modem.settings import Family, Receive
     from modemtls.modem.slots import Slot
     from modemtls.net.contract import SslConfiguration, TlsVersion
+    from modemtls.net.link import Link
 
 __all__ = ["Holder", "OffloadSocket", "ReceiveMode"]
 
@@ -48,6 +59,18 @@ _MODES: Final[dict[str, Receive]] = {"buffered": "pull", "push": "push"}
 #: How often a connection is begun again when the modem restarts in the middle of it. No data has been sent by then.
 _RESTARTS: Final = 2
 
+#: Seconds that the modem may take to tell addresses that are asked for only so that they outlive a shutdown.
+_LAST_QUESTION: Final = 5.0
+
+_OF_THE_TRANSPORT: Final[tuple[type[BaseException], ...]] = (NameResolutionError, ConnectError, NetworkError)
+
+OPEN: Final = (State.CONNECTED, State.ACCEPTED)
+
+
+def of_the_transport(error: BaseException) -> bool:
+    """Whether it was the transport that failed to connect, whatever it was to carry."""
+    return isinstance(error, _OF_THE_TRANSPORT) and not isinstance(error, HandshakeError)
+
 
 class Holder(Protocol):
     """What refers to a modem, such as :class:`modemtls.Modem`. It is kept while a socket made with it lives."""
@@ -58,17 +81,23 @@ class Holder(Protocol):
         ...
 
 
-def _attached(modem: AttachedModem | Holder) -> AttachedModem:
+def attached_of(modem: AttachedModem | Holder) -> AttachedModem:
+    """Return the modem itself."""
     return cast("AttachedModem", getattr(modem, "attached", modem))
 
 
 class OffloadSocket(Socket):
-    """A stream socket whose other half is in a modem.
+    """A socket whose other half is in a modem.
 
-    ``encrypted`` tells TLS from plain TCP.
+    ``configuration``: how it is secured, None if it is not; ``transport``: what concerns the network below it, which
+    for a secure socket its configuration says. ``receive``: see :data:`ReceiveMode`.
+
+    Raises :class:`NotSupportedError` for what the modem cannot do, and as :class:`Securing` does.
     """
 
     engine = "modem"
+    kinds: tuple[Family, Family]
+    """Plain, and secure."""
 
     def __init__(
         self,
@@ -76,20 +105,36 @@ class OffloadSocket(Socket):
         configuration: SslConfiguration | None,
         *,
         receive: ReceiveMode = "buffered",
+        transport: SocketConfiguration | None = None,
     ) -> None:
         if receive not in _MODES:
             raise ConfigurationError(f'receive: "buffered" or "push", not {receive!r}')
         self.encrypted = configuration is not None
         self._given = modem  # a modem that nobody holds closes
-        self._modem = attached = _attached(modem)
+        self._modem = attached = attached_of(modem)
         self._receive_mode: Receive = _MODES[receive]
-        self._manners = manners_of(attached, "tcp" if configuration is None else "tls", self._receive_mode)
-        self._securing = None if configuration is None else Securing(attached, configuration, "tls")
+        self._family = family = self.kinds[self.encrypted]
+        self._manners = manners_of(attached, family, self._receive_mode)
+        if configuration is not None:
+            transport = configuration.socket
+        self._mode = receive
+        self._wishes = transport or SocketConfiguration()
+        self._transport = Transport(attached, self._wishes)
+        self._configuration = configuration
+        self._securing: Securing | None = None
+        self._noting: Callable[[Slot], None] | None = None
+        if configuration is not None:
+            self._securing = Securing(attached, configuration, "dtls" if self.datagram else "tls")
+            if configuration.session_resumption_buffer is not None:
+                self._noting = self._securing.note
         self._life = threading.RLock()
         self._state = State.CLOSED
         self._link: Link | None = None
         self._host = ""
         self._port = ""
+        self._address_family = AddressFamily.UNSPEC
+        self._addresses: Mapping[str, object] | None = None  # as the modem told them
+        self._local_port = 0  # as the caller chose it
         self._receive_timeout: float | None = DEFAULT_RECEIVE_TIMEOUT
         self._sent_before = 0
         self._received_before = 0
@@ -98,38 +143,98 @@ class OffloadSocket(Socket):
         self._handle: Handle | None = None
 
     def __repr__(self) -> str:
-        kind = "TLS" if self.encrypted else "TCP"
         where = f" {self._host}:{self._port}" if self._host else ""
-        return f"<{kind} socket through {self._modem.name}{where}, {self._state.value}>"
+        return f"<{self._family.upper()} socket through {self._modem.name}{where}, {self._state.value}>"
 
     # -- life ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _linked(self, slot: Slot) -> Link:
+        """Return the link over a socket that the modem has connected."""
+
+    def _check_connectable(self) -> None:
+        """Raise unless the state is one that may be connected from."""
+        if self._state is not State.CLOSED:
+            raise ModemError(f"the socket is {self._state.value} already; close it first", number=errno.EISCONN)
+
+    def _not_connected(self, error: BaseException) -> None:
+        """Take note that connecting has failed."""
 
     def connect(self, host: str, port: str, *, timeout: float | None = None) -> None:
         """Resolve, connect and finish the handshake; see :meth:`Socket.connect`."""
         number = check_port(port)
-        limit = self._modem.limits.get("host")
-        name = check_host(host, limit if isinstance(limit, int) else None)
+        name = self._check_host(host)
         deadline = self._deadline(timeout)
         with self._life:
-            if self._gone:
-                raise ModemError("the socket was cleaned up", number=errno.EBADF)
-            if self._state is not State.CLOSED:
-                raise ModemError("the socket is connected already; close it first", number=errno.EISCONN)
-            if self._link is not None:
-                self.close(timeout=timeout)  # interrupted the last time
-            slot = self._open(name, number, deadline)
+            self._check_here()
+            self._check_connectable()
             try:
-                link = Link(self._modem, slot, self._manners, self._changed)
-                self._host, self._port = str(host), str(port)
-            except BaseException:  # interrupted: closed without waiting for it
-                self._modem.sockets.close(slot, deadline=self._modem.now())
+                families = self._transport.families(name)
+                if self._link is not None:
+                    self._end(deadline)  # bound, or interrupted the last time
+                slot = self._connected_slot(name, number, families, deadline)
+            except BaseException as error:
+                self._not_connected(error)
                 raise
-            self._link = link
-            self._state = State.CONNECTED
+            self._take_up(slot, State.CONNECTED, str(host), str(port))
+        self._changed()
 
-    def _open(self, host: str, port: int, deadline: float | None) -> Slot:
-        family: Family = "tcp" if self._securing is None else "tls"
-        wanted = Opening(family=family, host=host, port=port, receive=self._receive_mode)
+    def _take_up(self, slot: Slot, state: State, host: str, port: str) -> None:
+        """Be connected by a socket that the modem has opened."""
+        try:
+            link = self._linked(slot)
+            self._addresses = None
+            self._host, self._port = host, port
+        except BaseException:  # interrupted: closed without waiting for it
+            self._modem.sockets.close(slot, deadline=self._modem.now())
+            raise
+        self._link = link
+        self._state = state
+        if self._noting is not None:
+            self._noting(slot)
+
+    def _check_here(self) -> None:
+        if self._gone:
+            raise ModemError("the socket was cleaned up", number=errno.EBADF)
+
+    def _check_host(self, host: str) -> str:
+        limit = self._modem.limits.get("host")
+        return check_host(host, limit if isinstance(limit, int) else None)
+
+    def _connected_slot(
+        self, host: str, port: int, families: tuple[AddressFamily, ...], deadline: float | None
+    ) -> Slot:
+        """Connect, by one family of addresses after the other."""
+        for family in families:
+            try:
+                slot = self._open(self._opening(host=host, port=port, family=family), deadline)
+            except ModemError as error:
+                if family is families[-1] or not of_the_transport(error):
+                    raise
+                logger.info("%s: %s, trying the other family of addresses", family.name, error)
+            else:
+                self._address_family = family
+                return slot
+        raise AssertionError("unreachable")
+
+    def _opening(
+        self,
+        how: Literal["open", "listen", "bind"] = "open",
+        host: str = "",
+        port: int = 0,
+        family: AddressFamily = AddressFamily.UNSPEC,
+    ) -> Opening:
+        return Opening(
+            family=self._family,
+            how=how,
+            host=host,
+            port=port,
+            receive=self._receive_mode,
+            local_port=self._local_port or None,
+            address_family=self._transport.word(family),
+        )
+
+    def _open(self, wanted: Opening, deadline: float | None) -> Slot:
         for left in reversed(range(_RESTARTS + 1)):
             try:
                 if self._securing is not None:
@@ -146,15 +251,20 @@ class OffloadSocket(Socket):
         try:
             return self._modem.open(wanted, deadline=deadline)
         except CommandError as error:
+            if wanted.how != "open":
+                raise
             raise connect_failure(error, wanted.host, wanted.port) from error
 
     def shutdown(self) -> None:
         """End both directions; see :meth:`Socket.shutdown`. There is no half-close in a modem."""
         with self._life:
-            if self._state is not State.CONNECTED:
-                raise ModemError("the socket is not connected", number=errno.EBADF)
-            self._state = State.SHUTDOWN
-            self._drop(None)
+            if self._state not in (*OPEN, State.BOUND):
+                raise ModemError("the socket is not open", number=errno.EBADF)
+            try:
+                self._keep_addresses()
+            finally:
+                self._state = State.SHUTDOWN
+                self._drop(None)
         self._changed()
 
     def close(self, *, timeout: float | None = None) -> None:
@@ -162,18 +272,32 @@ class OffloadSocket(Socket):
         with self._life:
             self._state = State.CLOSED
             self._host = self._port = ""
-            link = self._link
-            if link is not None:  # also if an interrupt struck the last time
-                self._drop(self._deadline(timeout))
-                sent, received = self._sent_before + link.sent, self._received_before + link.received
-                self._link = None
-                self._sent_before, self._received_before = sent, received
+            self._address_family = AddressFamily.UNSPEC
+            self._addresses = None
+            self._local_port = 0
+            self._end(self._deadline(timeout))
         self._changed()
 
+    def _end(self, deadline: float | None) -> None:
+        link = self._link
+        if link is not None:  # also if an interrupt struck the last time
+            self._drop(deadline)
+            sent, received = self._sent_before + link.sent, self._received_before + link.received
+            self._link = None
+            self._sent_before, self._received_before = sent, received
+
     def _drop(self, deadline: float | None) -> None:
-        assert self._link is not None
+        link, securing = self._link, self._securing
+        if link is None or link.aside:
+            return
         try:
-            self._link.close(deadline)
+            if self._noting is not None:
+                self._noting(link.slot)
+            if securing is not None and self.datagram and link.slot.lost is None and link.slot.closed is None:
+                link.leave()
+                link.aside = securing.put_aside(link.slot, deadline)
+            if not link.aside:
+                link.close(deadline)
         except ModemError as error:
             logger.debug("closing %r: %s", self, error)  # the number is freed in the background
 
@@ -186,36 +310,20 @@ class OffloadSocket(Socket):
 
     # -- data ---------------------------------------------------------------------------------------------------
 
-    def send(self, data: bytes | bytearray | memoryview, *, timeout: float | Unset | None = UNSET) -> None:
-        """Send all of ``data`` or raise; see :meth:`Socket.send`."""
-        link = self._sendable()
-        view = memoryview(data).cast("B")
-        if view:
-            link.send(view, self._deadline(DEFAULT_SEND_TIMEOUT if isinstance(timeout, Unset) else timeout))
-
-    def receive(self, size: int, *, timeout: float | Unset | None = UNSET, peek: bool = False) -> bytes:
-        """Return what is there, up to ``size`` bytes; see :meth:`Socket.receive`."""
-        link = self._connected()
-        if size <= 0:
-            if size < 0:
-                raise ConfigurationError(f"cannot receive {size} bytes")
-            return b""
-        if self._state is State.SHUTDOWN:
-            return link.take(size, peek=peek) or b""
-        wait = self._receive_timeout if isinstance(timeout, Unset) else timeout
-        try:
-            if wait is not None and wait <= 0:
-                return link.receive(size, self._modem.now(), poll=True, peek=peek)
-            data = link.receive(size, self._deadline(wait), peek=peek)
-        except ModemTimeoutError:
-            self._show()
-            raise
-        if not data and link.closing and self._state is State.CLOSED:
-            raise ModemError("the socket was closed while it was receiving", number=errno.EBADF)
-        return data
-
     def _deadline(self, timeout: float | None) -> float | None:
         return None if timeout is None else self._modem.now() + timeout
+
+    def _connected(self) -> Link:
+        link = self._link
+        if link is None or self._state is State.CLOSED or self._state is State.BOUND:
+            raise ModemError("the socket is not connected", number=errno.EBADF)
+        return link
+
+    def _sendable(self) -> Link:
+        link = self._connected()
+        if self._state is State.SHUTDOWN:
+            raise ModemError("the socket was shut down", number=errno.EPIPE)
+        return link
 
     # -- questions ----------------------------------------------------------------------------------------------
 
@@ -232,28 +340,68 @@ class OffloadSocket(Socket):
             case Option.BYTES_RECEIVED:
                 return self._received_before + (link.received if link else 0)
             case Option.HAS_BUFFERED_DATA:
-                return link is not None and (link.ready or self.unread)
+                return link is not None and (link.ready or self.unread or self._may_have())
+            case Option.MTU:
+                return self._mtu()
             case Option.INNER_MTU:
-                return 0
+                return self._inner_mtu()
             case Option.ADDR_FAMILY:
-                return self._address_family()
-            case Option.SESSION_RESUMED if self._securing is not None:
-                return self._securing.resumed
-            case Option.CONNECTION_ID_RESUMED if self._securing is not None:
-                return self._securing.connection_resumed
+                return self._family_in_use()
+            case Option.PREFERRED_ADDR_FAMILY:
+                return self._transport.preferred
+            case Option.FORCED_ADDR_FAMILY:
+                return self._transport.forced
+            case Option.SESSION_RESUMED if self.encrypted:
+                return self._securing is not None and self._securing.resumed
+            case Option.CONNECTION_ID_RESUMED if self.encrypted:
+                return self._securing is not None and self._securing.connection_resumed
         raise ModemError(f"{option.name} cannot be read from this socket", number=errno.EINVAL)
 
-    def _address_family(self) -> AddressFamily:
-        """Return the family if the host was an address; which one the modem took for a name it does not tell."""
-        if self._state is State.CLOSED or not is_address(self._host):
+    def _may_have(self) -> bool:
+        """Whether the modem may have something that it does not tell of unasked."""
+        return self._manners.poll is not None and self._state in OPEN
+
+    def _mtu(self) -> int:
+        if self._transport.packets is not None:
+            return self._transport.packets
+        if self._state in OPEN:
+            self._refuse("tell the size of packets", "mtu")
+        raise ModemError("the socket is not connected", number=errno.ENOTCONN)
+
+    def _inner_mtu(self) -> int:
+        return 0
+
+    def _family_in_use(self) -> AddressFamily:
+        """Return the family that the modem was told; which one it takes for a name otherwise, it does not tell."""
+        if self._state is State.CLOSED:
             return AddressFamily.UNSPEC
-        return AddressFamily.IPV6 if ":" in self._host else AddressFamily.IPV4
+        return self._address_family
 
     def set_opt(self, option: Option, value: object) -> None:
-        """Set an option; only ``RECV_TIMEOUT`` can be."""
-        if option is not Option.RECV_TIMEOUT:
-            raise ModemError(f"{option.name} cannot be set", number=errno.EINVAL)
-        self._receive_timeout = check_receive_timeout(value)
+        """Set an option; see :class:`Option`."""
+        match option:
+            case Option.RECV_TIMEOUT:
+                self._receive_timeout = check_receive_timeout(value)
+            case Option.PREFERRED_ADDR_FAMILY | Option.FORCED_ADDR_FAMILY:
+                self._transport.set(option, value)
+            case Option.DTLS_HANDSHAKE_TIMEOUTS:
+                self._set_timers(value)
+            case Option.DANE_TLSA_ARRAY:
+                configuration, securing = self._configuration, self._securing
+                if securing is None or configuration is None or not getattr(configuration.security, "dane", False):
+                    raise ModemError("the socket's configuration has no DANE", number=errno.EINVAL)
+                securing.set_records(check_records(value))
+            case _:
+                raise ModemError(f"{option.name} cannot be set", number=errno.EINVAL)
+
+    def _set_timers(self, value: object) -> None:
+        if self._securing is None or not self.datagram:
+            raise ModemError("the socket has no handshake over datagrams", number=errno.EBADF)
+        try:
+            timers = check_dtls_timeouts(value)
+        except ConfigurationError as error:
+            raise ModemError(error.message, number=errno.EBADF) from None
+        self._securing.set_timers(timers)
 
     @property
     def state(self) -> State:
@@ -261,31 +409,97 @@ class OffloadSocket(Socket):
         return self._state
 
     @property
-    def remote_hostname(self) -> str:
-        """The host as given to connect."""
-        if self._state is State.CLOSED:
-            raise ModemError("the socket is closed", number=errno.EBADF)
-        return self._host
-
-    @property
-    def remote_port(self) -> str:
-        """The port as given to connect."""
-        if self._state is State.CLOSED:
-            raise ModemError("the socket is closed", number=errno.EBADF)
-        return self._port
-
-    @property
     def version(self) -> TlsVersion | None:
         """The protocol version, where the modem was set to exactly one; it does not tell otherwise."""
-        if self._securing is None or self._state is not State.CONNECTED:
-            return None
-        return self._securing.version
+        return None if self._securing is None or self._state is not State.CONNECTED else self._securing.version
 
     @property
     def end_authenticated(self) -> bool | None:
         """Whether the end of stream is the peer's own for certain; None before the end."""
         link = self._link
         return None if link is None else link.end_authenticated
+
+    # -- names --------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._state is State.CLOSED:
+            raise ModemError("the socket is closed", number=errno.EBADF)
+
+    def _given_name(self, value: str) -> str:
+        self._check_open()
+        if not value:
+            if self._state is State.BOUND:
+                raise ModemError("the socket is not connected", number=errno.EBADF)
+            raise ModemError("the modem does not tell who called", number=errno.ENOBUFS)
+        return value
+
+    @property
+    def remote_hostname(self) -> str:
+        """The host as given to connect; of a connection that came, the caller's address where the modem tells it."""
+        return self._given_name(self._host)
+
+    @property
+    def remote_port(self) -> str:
+        """The port as given to connect; of a connection that came, the caller's where the modem tells it."""
+        return self._given_name(self._port)
+
+    @property
+    def remote_host(self) -> str:
+        """The peer's numeric address, where the modem tells it or was given it."""
+        self._check_open()
+        if self._state is State.BOUND:
+            raise ModemError("the socket is not connected", number=errno.EBADF)
+        if literal(self._host) is not AddressFamily.UNSPEC:
+            return self._host
+        told = self._asked("remote_host")
+        if not isinstance(told, str) or not is_address(told):
+            self._refuse("tell its peer's address", "remote_host")
+        return told
+
+    @property
+    def local_host(self) -> str:
+        """The modem's own address, where it tells it."""
+        self._check_open()
+        told = self._asked("local_host")
+        if not isinstance(told, str) or not is_address(told):
+            self._refuse("tell its own address", "local_host")
+        return told
+
+    @property
+    def local_port(self) -> str:
+        """The own port: the one that was chosen by :meth:`bind`, else as the modem tells it."""
+        self._check_open()
+        told = self._local_port or self._asked("local_port")
+        if not isinstance(told, int) or not told:
+            self._refuse("tell its own port", "local_port")
+        return str(told)
+
+    @property
+    def interface_name(self) -> str:
+        """Not to be had: a modem's network interface has no name."""
+        self._check_open()
+        self._refuse("tell its interface", "interface_name")
+
+    def _asked(self, name: str, deadline: float | None = None) -> object:
+        """Ask the modem for the addresses of the connection, once; None if it does not tell."""
+        with self._life:
+            link = self._link
+            if self._addresses is None:
+                program = f"{self._family}_address"
+                if link is None or link.closing or program not in self._modem.profile.programs:
+                    return None
+                self._addresses = self._modem.sockets.run(link.slot, "address", {}, deadline=deadline).values
+            return self._addresses.get(name)
+
+    def _keep_addresses(self) -> None:
+        """Ask for the addresses now: they outlive the connection that is about to end."""
+        link = self._link
+        if link is None or link.slot.lost is not None or link.slot.closed is not None:
+            return
+        try:
+            self._asked("", self._deadline(_LAST_QUESTION))
+        except ModemError as error:
+            logger.debug("%r: %s", self, error)
 
     # -- for adapters -------------------------------------------------------------------------------------------
 
@@ -324,7 +538,7 @@ class OffloadSocket(Socket):
     def unread(self) -> bool:
         """Whether the modem has, or may have, something that only asking it will tell."""
         link = self._link
-        return link is not None and self._state is State.CONNECTED and link.unread
+        return link is not None and self._state in OPEN and link.unread
 
     def take(self, size: int, *, peek: bool = False) -> bytes | None:
         """Give data, the end or an error from memory, or None."""
@@ -340,22 +554,10 @@ class OffloadSocket(Socket):
         """Hand over one piece without waiting for room."""
         return self._sendable().offer(piece)
 
-    def _connected(self) -> Link:
-        link = self._link
-        if link is None or self._state is State.CLOSED:
-            raise ModemError("the socket is not connected", number=errno.EBADF)
-        return link
-
-    def _sendable(self) -> Link:
-        link = self._connected()
-        if self._state is State.SHUTDOWN:
-            raise ModemError("the socket was shut down", number=errno.EPIPE)
-        return link
-
     def read_ahead(self, window: int) -> bool:
         """Fetch one piece, if there may be one and there is room."""
         link = self._link
-        return link is not None and self._state is State.CONNECTED and link.read_ahead(window)
+        return link is not None and self._state in OPEN and link.read_ahead(window)
 
     @property
     def poll_period(self) -> float | None:

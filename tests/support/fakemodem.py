@@ -203,6 +203,7 @@ class FakeModem:
             tls_versions=self.VERSIONS,
             suites=self.SUITES,
             behaviour=behaviour,
+            size=self.size,
             programs={"tls_configure": SimpleNamespace(names={"context", "sni", "check_hostname"})},
         )
         self.credentials = self
@@ -217,6 +218,10 @@ class FakeModem:
         self.closed = False
         self.sockets = FakeSockets(self)
         self.clock = SimpleNamespace(detail="set from this computer's")
+
+    def size(self, family: str, what: str) -> int | None:
+        names = {"tcp": ("tcp_", ""), "udp": ("udp_", ""), "dtls": ("dtls_", "")}.get(family, ("",))
+        return next((self.limits[name + what] for name in names if name + what in self.limits), None)
 
     @property
     def peer(self) -> Peer:
