@@ -64,8 +64,8 @@ class Exchange:
 
     ``timeout`` (s) is the modem's own bound for its answer; it starts when the line is written and again when the
     payload is. ``input_timeout`` (s) is how long the modem waits for payload that does not come, if that is known.
-    ``guard`` (s) is the pause after the final result before anything else is sent. ``blocking`` marks a command
-    during which the modem serves nobody else (it is not sent while a caller is in a hurry; the channel only shows it).
+    ``blocking`` marks a command during which the modem serves nobody else (it is not sent while a caller is in a hurry;
+    the channel only shows it).
     ``topic`` is whose data it moves, if anybody's; ``most`` how many bytes of payload its answer brings at most: 0 if
     that is not known, -1 if it brings none.
     """
@@ -84,7 +84,6 @@ class Exchange:
     timeout: float = DEFAULT_TIMEOUT
     blocking: bool = False
     input_timeout: float | None = None
-    guard: float = 0.0
     topic: Topic | None = None
     most: int = -1
 

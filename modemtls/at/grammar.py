@@ -100,12 +100,13 @@ class Grammar:
     """What stands at any time, whatever exchange is in flight.
 
     ``max_line`` bounds a line, ``max_payload`` a counted payload (bytes): what is announced longer is no payload.
-    ``guard_after_urc`` (s): nothing is sent so soon after an unsolicited result.
+    ``guard_after_result`` and ``guard_after_urc`` (s): nothing is sent so soon after a final, an unsolicited result.
     """
 
     urcs: tuple[UrcRule, ...] = ()
     max_line: int = 8192
     max_payload: int = 65536
+    guard_after_result: float = 0.0
     guard_after_urc: float = 0.0
 
 

@@ -488,6 +488,9 @@ class LineState:
                 pass
 
     def _final(self, event: ev.Final, now: float) -> None:
+        guard = self.grammar.guard_after_result
+        if guard:
+            self.not_before = max(self.not_before, now + guard)
         if self.resync is not None:
             self.resync.final(event, now)
             return
@@ -529,9 +532,6 @@ class LineState:
         self.job = None
         if job.ex.topic is not None or job.lines:
             self.after.answered(job, rule, now)
-        guard = job.ex.guard
-        if guard:
-            self.not_before = now + guard
         job.settle(rule, event.text, event.values, (), self.secrets)
         if job.orphaned or job.keeps is not None:
             self._done(job)

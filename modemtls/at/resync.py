@@ -60,6 +60,7 @@ class _Phase(enum.Enum):
     HOLD = enum.auto()
     QUIET = enum.auto()
     ESCAPED = enum.auto()
+    GUARD = enum.auto()
     PROBE = enum.auto()
     TRAIL = enum.auto()
 
@@ -140,7 +141,7 @@ class Resync:
                         self.timer = now + max(self._line.recovery.escape_guard, self._line.recovery.quiet)
                     else:
                         self._probe(now)
-                case _Phase.ESCAPED:
+                case _Phase.ESCAPED | _Phase.GUARD:
                     self._probe(now)
                 case _Phase.PROBE:
                     self._unanswered += 1
@@ -156,6 +157,10 @@ class Resync:
         return max(recovery.quiet, recovery.escape_guard if self._escape else 0.0)
 
     def _probe(self, now: float) -> None:
+        if now < self._line.not_before:
+            self._phase = _Phase.GUARD
+            self.timer = self._line.not_before
+            return
         probe = self._left.pop(0)
         self._phase = _Phase.PROBE
         self.timer = now + probe.timeout

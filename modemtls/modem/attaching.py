@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from modemtls.at.recovery import STANDARD_RECOVERY
 from modemtls.errors import ModemRestartedError, ModemTimeoutError, SyncError
 from modemtls.modem.attached import AttachedModem
-from modemtls.modem.identify import ask, errors_as, greet
+from modemtls.modem.identify import ask, greet
 from modemtls.modem.readiness import RESTARTS
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ __all__ = ["attach"]
 logger = logging.getLogger(__name__)
 
 
-def _identity(channel: Channel, deadline: float) -> Identity:
+def _identity(channel: Channel, wanted: str | None, deadline: float) -> Identity:
     """Ask what modem it is; again, should it restart meanwhile: what announces a restart is not known yet."""
+    from modemtls.modem.finding import careful
+
     for left in reversed(range(RESTARTS)):
         try:
             if channel.echo is not False:
                 greet(channel, deadline=deadline)
-            errors_as(channel, 1, deadline=deadline)
-            return ask(channel, deadline=deadline)
+            return ask(channel, deadline=deadline, told=lambda maker: channel.set_grammar(careful(wanted, maker)))
         except (ModemRestartedError, ModemTimeoutError, SyncError) as error:
             if not left or channel.clock() >= deadline:
                 raise
@@ -61,7 +62,7 @@ def attach(
     channel = find(port, settings, trace, deadline=deadline)
     try:
         tell("modem", "asking what it is")
-        identity = _identity(channel, deadline)
+        identity = _identity(channel, settings.profile, deadline)
         profile = select(channel, identity, settings.profile, deadline=deadline)
         tell("modem", f"{identity}: profile {profile.name}")
         profile = profile.fitted(model=identity.model, firmware=identity.revision)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from modemtls.at.channel import Channel
 from modemtls.at.exchange import Exchange, Expected
+from modemtls.at.grammar import Grammar
 from modemtls.at.port import open_port
 from modemtls.errors import ConfigurationError, ModemError, NotAModemError, NotSupportedError
 from modemtls.modem.identify import QUICK_RECOVERY, baudrates, greet
@@ -30,12 +31,24 @@ if TYPE_CHECKING:
     from modemtls.profile import Profile
     from modemtls.profile.identity import Candidate
 
-__all__ = ["find", "is_serial_line", "select", "suits"]
+__all__ = ["careful", "find", "is_serial_line", "select", "suits"]
 
 logger = logging.getLogger(__name__)
 
 _LISTENING = 0.3  # s; what answers a bare AT at all begins to within this time
 _MAX_HEARD = 4096
+
+
+def careful(wanted: str | None, manufacturer: str = "") -> Grammar:
+    """Give what may come from a modem of which no more is known, and how long to be silent behind each result.
+
+    ``wanted``: the profile that was asked for; else the longest that any needs that may turn out to be for it.
+    """
+    if wanted is not None:
+        return Grammar(guard_after_result=load(wanted).line.after_result)
+    known = [candidate(name) for name in bundled()]
+    pauses = [one.pause for one in known if one.identify.made_by(manufacturer)]
+    return Grammar(guard_after_result=max(pauses, default=0.0))
 
 
 def is_serial_line(name: str) -> bool:
@@ -57,16 +70,17 @@ def find(
 ) -> Channel:
     """Open the port and have the modem answer, at the baud rate that was asked for or that is found.
 
-    ``deadline`` on the clock of :func:`time.monotonic`; it may be passed by the third of a second that it takes to tell
-    what comes from the port. Raises :class:`PortError` and its kinds; :class:`NotAModemError`, with what came instead
-    and the rates tried.
+    What may come at any time is as :func:`careful` says. ``deadline`` on the clock of :func:`time.monotonic`; it may be
+    passed by the third of a second that it takes to tell what comes from the port. Raises :class:`PortError` and its
+    kinds; :class:`NotAModemError`, with what came instead and the rates tried.
     """
     tried: list[int] = []
     told, late = "", False
+    grammar = careful(settings.profile)
     for rate in baudrates(settings.baudrate, serial_line=is_serial_line(name)):
         tried.append(rate)
         port = opener(name, rate, rtscts=settings.rtscts, deadline=deadline)
-        channel, what, final = _try(port, trace, attempts=1 if told else 2, deadline=deadline)
+        channel, what, final = _try(port, trace, grammar, attempts=1 if told else 2, deadline=deadline)
         if channel is not None:
             return channel
         logger.info("%s at %d bit/s: %s", name, rate, what)
@@ -78,12 +92,14 @@ def find(
     raise NotAModemError(f"{name}: no modem there: {told} ({rates})")
 
 
-def _try(port: Port, trace: Trace | None, *, attempts: int, deadline: float | None) -> tuple[Channel | None, str, bool]:
+def _try(
+    port: Port, trace: Trace | None, grammar: Grammar, *, attempts: int, deadline: float | None
+) -> tuple[Channel | None, str, bool]:
     """Give a channel on ``port`` if a modem answers, else what came instead and whether no other rate can help."""
     spare = os.dup(port.fileno())  # to listen once more when the channel has gone
     channel: Channel | None = None
     try:
-        channel = Channel(port, trace=trace, recovery=QUICK_RECOVERY)
+        channel = Channel(port, grammar, trace=trace, recovery=QUICK_RECOVERY)
         greet(channel, attempts=attempts, deadline=deadline)
     except NotAModemError as error:
         if channel is not None:

@@ -13,7 +13,7 @@ from modemtls.at.recovery import Recovery, probe
 from modemtls.errors import ModemRestartedError, ModemTimeoutError, NotAModemError, SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Reply
@@ -130,8 +130,11 @@ def errors_as(channel: Channel, form: int, *, deadline: float | None = None) -> 
     channel.error_form = form if reply.ok else None
 
 
-def ask(channel: Channel, *, deadline: float | None = None) -> Identity:
-    """Ask a modem that answers for its manufacturer, model and revision."""
+def ask(channel: Channel, *, deadline: float | None = None, told: Callable[[str], None] | None = None) -> Identity:
+    """Ask a modem that answers for its manufacturer, model and revision.
+
+    ``told`` is called with the manufacturer, before anything else is asked; "" if the modem does not say.
+    """
     found: dict[str, str] = {}
     everything: list[str] = []
     for name, commands in _QUESTIONS.items():
@@ -141,6 +144,8 @@ def ask(channel: Channel, *, deadline: float | None = None) -> Identity:
                 found[name] = lines[0]
                 everything += lines
                 break
+        if name == "manufacturer" and told is not None:
+            told(found.get(name, ""))
     if not found.get("model"):
         everything += _lines(channel, "I", deadline)  # V.250, 6.1.3
     return Identity(**found, lines=tuple(dict.fromkeys(everything)))

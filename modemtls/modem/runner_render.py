@@ -53,12 +53,12 @@ def render(step: SendStep, lookup: Callable[[str], object], op: str = "") -> Exc
     """Return the exchange of a step of program ``op``. Raises ConfigurationError for a value that cannot be sent."""
     data = b""
     payload = step.payload
-    chunk, pause, guard, end = 0, 0.0, step.guard, b""
+    chunk, pause, end = 0, 0.0, b""
     if payload is not None:
         data = payload_bytes(payload, lookup)
         chunk, pause, end = payload.chunk, payload.pause, payload.end
-        if payload.quiet:  # silence before the escape, and behind it before the next command
-            chunk, pause, guard = len(data), payload.quiet, max(guard, payload.quiet)
+        if payload.quiet:  # silence before the escape; behind it nothing is sent before the modem has answered
+            chunk, pause = len(data), payload.quiet
         size = len(data)
         line, shown = step.line.render(lambda name: size if name == "payload_size" else lookup(name))
     else:
@@ -81,7 +81,6 @@ def render(step: SendStep, lookup: Callable[[str], object], op: str = "") -> Exc
         timeout=step.timeout.seconds(lookup),
         blocking=step.blocking,
         input_timeout=step.input_timeout,
-        guard=guard,
         topic=_topic(op, lookup),
         most=_most(step, lookup),
     )  # fmt: skip

@@ -366,6 +366,7 @@ class _Whole:
                 tuple(one.rule for one in urcs),
                 max_line=line.max_line,
                 max_payload=line.max_payload,
+                guard_after_result=line.after_result,
                 guard_after_urc=line.after_urc,
             ),
             recovery=recovery,

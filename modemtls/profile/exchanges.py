@@ -130,7 +130,6 @@ class ExchangeCompiler(ABC):
             timeout=self.parts.timeout(entries.get("timeout"), self.line.timeout, names),
             blocking=bool(entries["blocking"].scalar) if "blocking" in entries else False,
             input_timeout=seconds(entries["input_timeout"]) if "input_timeout" in entries else None,
-            guard=self.line.after_result,
             terminator=self.line.terminator,
             outcome=outcome,
             fail=self.parts.fail_rule(entries.get("fail"), names),

@@ -12,23 +12,28 @@ from modemtls.profile.names import Names
 from modemtls.profile.parts import Parts
 from modemtls.profile.problems import Problems
 from modemtls.profile.schema import PROFILE
-from modemtls.profile.shapes import Rec
+from modemtls.profile.shapes import Rec, seconds
+from modemtls.profile.source import section
 
 if TYPE_CHECKING:
     from modemtls.profile.source import Node
 
 __all__ = ["Candidate", "candidate", "identify", "question", "texts"]
 
-_SHAPE: Final = Rec({name: PROFILE.fields[name] for name in ("models", "identify")}, what="in a profile")
+_SHAPE: Final = Rec({name: PROFILE.fields[name] for name in ("models", "identify", "line")}, what="in a profile")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A bundled profile, as far as finding the one that fits needs it."""
+    """A bundled profile, as far as finding the one that fits needs it.
+
+    ``pause`` (s): the silence that its modems need behind a result, before the next command.
+    """
 
     name: str
     models: tuple[str, ...]
     identify: Identify
+    pause: float = 0.0
 
 
 @cache
@@ -47,8 +52,12 @@ def candidate(name: str) -> Candidate:
         taken = _SHAPE.part(root, problems)
         assert taken is not None
         parts = Parts(problems, {}, {}, (), one_way={}, lenient=True)
+        pause = section(taken, "line").entries.get("after_result")
         found = Candidate(
-            name, texts(taken.entries.get("models")), identify(taken.entries.get("identify"), parts) or Identify()
+            name,
+            texts(taken.entries.get("models")),
+            identify(taken.entries.get("identify"), parts) or Identify(),
+            0.0 if pause is None else seconds(pause),
         )
     problems.raise_if_any()
     return found

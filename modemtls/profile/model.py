@@ -244,7 +244,6 @@ class SendStep(Step):
     timeout: Timeout
     blocking: bool = False
     input_timeout: float | None = None
-    guard: float = 0.0
     terminator: bytes = b"\r"
     outcome: tuple[OutcomeRule, ...] = ()
     fail: FailRule | None = None
@@ -505,6 +504,10 @@ class Identify:
     model: tuple[str, ...] = ()
     revision: tuple[str, ...] = ()
     ask: tuple[Question, ...] = ()
+
+    def made_by(self, manufacturer: str) -> bool:
+        """Tell whether a modem of this manufacturer may be meant; "" if it did not say."""
+        return not (self.manufacturer and manufacturer) or _glob(manufacturer, self.manufacturer)
 
     def score(self, manufacturer: str = "", model: str = "", revision: str = "") -> int:
         """Return 0 if it is another modem, else a number that is larger the more exactly the globs fit."""

@@ -34,14 +34,14 @@ RECV = Exchange(line=b"AT+RECV", lines=(Expected(P(r"+RECV: {n:int}\r\n{d:raw(n)
 class Rig:
     """A line, a clock, and all that was sent with the time of it."""
 
-    def __init__(self, *, in_step=True, recovery=RECOVERY, takes=None, trace=None):
+    def __init__(self, *, in_step=True, recovery=RECOVERY, takes=None, trace=None, grammar=GRAMMAR):
         self.now = 1000.0
         self.sent = []
         self.urcs = []
         self.epochs = []
         self.steps = []
         self.takes = takes  # None: all; else how many bytes each write takes
-        self.line = LineState(GRAMMAR, now=self.now, recovery=recovery, trace=trace)
+        self.line = LineState(grammar, now=self.now, recovery=recovery, trace=trace)
         self.line.on_urc = self.urcs.append
         self.line.on_epoch = lambda reason, error: self.epochs.append(reason)
         self.line.on_step = self.steps.append

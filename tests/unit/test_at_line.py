@@ -3,7 +3,7 @@
 import pytest
 
 from modemtls.at.exchange import Exchange, Expected
-from modemtls.at.grammar import Outcome, PromptRule
+from modemtls.at.grammar import Grammar, Outcome, PromptRule
 from modemtls.at.line import GRACE
 from modemtls.at.recovery import Recovery
 from modemtls.errors import SyncError
@@ -74,12 +74,27 @@ def test_an_error_instead_of_the_prompt_sends_no_payload():
 
 
 def test_guard_times_are_kept():
-    rig = Rig()
-    rig.submit(Exchange(line=b"AT+A", guard=0.25))
+    rig = Rig(grammar=Grammar(guard_after_result=0.25))
+    rig.submit(Exchange(line=b"AT+A"))
     rig.rx(OK)
     rig.submit(AT)
     rig.go(1)
     assert rig.sent == [(0, b"AT+A\r"), (0.25, b"AT\r")]
+
+
+def test_guard_times_are_kept_while_getting_into_step():
+    rig = timed_out(grammar=Grammar(guard_after_result=0.25))
+    rig.submit(AT)
+    rig.go(0.1)
+    assert rig.take_sent() == [b"AT+P1?\r"]
+    rig.rx(b"\r\nERROR\r\n")
+    rig.go(0.2)
+    assert rig.take_sent() == []
+    rig.go(0.1)
+    assert rig.take_sent() == [b"AT+P2?\r"]
+    rig.rx(P2)
+    rig.go(0.2)
+    assert rig.take_sent() == []
 
 
 # -- never slip ----------------------------------------------------------------------------------------------------

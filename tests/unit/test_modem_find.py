@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import socket
 import threading
 import time
@@ -10,13 +11,16 @@ import pytest
 
 import modemtls
 from modemtls.at.exchange import Exchange
-from modemtls.at.grammar import PromptRule, compile_pattern
+from modemtls.at.grammar import Grammar, PromptRule, compile_pattern
 from modemtls.at.port import FdPort
 from modemtls.errors import ConfigurationError, ModemRestartedError, ModemTimeoutError, NotAModemError, PortBusyError
 from modemtls.modem import finding, identify
-from modemtls.modem.finding import find, select
+from modemtls.modem.attaching import _identity
+from modemtls.modem.finding import careful, find, select
 from modemtls.modem.identify import Identity, ask, errors_as
 from modemtls.modem.settings import Settings
+from modemtls.profile import bundled, load
+from modemtls.profile.identity import candidate
 from modemtls.profile.model import Identify, Question
 
 
@@ -87,6 +91,7 @@ def hasty(monkeypatch):
     monkeypatch.setattr(identify, "_GREETING_TIME", 0.1)
     monkeypatch.setattr(finding, "_LISTENING", 0.05)
     monkeypatch.setattr(identify, "_GREETING_PAUSE", 0.01)
+    monkeypatch.setattr(finding, "careful", lambda wanted, manufacturer="": Grammar())
 
 
 class Plain:
@@ -330,7 +335,8 @@ def test_a_modem_that_only_knows_ati(attach):
 class Profiles:
     def __init__(self, monkeypatch, **identify):
         self.all = {
-            name: SimpleNamespace(name=name, models=[name.upper()], identify=one) for name, one in identify.items()
+            name: SimpleNamespace(name=name, models=[name.upper()], identify=one, pause=0.0)
+            for name, one in identify.items()
         }
         self.compiled = []
         monkeypatch.setattr(finding, "bundled", lambda: list(self.all))
@@ -349,6 +355,54 @@ def test_the_profile_that_fits_best(monkeypatch):
     assert select(None, Identity("Maker", "M95-Y", "r"), None).name == "m95"
     assert select(None, Identity("Maker", "M95-X", "r"), "other").name == "other"
     assert profiles.compiled == ["m95x", "m95", "other"], "no other costs more than a look at whom it is for"
+
+
+# -- silence between commands, before it is known how much the modem needs -------------------------------------------
+
+
+def test_as_long_as_any_may_need_until_it_is_known_which_it_is(monkeypatch):
+    profiles = Profiles(
+        monkeypatch,
+        slow=Identify(manufacturer=("Slow*",)),
+        slower=Identify(manufacturer=("slow*",)),
+        quick=Identify(manufacturer=("Quick",)),
+        anybody=Identify(ask=(Question(b"AT#WHO", compile_pattern("#WHO")),)),
+    )
+    for name, pause in (("slow", 0.02), ("slower", 0.1), ("quick", 0.0), ("anybody", 0.01)):
+        profiles.all[name].pause = pause
+        profiles.all[name].line = SimpleNamespace(after_result=pause)
+    pause = {maker: careful(None, maker).guard_after_result for maker in ("", "Slow Inc.", "Quick", "Others")}
+    assert pause == {"": 0.1, "Slow Inc.": 0.1, "Quick": 0.01, "Others": 0.01}
+    assert careful("slow").guard_after_result == 0.02, "it was said which it is"
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_no_model_needs_more_than_what_is_kept_before_it_is_known(name):
+    profile = load(name)
+    firmware = ("", "03.15")
+    needed = [
+        profile.fitted(model=model, firmware=one).line.after_result for model in profile.models for one in firmware
+    ]
+    assert candidate(name).pause >= max(needed)
+
+
+def test_the_longest_silence_is_kept_from_the_first_command_on_until_the_manufacturer_is_known(monkeypatch, attach):
+    silences = {"": 0.06, "Maker": 0.0}
+    monkeypatch.setattr(finding, "careful", lambda wanted, maker="": Grammar(guard_after_result=silences[maker]))
+    plain, heard = Plain(), []
+
+    def say(line):
+        heard.append((time.monotonic(), line))
+        return plain(line)
+
+    channel = attach(say)
+    _identity(channel, None, time.monotonic() + 5)
+    asked = [line for _, line in heard]
+    known = asked.index(b"AT+CGMI")
+    assert known >= 2
+    waited = [later - sooner for (sooner, _), (later, _) in itertools.pairwise(heard)]
+    assert min(waited[:known]) >= 0.05
+    assert sum(waited[known:]) < 0.05 * len(waited[known:])
 
 
 def test_the_lines_of_ati_identify_too(monkeypatch):

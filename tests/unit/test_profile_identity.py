@@ -27,7 +27,7 @@ def profiles(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", bundled())
 def test_what_is_read_of_a_bundled_profile_is_what_it_says_and_little_more(name):
     whole, part = load(name), candidate(name)
-    assert (part.name, part.models) == (whole.name, whole.models)
+    assert (part.name, part.models, part.pause) == (whole.name, whole.models, whole.line.after_result)
     for field in ("manufacturer", "model", "revision"):
         assert getattr(part.identify, field) == getattr(whole.identify, field)
     assert [(one.line, one.pattern.source) for one in part.identify.ask] == [
@@ -74,7 +74,9 @@ def test_what_stands_twice_is_seen():
 
 def test_what_is_inherited_counts_and_the_rest_of_others_does_not_matter(profiles):
     profiles("maker", "profile: 1\nname: maker\nidentify: {manufacturer: Maker}\nprograms: wrong\nabstract: true\n")
-    profiles("xy95", "profile: 1\nname: xy95\nidentify: {model: XY95*}\nmodels: [XY95]\nline: wrong\nextends: maker\n")
+    profiles(
+        "xy95", "profile: 1\nname: xy95\nidentify: {model: XY95*}\nmodels: [XY95]\nurcs: wrong\nextends: maker\n"
+    )
     assert bundled() == ["xy95"]
     found = candidate("xy95")
     assert (found.models, found.identify.score("Maker", "XY95-A") > 0) == (("XY95",), True)
