@@ -47,6 +47,32 @@ def test_more_boot_notices_are_the_same_boot():
     assert rig.line.epoch == 1
 
 
+TWO_NOTICES = Grammar(urcs=(UrcRule(P("Ready"), "boot"), UrcRule(P("+MODEM: INIT,{what:text}"), "boot")))
+
+
+@pytest.mark.parametrize("order", [(b"Ready", b"+MODEM: INIT,0"), (b"+MODEM: INIT,0", b"Ready")])
+@pytest.mark.parametrize("between", ["nothing", "a probe that was not answered", "one that was"])
+def test_different_notices_of_one_start_are_one_start(order, between):
+    rig = believed(grammar=TWO_NOTICES)
+    rig.rx(b"\r\n" + order[0] + b"\r\n")
+    job = rig.submit(AT)
+    if between != "nothing":
+        rig.go(0.2)
+        assert rig.take_sent() == [b"AT+P1?\r"]
+    if between == "one that was":
+        rig.rx(P1)
+        assert rig.take_sent() == [b"AT\r"]
+    rig.rx(b"\r\n" + order[1] + b"\r\n")
+    if between != "one that was":
+        rig.go(0.2)
+        rig.rx(P1)
+    rig.rx(OK)
+    assert job.reply.ok
+    assert rig.line.epoch == 1
+    rig.rx(b"\r\n" + order[1] + b"\r\n")
+    assert rig.line.epoch == 2, "commands were answered since: it has started again"
+
+
 def test_a_boot_notice_while_getting_into_step_begins_it_anew():
     rig = Rig(in_step=False)
     job = rig.submit(AT)
