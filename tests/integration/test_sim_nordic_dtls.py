@@ -75,7 +75,7 @@ def test_pre_shared_key_to_openssl(tmp_path):
         assert process.stdin
         process.stdin.close()  # it says goodbye and ends
         process.stdin = None
-        assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 0,16\r\n"
+        assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 0,17\r\n"
         assert ask(made, "AT#XRECV=0,0,0,5") == OK
 
 

@@ -160,6 +160,7 @@ def test_tcp_client_in_one_command():
     with tls_service(None, echo) as port, modem(SLM) as made:
         assert ask(made, f'AT#XTCPCLI=1,"peer.example",{port}') == b'\r\n#XTCPCLI: 1,"connected"\r\n' + OK
         assert ask(made, f'AT#XTCPCLI=1,"peer.example",{port}') == ERROR
+        assert made.command("AT#XTCPCLI?") == b"\r\n#XTCPCLI: 1,1\r\n" + OK
         write(made, 'AT#XTCPSEND="ping"')
         assert made.expect(b"\nping") == b"\r\n#XTCPSEND: 4\r\n" + OK + b"\r\n#XTCPDATA: 4\r\nping"
         made.write(b"AT#XTCPSEND\r\n")
@@ -171,6 +172,7 @@ def test_tcp_client_in_one_command():
         assert made.read() == b"\r\n#XDATAMODE: 0\r\n"
         assert made.command("AT#XTCPCLI=0") == b'\r\n#XTCPCLI: 0,"disconnected"\r\n' + OK
         assert made.command("AT#XTCPCLI=0") == ERROR
+        assert made.command("AT#XTCPCLI?") == b"\r\n#XTCPCLI: -1,1\r\n" + OK
         assert ask(made, 'AT#XTCPSEND="x"') == ERROR
 
 
@@ -208,6 +210,7 @@ def test_udp_client_in_one_command():
         peer.sendto(b"two", address)
         told = f'\r\n#XUDPDATA: 4,"192.0.2.9",{port}\r\nping\r\n#XUDPDATA: 3,"192.0.2.9",{port}\r\ntwo'.encode()
         assert made.expect(b"two") == told
+        assert made.command("AT#XUDPCLI?") == b"\r\n#XUDPCLI: 1,1\r\n" + OK
         assert made.command("AT#XUDPCLI=0") == b'\r\n#XUDPCLI: 0,"disconnected"\r\n' + OK
 
 

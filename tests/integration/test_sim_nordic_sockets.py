@@ -276,9 +276,29 @@ def test_data_and_hang_up_together(variant, told):
         assert made.read() == b""  # the hang-up is told once
 
 
+@pytest.mark.parametrize(("variant", "value"), [("17", 17), ("16", 16)])
+def test_a_hang_up_without_data(variant, value):
+    """It is told with POLLIN, if that is asked for and may be told; and nothing more is told of the socket."""
+    ended = threading.Event()
+    with echo_modem(f"poll-end={variant}", serve=lambda _: ended.wait(5)) as made:
+        assert made.command("AT#XAPOLL=0,1,1") == OK
+        ended.set()
+        assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 0,%d\r\n" % value
+        assert ask(made, "AT#XRECV=0,0,0,1") == OK
+        assert made.command("AT#XAPOLL=0,1,5") == OK
+        made.advance(5)
+        assert made.read() == b""
+    with echo_modem(f"poll-end={variant}", serve=lambda stream: stream.sendall(b"bye")) as made:
+        made.settle(lambda _: made.machine.personality.sockets.table[0].ended)
+        assert made.command("AT#XAPOLL=0,1,0") == OK + b"\r\n#XAPOLL: 0,16\r\n"
+        assert ask(made, "AT#XRECV=0,0,0,1,1") == b"\r\n#XRECV: 0,0,1\r\nb" + OK
+        made.advance(5)
+        assert made.read() == b""
+
+
 @pytest.mark.parametrize(("variant", "told"), [("open", False), ("later-too", True)])
 def test_poll_without_a_handle(variant, told):
-    with modem(SM, f"poll-all={variant}") as made:
+    with modem(SM, f"without-handle={variant}") as made:
         made.command("AT#XSOCKET=1,2,0")
         assert made.command("AT#XAPOLL=,1,4") == OK + b"\r\n#XAPOLL: 0,4\r\n"
         answer = made.command("AT#XSOCKET=1,2,0")
@@ -298,6 +318,54 @@ def test_automatic_reception():
         ask(made, 'AT#XSEND=0,0,0,"abc"')
         assert ask(made, "AT#XRECV=0,0,0,5") == b"\r\n#XRECV: 0,0,3\r\nabc" + OK
         assert made.command("AT#XRECVCFG=0,4") == ERROR
+
+
+@pytest.mark.parametrize(("variant", "later"), [("open", False), ("later-too", True)])
+def test_automatic_reception_of_later_sockets(variant, later):
+    with echo_modem(f"without-handle={variant}") as made:
+        assert made.command("AT#XRECVCFG=,1,1") == OK
+        assert made.command("AT#XSOCKET=1,2,0").endswith(OK)
+        lines = b"\r\n#XRECVCFG: 0,1,1\r\n" + (b"\r\n#XRECVCFG: 1,1,1\r\n" if later else b"")
+        assert made.command("AT#XRECVCFG?") == lines + OK
+        assert made.command("AT#XRECVCFG=1,2") == OK
+        assert made.command("AT#XRECVCFG?") == b"\r\n#XRECVCFG: 0,1,1\r\n\r\n#XRECVCFG: 1,2,0\r\n" + OK
+        assert made.command("AT#XRECVCFG=,0") == OK
+        made.command("AT#XSOCKET=1,2,0")
+        assert made.command("AT#XRECVCFG?") == OK
+
+
+def test_what_is_polled_and_what_listens_can_be_read():
+    port = free_port()
+    with modem(SM) as made:
+        assert made.command("AT#XAPOLL?") == OK
+        assert made.command("AT#XAPOLL=,1,1") == OK
+        made.command("AT#XSOCKET=1,1,0")
+        made.command("AT#XSOCKET=1,1,1")
+        assert made.command("AT#XAPOLL=1,1,5") == OK
+        assert made.command("AT#XAPOLL?") == b"\r\n#XAPOLL: 0,1\r\n\r\n#XAPOLL: 1,5\r\n" + OK
+        assert made.command("AT#XAPOLL=0,0") == OK
+        assert made.command("AT#XAPOLL?") == b"\r\n#XAPOLL: 1,5\r\n" + OK
+        assert made.command("AT#XLISTEN?") == OK
+        made.command(f"AT#XBIND=1,{port}")
+        made.command("AT#XLISTEN=1")
+        assert made.command("AT#XLISTEN?") == f"\r\n#XLISTEN: 1,0,{port}\r\n".encode() + OK
+
+
+def test_an_accepted_socket_is_polled_as_all_are():
+    port = free_port()
+    with modem(SM) as made:
+        assert made.command("AT#XAPOLL=,1,1") == OK
+        made.command("AT#XSOCKET=1,1,1")
+        made.command(f"AT#XBIND=0,{port}")
+        made.command("AT#XLISTEN=0")
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 0,1\r\n"
+            ask(made, "AT#XACCEPT=0")
+            client.sendall(b"Hello from client")
+            assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 1,1\r\n"
+            assert ask(made, "AT#XRECV=1,0,0,1") == b"\r\n#XRECV: 1,0,17\r\nHello from client" + OK
+        assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 1,17\r\n"
+        assert ask(made, "AT#XRECV=1,0,0,1") == OK
 
 
 def test_automatic_reception_of_datagrams():

@@ -3,7 +3,8 @@
 Sources, by the tags used in this package:
 SLM-SOCK-a, SLM-SOCK-b, SLM-TCPUDP, SLM-DM, SLM-C: nrfconnect/sdk-nrf, applications/serial_lte_modem (commits 6d433af7,
 00e91346, 057f1d6a, 087d3185 and d502c029, 05e6190f and 03564020); SM-SOCK, SM-DM, SM-GEN, SM-C: nrfconnect/
-ncs-serial-modem at e23c2bde; NRFX-H: sdk-nrfxlib, nrf_modem; CMNG: nRF91 AT Commands guide, set command %CMNG.
+ncs-serial-modem at e23c2bde; SM-LATER: its doc/app/at_socket.rst at 06a77234; NRFX-H: sdk-nrfxlib, nrf_modem; CMNG:
+nRF91 AT Commands guide, set command %CMNG.
 """
 
 from __future__ import annotations
@@ -158,7 +159,10 @@ _VARIANTS = (
     Variant("tls-timeout", "seconds that a TLS handshake may take", ("60",), number=True),
     Variant("connect-again", "XCONNECT of a socket whose XCONNECT has failed", ("error", "tries")),
     Variant("poll-combined", "XAPOLL: data and hang-up in one value (17), or one after the other", _YES_NO),
-    Variant("poll-all", "XAPOLL without a handle: the sockets open now, or later ones too", ("open", "later-too")),
+    Variant("poll-end", "XAPOLL tells the end without data, if POLLIN is asked for: as 17 (SM-LATER), or 16",
+            ("17", "16")),
+    Variant("without-handle", "XAPOLL and XRECVCFG without a handle: later sockets too (SM-LATER), or those open now",
+            ("later-too", "open")),
     Variant("poll-timeout", "XPOLL in whose time nothing happened", ("OK", "ERROR")),
     # data mode
     Variant("datamode-entry", "the answer to entering data mode: OK, or none (old builds)", ("OK", "none")),

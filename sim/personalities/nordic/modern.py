@@ -80,6 +80,11 @@ class Modern(Dialect):
 
     @at("#XLISTEN")
     def _listen(self, job: Job) -> None:
+        if job.form is Form.READ:
+            for item in self.module.sockets.table.values():
+                if item.listener is not None:
+                    job.info(f"#XLISTEN: {item.handle},{item.cid},{item.local_port}")
+            return
         self.module.sockets.listen(self._socket(self.args(job, 1, 1)))
 
     @at("#XACCEPT")
@@ -88,6 +93,7 @@ class Modern(Dialect):
         if not server.waiting:
             raise self.refuse("nobody waits to be accepted")
         client = self.module.sockets.open(server.family, server.kind, server.role, server.cid, server.security)
+        self.module.polling.opened(client)
 
         def done(why: Errno) -> None:
             if why:

@@ -1,9 +1,13 @@
-"""What the application tells unasked: XAPOLL's events and automatic reception (SM-SOCK, SM-C; sdk-nrf PR 22671)."""
+"""What the application tells unasked: XAPOLL's events and automatic reception.
+
+SM-SOCK, SM-LATER, SM-C; sdk-nrf PR 22671.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modemtls.sim.command import Form
 from modemtls.sim.personalities.base import at
 from modemtls.sim.personalities.nordic.area import Area
 from modemtls.sim.personalities.nordic.socket import ERR, HUP, IN, OUT, Socket
@@ -25,7 +29,8 @@ class Polling(Area):
 
     def reset(self) -> None:
         """Nothing is asked for."""
-        self._for_all: int | None = None
+        self._polled: int | None = None  # of sockets to come
+        self._received: tuple[int, bool] = 0, False
         self._pushing = False
 
     # --- XAPOLL -------------------------------------------------------------------------------------------------------
@@ -34,6 +39,11 @@ class Polling(Area):
     def _apoll(self, job: Job) -> None:
         if not self.module.release.async_poll:
             raise self.refuse("this release has no XAPOLL")
+        if job.form is Form.READ and self.module.handles:
+            for socket in self.module.sockets.table.values():
+                if socket.poll.wanted is not None:
+                    job.info(f"#XAPOLL: {socket.handle},{socket.poll.wanted}")
+            return
         if self.module.handles:
             args = self.args(job, 2, 3)
             handles = [args.number(0, 0, 99)] if args.has(0) else []
@@ -45,8 +55,8 @@ class Polling(Area):
         sockets = [self.module.sockets.get(handle) for handle in handles]
         if not handles:
             sockets = list(self.module.sockets.table.values())
-            if self.variants["poll-all"] == "later-too":
-                self._for_all = events if op == START else None
+            if self._later_too:
+                self._polled = events if op == START else None
         for socket in sockets:
             if op == START:
                 socket.poll.start(events)
@@ -62,10 +72,15 @@ class Polling(Area):
             raise self.refuse(f"events {events}")
         return events
 
+    @property
+    def _later_too(self) -> bool:
+        return self.variants["without-handle"] == "later-too"
+
     def opened(self, socket: Socket) -> None:
         """Apply what was asked for all sockets."""
-        if self._for_all is not None:
-            socket.poll.start(self._for_all)
+        socket.automatic, socket.automatic_hex = self._received
+        if self._polled is not None:
+            socket.poll.start(self._polled)
             self.later(0, lambda: self.module.sockets.changed(socket))
 
     def observe(self, socket: Socket) -> bool:
@@ -74,6 +89,8 @@ class Polling(Area):
             return False
         self._push(socket)
         state = socket.events
+        if state & HUP and self.variants["poll-end"] == "17":
+            state |= IN
         if socket.automatic & IN_COMMANDS:
             state &= ~IN
         told = socket.poll.due(state)
@@ -89,13 +106,23 @@ class Polling(Area):
     def _configure(self, job: Job) -> None:
         if not self.module.handles:
             raise self.refuse("the legacy application has no XRECVCFG")
+        if job.form is Form.READ:
+            for socket in self.module.sockets.table.values():
+                if socket.automatic:
+                    job.info(f"#XRECVCFG: {socket.handle},{socket.automatic},{int(socket.automatic_hex)}")
+            return
         args = self.args(job, 2, 3)
-        sockets = [self.module.sockets.get(args.number(0, 0, 99))] if args.has(0) else []
-        flags, hexadecimal = args.number(1, 0, IN_COMMANDS | IN_DATA), args.number(2, 0, 1, 0)
-        for socket in sockets or self.module.sockets.table.values():
-            socket.automatic, socket.automatic_hex = flags, bool(hexadecimal)
+        handles = [args.number(0, 0, 99)] if args.has(0) else []
+        wanted = args.number(1, 0, IN_COMMANDS | IN_DATA), args.number(2, 0, 1, 0) == 1
+        sockets = [self.module.sockets.get(handle) for handle in handles]
+        if not handles:
+            sockets = list(self.module.sockets.table.values())
+            if self._later_too:
+                self._received = wanted
+        for socket in sockets:
+            socket.automatic, socket.automatic_hex = wanted
         job.ok()
-        for socket in sockets or list(self.module.sockets.table.values()):
+        for socket in sockets:
             self.module.sockets.changed(socket)
 
     def _push(self, socket: Socket) -> None:

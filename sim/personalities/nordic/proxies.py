@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Proxies"]
 
-DISCONNECT, IPV6 = 0, 2  # <op>
+DISCONNECT, IPV4, IPV6 = 0, 1, 2  # <op>
 NO_TAG = -1
+NO_HANDLE = -1
 
 
 class Proxies(Dialect):
@@ -31,9 +32,13 @@ class Proxies(Dialect):
     def reset(self) -> None:
         """No proxy."""
         self._clients: dict[str, Socket] = {}
+        self._families: dict[str, int] = {}  # of the last one
 
     @at("#XTCPCLI")
     def _tcp(self, job: Job) -> None:
+        if job.form is Form.READ:
+            self._show(job)
+            return
         args = self.args(job, 1, 6)
         if args.number(0, DISCONNECT, IPV6) == DISCONNECT:
             self._disconnect(job)
@@ -43,6 +48,9 @@ class Proxies(Dialect):
 
     @at("#XUDPCLI")
     def _udp(self, job: Job) -> None:
+        if job.form is Form.READ:
+            self._show(job)
+            return
         args = self.args(job, 1, 7)
         if args.number(0, DISCONNECT, IPV6) == DISCONNECT:
             self._disconnect(job)
@@ -55,6 +63,12 @@ class Proxies(Dialect):
                 return
             security.cid = cid
         self._open(job, args, DATAGRAM, security)
+
+    def _show(self, job: Job) -> None:
+        """Tell handle and family; -1 is none (ncs-serial-modem, doc/app/sm_testing.rst of the legacy application)."""
+        name = job.command.name
+        client = self._clients.get(name)
+        job.info(f"{name}: {client.handle if client is not None else NO_HANDLE},{self._families.get(name, IPV4)}")
 
     def _security(self, args: Args, tag: int, index: int) -> Security | None:
         if tag == NO_TAG:
@@ -69,6 +83,7 @@ class Proxies(Dialect):
         family, host, port = args.number(0, 1, IPV6), args.text(1, longest=LONGEST_HOST), args.number(2, 1, 65535)
         if name in self._clients:
             raise self.refuse(f"there is a {name} already")
+        self._families[name] = family
         sockets = self.module.sockets
         socket = sockets.open_outside(family, kind, CLIENT, 0, security)
         self._clients[name] = socket

@@ -55,11 +55,15 @@ class Security:
 
 
 class Poll:
-    """Events asked for with XAPOLL, and which may be told again (SM-SOCK: each once until re-armed)."""
+    """Events asked for with XAPOLL, and which may be told again (SM-SOCK: each once until re-armed).
+
+    After ERR or HUP nothing more is told.
+    """
 
     def __init__(self) -> None:
         self.wanted: int | None = None
         self.armed = 0
+        self._over = False
 
     def start(self, events: int) -> None:
         """Ask for events; ERR and HUP come unasked, once for each socket."""
@@ -79,10 +83,11 @@ class Poll:
 
     def due(self, state: int) -> int:
         """Return what has to be told of ``state``, once."""
-        if self.wanted is None:
+        if self.wanted is None or self._over:
             return 0
         told = state & self.armed
         self.armed &= ~told
+        self._over = bool(told & (ERR | HUP))
         return told
 
 
