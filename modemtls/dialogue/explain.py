@@ -2,6 +2,10 @@
 
 A byte is accounted for if it belongs to an echo, a command, its answer, a prompt, a payload, or an unsolicited result
 that is known or at least well framed (CR LF, printable text, CR LF). What is unknown but well framed is listed.
+
+Of a command that nobody knows, the dialogue itself shows what follows: a sign that asks for a payload, by what the host
+says next; a payload in its answer, by the number in front of it; data behind its OK, since they are no command and not
+refused.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 from modemtls.at import events as ev
 from modemtls.at.codec import Codec
 from modemtls.at.exchange import Exchange, Expected
-from modemtls.at.grammar import PromptRule
+from modemtls.at.grammar import Outcome, PromptRule
+from modemtls.dialogue.counted import counted
 from modemtls.dialogue.vocabulary import ANYTHING, STANDARD, UNKNOWN_FINALS
 from modemtls.transcript import Data, Direction, Redacted, escape, size
 
@@ -37,11 +42,13 @@ _FRAMED: Final = re.compile(rb"(?:\r\n)+[\x20-\x7e]+\r\n")
 _DATA_END: Final = re.compile(
     rb"(?:\r\n[^\r\n]+)?(?:\r\n)+(?:OK|ERROR|NO CARRIER|\+CM[ES] ERROR: ?[^\r\n]*)\r\n\Z", re.DOTALL
 )
-# A prompt that the host's next words answer; an unsolicited result may come between.
-_PROMPT_END: Final = re.compile(rb"(?:\A|[\r\n])> ?(?:\r\n[\x20-\x7e]+\r\n)*\Z")
-# A line that announces so many bytes, and how an answer goes on behind them.
-_COUNTED: Final = re.compile(rb"\r\n[^\r\n]+[:,] ?(\d{1,5})\r\n")
-_BEHIND: Final = re.compile(rb"\r\n(?:\r\n)*(?:[A-Z+#%^*$&][^\r\n]*\r\n|\Z)")
+# A prompt that the host's next words answer, one sign; an unsolicited result may come between.
+_PROMPT_END: Final = re.compile(rb"(?:\A|[\r\n])([!-/:-@\[-`{-~]) ?(?:\r\n[\x20-\x7e]+\r\n)*\Z")
+# A command behind what a modem drops, and the answer that shows that it did.
+_DROPPED: Final = re.compile(rb"([\x20-\x7e]+?)" + _COMMAND.pattern)
+_TAKEN: Final = re.compile(rb"(?:(?:\r\n)+[\x20-\x7e]+)*(?:\r\n)+OK\r\n")
+_REFUSED: Final = re.compile(rb"(?:\r\n)+(?:ERROR|\+CM[ES] ERROR:)")
+_LINES: Final = re.compile(rb"(?:(?:\r\n)+[\x20-\x7e]+\r\n)+")
 _ESCAPE: Final = b"+++"  # V.250 6.2.9 leaves it to the modem; this is what all of them took over
 _CTRL_Z, _ESC = 0x1A, 0x1B  # 27.005 3.5.1: end of input, cancel
 SHOWN: Final = 60  # bytes of a payload that are shown
@@ -144,6 +151,9 @@ class _Reader:
         self._payload: int | None = None  # bytes still to come, None: no payload is due, -1: until its end mark
         self._sent = bytearray()  # of the payload
         self._data_mode = False
+        self._asked = False  # whether what was answered last, with OK, is a command that nobody knows
+        self._announced = -1  # as many bytes as it says
+        self._writing = False  # whether what the host says goes to somebody else, until it is a command
         self._starts: dict[Direction, list[tuple[int, int]]] = {}  # where each line's bytes begin in the stream
         self._at = dict.fromkeys(Direction, 0)  # bytes told so far
 
@@ -159,11 +169,12 @@ class _Reader:
                     at += size(entry.chunks)
         turns = transcript.turns()
         for number, turn in enumerate(turns):
+            # Two turns of one direction never follow each other.
+            reply = _bytes(turns[number + 1]) if number + 1 < len(turns) else b""
             if turn.direction is Direction.OUT:
-                self._host(turn)
+                self._host(turn, reply)
             else:
-                said = _bytes(turns[number + 1]) if number + 1 < len(turns) else b""
-                self._modem(_bytes(turn), said if said and turns[number + 1].direction is Direction.OUT else b"")
+                self._modem(_bytes(turn), reply)
         self._leftovers()
         self._story.told = dict(self._at)
         return self._story
@@ -192,7 +203,7 @@ class _Reader:
         else:
             rest.append(Rest(line, direction, data))
 
-    def _host(self, turn: Turn) -> None:
+    def _host(self, turn: Turn, reply: bytes) -> None:
         data = _bytes(turn)
         if self._data_mode and not self._typed:
             if data == _ESCAPE:
@@ -201,22 +212,52 @@ class _Reader:
                 self._say_payload(Direction.OUT, data)
             return
         data = self._host_payload(data)
+        if self._writes(data, reply):
+            return
         redacted = any(isinstance(c, Redacted) for c in turn.chunks)
         self._typed += data
         while self._typed:
             match = _COMMAND.match(self._typed)
+            dropped = b""
+            if match is None and _TAKEN.match(reply) and (found := _DROPPED.fullmatch(self._typed)):
+                dropped = bytes(found[1])
+                match = _COMMAND.match(self._typed, len(dropped))
             if match is None:
                 break
             line = bytes(match[1] + match[2])
-            unechoed = line[self._echoed :] if match.start(1) == 0 else line
-            raw = bytes(match[0])
+            unechoed = line[self._echoed :] if match.start(1) == 0 else dropped + line
+            raw = dropped + bytes(match[0])
             del self._typed[: match.end()]
             self._echoed = 0
-            self._command(raw, line, unechoed, turn if redacted else None)
+            self._command(raw, line, unechoed, turn if redacted else None, dropped)
         if self._typed and not _PARTIAL.match(self._typed):
             self._remains(Direction.OUT, bytes(self._typed))
             self._typed.clear()
             self._echoed = 0
+
+    def _writes(self, data: bytes, reply: bytes) -> bool:
+        """Take what the host writes behind the OK of a command that nobody knows: no command, and not refused.
+
+        Of as many bytes as that command announces the last ones are no mark of a data phase's end.
+        """
+        flight = self._flight
+        if not data or self._typed or not (self._writing or (self._asked and flight is None)):
+            return False
+        due = self._announced == len(data)
+        doubtful = not (self._writing or due) and (_PARTIAL.match(data) or _REFUSED.match(reply))
+        if doubtful or _COMMAND.match(data):
+            self._writing = False
+            return False
+        if not self._writing:
+            self._writing = True
+            self._codec.begin(Exchange(line=b"", lines=(), finals=UNKNOWN_FINALS))
+        self._asked = False
+        text = data.removesuffix(_ESCAPE) if not due else data
+        if text:
+            self._say_payload(Direction.OUT, text)
+        if len(text) < len(data):
+            self._say(Direction.OUT, "escape", data[len(text) :], data[len(text) :])
+        return True
 
     def _host_payload(self, data: bytes) -> bytes:
         """Take what belongs to a payload that is due; return the rest."""
@@ -238,15 +279,20 @@ class _Reader:
             self._codec.payload_sent(bytes(self._sent))
         return rest
 
-    def _say_payload(self, direction: Direction, data: bytes, *, told: bool = False) -> None:
+    def _say_payload(self, direction: Direction, data: bytes, *, told: bool = False, digits: bool = False) -> None:
         shown = escape(data[:SHOWN]) + ("…" if len(data) > SHOWN else "")
         if self._flight and self._flight.form and self._flight.form.payload_secret and direction is Direction.OUT:
             shown = "***"
-        self._say(direction, "payload", b"" if told else data, shown, f"{len(data)} bytes")
+        size = len(data) // 2 if digits else len(data)
+        count = f"{size} byte{'s' * (size != 1)}{', in digits' * digits}"
+        if told:
+            self._story.remarks.append(Remark(self._story.remarks[-1].line, direction, "payload", shown, count))
+        else:
+            self._say(direction, "payload", data, shown, count)
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
-    def _command(self, raw: bytes, line: bytes, unechoed: bytes, redacted: Turn | None) -> None:
+    def _command(self, raw: bytes, line: bytes, unechoed: bytes, redacted: Turn | None, dropped: bytes) -> None:
         found = self._words.find(line)
         if found is None and redacted is not None:
             for filler in (b"1", b"A"):
@@ -258,7 +304,7 @@ class _Reader:
                 f"{{{c.length} bytes redacted}}" if isinstance(c, Redacted) else escape(c) for c in redacted.chunks
             ).removesuffix("\\r")
         else:
-            shown = escape(line)
+            shown = escape(dropped + line)
             for name in form.secrets if form else ():
                 if values.get(name):
                     shown = shown.replace(escape(values[name].encode("utf-8")), "***")
@@ -266,6 +312,9 @@ class _Reader:
             f"{name} {'***' if form and name in form.secrets else value}" for name, value in values.items() if value
         )
         meaning = f"{form.name}{': ' if told else ''}{told}" if form else ""
+        if dropped:
+            meaning += f"{'; ' * bool(meaning)}what stands in front is dropped"
+        self._asked = self._writing = False
         self._say(Direction.OUT, "command", raw, shown, meaning, known=form is not None)
         self._queue.append(_Flight(unechoed, form, values))
         if self._flight is None or len(self._queue) > 1:
@@ -307,17 +356,22 @@ class _Reader:
         if self._data_mode:
             self._received(data)
             return
+        if self._writing and not _LINES.fullmatch(data):
+            if data == _ESCAPE:
+                self._say(Direction.IN, "escape", data, data)
+            else:
+                self._say_payload(Direction.IN, data)
+            return
         flight = self._flight
         if flight is not None and (flight.form is None or flight.form.prompt is None) and said:
             # Unless what the host says next is a command, and not as long as the payload that was announced.
             payload = not _COMMAND.match(said) or len(said) == self._guess(flight.line)
-            if payload and _PROMPT_END.search(data):
+            sign = _PROMPT_END.search(data) if payload else None
+            if sign:
                 # Nobody knows the command, but its answer asks for something and the host gives it.
-                self._codec.begin(
-                    Exchange(line=flight.line, lines=(ANYTHING,), finals=UNKNOWN_FINALS, prompt=PromptRule())
-                )
-        if flight is not None and flight.form is None:
-            data = self._counted(data)
+                prompt = PromptRule(sign[1])
+                self._codec.begin(Exchange(line=flight.line, lines=(ANYTHING,), finals=UNKNOWN_FINALS, prompt=prompt))
+        data = self._counted(data)
         if b"CONNECT" not in data:
             self._events(self._codec.feed(data))
             return
@@ -327,20 +381,39 @@ class _Reader:
                 return
 
     def _counted(self, data: bytes) -> bytes:
-        """Take a counted payload out of an answer that nobody knows, if there clearly is one; return the rest."""
-        head = _COUNTED.search(data)
-        while head:
-            size = int(head[1])
-            payload, behind = data[head.end() : head.end() + size], data[head.end() + size :]
-            lines = not payload.isascii() or b"\n" in payload or b"\r" in payload
-            if lines and len(payload) == size and _BEHIND.match(behind):
-                self._events(self._codec.feed(data[: head.end()]))
-                self._say_payload(Direction.IN, payload)
-                data = behind
-                head = _COUNTED.search(data)
+        """Take counted payloads out of what nobody knows, if there clearly are some; return the rest.
+
+        Of what somebody knows to have a payload, only those in digits: a modem can be set to write them.
+        """
+        at = 0
+        for one in counted(data):
+            if one.start < at:
                 continue
-            head = _COUNTED.search(data, head.start() + 2)
-        return data
+            if b"CONNECT" in data[at : one.start]:
+                break  # what follows may be something else
+            self._events(self._codec.feed(data[at : one.start]))
+            at = one.start
+            flight = self._flight
+            form = flight.form if flight is not None else None
+            if form is not None:
+                likely = one.digits and any(pattern.payload is not None for pattern in form.lines)
+            else:
+                likely = one.digits or not one.inline or flight is not None
+            if self._codec.pending or not likely:
+                continue
+            if one.inline:
+                header = data[at : one.payload]
+                kind = "notice" if flight is None else "answer"
+                self._say(Direction.IN, kind, header, header.strip(b"\r\n"), known=flight is not None)
+            else:
+                self._events(self._codec.feed(data[at : one.payload]))
+                at = one.payload
+                if self._codec.in_payload:
+                    continue  # the profile says so
+            self._say_payload(Direction.IN, data[one.payload : one.stop], digits=one.digits)
+            self._tell(Direction.IN, data[one.stop : one.end])
+            at = one.end
+        return data[at:]
 
     def _received(self, data: bytes) -> None:
         """Take what comes in a data phase: raw, until whole lines end it."""
@@ -413,6 +486,9 @@ class _Reader:
         self._say(Direction.IN, "result", event.raw, event.text, meaning)
         if event.text.startswith(b"CONNECT") and event.rule in UNKNOWN_FINALS and b" OK" not in event.text:
             self._data_mode = b"FAIL" not in event.text
+        self._asked = self._flight is not None and self._flight.form is None and event.rule.outcome is Outcome.OK
+        self._announced = self._guess(self._flight.line) if self._flight is not None else -1
+        self._writing = False
         self._payload = None
         self._flight = None
         self._next()

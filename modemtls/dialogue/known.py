@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from modemtls.at.grammar import Grammar
 from modemtls.dialogue.parameters import Rule
 from modemtls.dialogue.redact import PayloadRule, Redactor
 from modemtls.dialogue.vocabulary import STANDARD, STANDARD_FORMS, Awaited, CodeIn, Form, Vocabulary
@@ -20,12 +21,12 @@ from modemtls.transcript import Direction, Redacted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from modemtls.at.grammar import FinalRule, LinePattern
+    from modemtls.at.grammar import FinalRule, LinePattern, UrcRule
     from modemtls.profile import Profile
     from modemtls.profile.template import Placeholder, Template
     from modemtls.transcript import Transcript
 
-__all__ = ["choose", "default_redactor", "redaction", "vocabulary"]
+__all__ = ["choose", "common", "default_redactor", "redaction", "vocabulary"]
 
 # What a value of each quoting kind may look like on the line; the group is the value inside its quotes.
 _KINDS: Final = {
@@ -64,6 +65,25 @@ def vocabulary(profile: Profile) -> Vocabulary:
         grammar=profile.grammar,
         errors=errors,
         meanings={spec.rule.pattern.source: spec.rule.means.replace("_", " ") for spec in profile.urcs},
+    )
+
+
+def common(profiles: Sequence[Profile]) -> Vocabulary:
+    """Return what is known of a modem for which there is no profile: what any of them says by itself, as a line.
+
+    Where profiles differ about what it means, it only counts as known.
+    """
+    if not profiles:
+        return STANDARD
+    rules: dict[str, UrcRule] = {}
+    meanings: dict[str, set[str]] = {}
+    for spec in (spec for profile in profiles for spec in profile.urcs if spec.rule.pattern.payload is None):
+        rules.setdefault(spec.rule.pattern.source, spec.rule)
+        meanings.setdefault(spec.rule.pattern.source, set()).add(spec.rule.means.replace("_", " "))
+    return replace(
+        STANDARD,
+        grammar=Grammar(tuple(rules.values())),
+        meanings={source: words.pop() if len(words) == 1 else "" for source, words in meanings.items()},
     )
 
 
@@ -180,7 +200,7 @@ def choose(transcript: Transcript, profiles: Sequence[Profile], name: str | None
     """Return the vocabulary to read a transcript with.
 
     ``name``: the caller's choice. Else the profile that the transcript names (the nearest name will do), else the one
-    whose modem identifies itself in the dialogue, else the one that knows most of its commands; none: STANDARD.
+    whose modem identifies itself in the dialogue, else the one that knows most of its commands, else what is common.
 
     Raises KeyError for a ``name`` that no profile has.
     """
@@ -200,7 +220,7 @@ def choose(transcript: Transcript, profiles: Sequence[Profile], name: str | None
     commands = [line for line in re.split(rb"[\r\n]+", _said(transcript, Direction.OUT)) if line[:2].upper() == b"AT"]
     commands = [line for line in commands if STANDARD.find(line) is None]
     words = [(sum(v.find(line) is not None for line in commands), v) for v in map(vocabulary, profiles)]
-    return max(words, key=lambda one: one[0])[1] if any(count for count, _ in words) else STANDARD
+    return max(words, key=lambda one: one[0])[1] if any(count for count, _ in words) else common(profiles)
 
 
 def _said(transcript: Transcript, direction: Direction) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from modemtls.dialogue.explain import Story, explain
-from modemtls.dialogue.known import choose, redaction, vocabulary
+from modemtls.dialogue.known import choose, common, redaction, vocabulary
 from modemtls.dialogue.redact import Redactor
 from modemtls.dialogue.vocabulary import STANDARD
 from modemtls.profile import Profile, bundled, load
@@ -17,16 +18,6 @@ from modemtls.transcript import Direction, parse, quote
 from modemtls.transcript import load as read
 
 DIALOGUES = sorted((Path(__file__).parents[1] / "transcripts").rglob("*.at"))
-
-# What the profile does not tell either. As soon as it can be told, the test says that the entry is to go.
-NO_PROFILE_TELLS = {
-    "data follow the OK of a command that the driver does not give": (
-        "sm-acknowledged-sends sm-broken-in-data-mode sm-tcp-data-mode sm-tls"
-    ),
-    "digits are counted by the bytes that they stand for": "sm-auto-reception r5-hex r5-dialect-aws-log",
-    "what stands before AT is dropped": "slm-identification",
-}  # fmt: skip
-UNTOLD = {stem: why for why, stems in NO_PROFILE_TELLS.items() for stem in stems.split()}
 
 
 @cache
@@ -50,9 +41,6 @@ def test_every_dialogue_is_accounted_for_and_its_notices_are_known(path: Path) -
     words = choose(transcript, profiles())
     assert words.name == transcript.profile
     found = explain(transcript, words)
-    if path.stem in UNTOLD:
-        assert found.rest, f"this is told now: {UNTOLD[path.stem]}"
-        pytest.xfail(f"no profile tells that {UNTOLD[path.stem]}")
     assert found.rest == []
     assert found.unknown_notices == []
     for direction in Direction:
@@ -93,6 +81,7 @@ def test_payloads_are_counted_whatever_they_look_like() -> None:
     )
     assert found.complete
     assert [text for kind, text, _ in told(found) if kind == "payload"] == [payload, payload, "AT\\r"]
+    assert [r.line for r in found.remarks if r.kind == "payload"] == [2, 3, 6]
     assert found.unknown_commands == []
 
 
@@ -175,3 +164,42 @@ def test_what_profiles_mark_as_secret_is_kept_out_of_recordings() -> None:
     assert "hush" not in text
     assert '"iot","me",' in text
     assert "{4 bytes redacted}AT+CSQ" in text
+
+
+def test_what_any_profile_knows_to_come_by_itself_is_known_where_none_fits() -> None:
+    transcript = parse("< Ready\\r\\n\n< \\r\\n+CEREG: 5\\r\\n\n> AT+XYZ\\r\n< \\r\\n+XYZ: 1\\r\\n\\r\\nOK\\r\\n\n")
+    found = explain(transcript, choose(transcript, profiles()))
+    assert told(found)[:2] == [("notice", "Ready", "boot"), ("notice", "+CEREG: 5", "registration")]
+    assert found.complete
+    assert found.unknown_commands == ["AT+XYZ"]
+
+
+def test_what_profiles_do_not_agree_about_is_only_known() -> None:
+    one = next(one for one in profiles() if one.name == "nordic-sm")
+    spec = one.urcs[0]
+    other = replace(one, urcs=(replace(spec, rule=replace(spec.rule, means="noise")),))
+    words = common([one, other])
+    assert words.meanings[spec.rule.pattern.source] == ""
+    assert words.meanings[one.urcs[1].rule.pattern.source] == one.urcs[1].rule.means
+
+
+def test_an_answer_is_not_taken_for_what_some_modem_says_by_itself() -> None:
+    text = "> AT#XRECV=0,0,0,1,2048\\r\n< \\r\\n#XRECV: 0,0,4\\r\\nTest\\r\\nOK\\r\\n\n"
+    found = explain(parse(text), common(profiles()))
+    assert [(kind, said) for kind, said, _ in told(found)][1:] == [
+        ("answer", "#XRECV: 0,0,4"),
+        ("payload", "Test"),
+        ("result", "OK"),
+    ]
+
+
+@pytest.mark.parametrize("shape", ['+USORD: 0,3,"{}"', "+USORD: 0,3\\r\\n{}"])
+def test_digits_are_counted_by_the_bytes_that_they_stand_for(shape: str) -> None:
+    answer = "\\r\\n" + shape.format("0D0a22") + "\\r\\n\\r\\nOK\\r\\n"
+    found = story(f"> AT+USORD=0,512\\r\n< {answer}\n", "ublox-sara-r5")
+    assert found.complete
+    assert ("payload", "0D0a22", "3 bytes, in digits") in told(found)
+    assert told(found)[-1][:2] == ("result", "OK")
+    raw = '\\r\\n+X: 0,1,"41"\\r\\n'
+    inside = story(f'> AT+USORD=0,512\\r\n< \\r\\n+USORD: 0,16,"{raw}"\\r\\n\\r\\nOK\\r\\n\n', "ublox-sara-r5")
+    assert ("payload", raw, "16 bytes") in told(inside), "what a payload contains is not looked at"
