@@ -25,6 +25,8 @@ _MOVING = {"send": "send", "sendto": "send", "receive": "receive", "receivefrom"
 # Limits of the profile on inputs: (operation or "" for any, input, limit).
 _LENGTHS = (("", "host", "host"), ("pdp_configure", "apn", "apn"))
 _SIZES = {f"{family}_{op}": what for family in FAMILIES for op, what in _MOVING.items()}
+# These are told which family the context is for.
+_OF_CONTEXTS = frozenset({"tls_configure", "tls_verify"})
 
 
 def payload_bytes(payload: Payload, lookup: Callable[[str], object]) -> bytes:
@@ -126,9 +128,10 @@ def check_bindings(
             continue
         check_input(one.name, one.type, value, one.words)
     needs = {**INPUT_NEEDS, **OPEN_NEEDS} if op.endswith(("_open", "_bind")) else INPUT_NEEDS
+    family = "dtls" if op in _OF_CONTEXTS and bindings.get("dtls") else family_of(op)
     for name, capability in needs.items():
         if name in program.inputs and bindings.get(name) not in {None, False}:
-            profile.require(capability, flags)
+            profile.require(capability, flags, family=family)
     if "suites" in program.inputs:
         _check_tls(profile, bindings, flags)
     if "receive" in program.inputs:

@@ -373,7 +373,9 @@ class SlotTable:
             )
         now = self._now()
         rested = [n for n in free if self._resting.get((pool, n), now) <= now]
-        return (rested or free)[0]
+        # A modem whose documents do not say so may have one set of numbers for all.
+        apart = [n for n in rested if not self._elsewhere(pool, n)]
+        return (apart or rested or free)[0]
 
     def _take(self, family: Family, number: int, *, pdp: int | None, receive: Receive) -> Slot:
         pool = self._pools[family]
@@ -434,12 +436,26 @@ class SlotTable:
         self._finish(former)
         former.tell()
 
-    def give_to_others(self, slot: Slot) -> None:
-        """Note that a reserved number turned out to be used by someone else."""
+    def give_to_others(self, slot: Slot) -> bool:
+        """Note that a reserved number turned out to be in use; True if by someone else.
+
+        It is the driver's own where a modem has one set of numbers for all and was not known to have.
+        """
         with self._lock:
-            if self._drop(slot):
-                self._foreign[self._pools[slot.family]][slot.number] = slot.family
+            pool = self._pools[slot.family]
+            foreign = not self._elsewhere(pool, slot.number)
+            if self._drop(slot) and foreign:
+                self._foreign[pool][slot.number] = slot.family
         self._finish(slot)
+        return foreign
+
+    def elsewhere(self, slot: Slot) -> bool:
+        """Whether another socket of the driver's has this number too, of another set."""
+        with self._lock:
+            return self._elsewhere(self._pools[slot.family], slot.number)
+
+    def _elsewhere(self, pool: str, number: int) -> bool:
+        return any(number == taken for other, taken in self._slots if other != pool)
 
     def holds(self, slot: Slot) -> bool:
         """Whether a slot has its number still."""

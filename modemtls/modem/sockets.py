@@ -267,9 +267,10 @@ class Sockets:
         """See to the number of a connection that the modem did not make."""
         if not slot.numbered:
             self._free(slot)  # there is none
-        elif error.kind == "socket_in_use" and not self._take_over:
-            logger.warning("%s socket %d is used by another program; trying another", slot.family, slot.number)
-            self._table.give_to_others(slot)
+        elif error.kind == "socket_in_use" and (not self._take_over or self._table.elsewhere(slot)):
+            foreign = self._table.give_to_others(slot)
+            who = "another program" if foreign else "another connection of this one"
+            logger.warning("%s socket %d is used by %s; trying another", slot.family, slot.number, who)
         elif self._frees_failed and error.kind != "socket_in_use":
             self._free(slot)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from modemtls.profile.operations import CAPABILITIES, FAMILIES, SECURE
+from modemtls.profile.operations import CAPABILITIES, FAMILIES, SECURE, serves
 from modemtls.profile.reach import unsent
 from modemtls.profile.results import gives
 from modemtls.profile.source import section
@@ -126,6 +126,8 @@ class Needs:
             self._program("server", "tls_accept")
         if self._has("sni"):
             for op in self.settings:
+                if op != "tls_configure" and not self._serves("sni", op.removesuffix("_open")):
+                    continue
                 if op in self.programs and not (self._uses(op, "sni") or self._uses(op, "sni_name")):
                     self._complain("sni", f"{{sni}} or {{sni_name}} in program {op}")
         self._credentials()
@@ -147,7 +149,7 @@ class Needs:
             if op != "tls_configure" or self.behaviour["tls_contexts"] != "none":
                 self._program(name, op)
         for op, names in what.uses:
-            for each in self._meant(op):
+            for each in self._meant(op, name):
                 if op == "tls_configure":
                     self._program(name, each)
                 self._input(name, each, *names)
@@ -157,11 +159,14 @@ class Needs:
         for limit in what.limits:
             self._limit(name, limit)
 
-    def _meant(self, op: str) -> list[str]:
+    def _meant(self, op: str, name: str) -> list[str]:
         """Return the programs that an entry of the table of capabilities stands for."""
         if op == "tls_configure":
             return self.settings
-        return [f"{one}_open" for one in self.families] if op == "*_open" else [op]
+        return [f"{one}_open" for one in self.families if self._serves(name, one)] if op == "*_open" else [op]
+
+    def _serves(self, name: str, family: str) -> bool:
+        return not CAPABILITIES[name].families or serves(self.capabilities[name].value, family)
 
     def _receiving(self, family: str) -> None:
         if family == "tls" and not (self._has("pull") or self._has("push")):

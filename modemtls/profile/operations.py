@@ -44,6 +44,7 @@ __all__ = [
     "Output",
     "family_of",
     "operation",
+    "serves",
 ]
 
 FAMILIES: Final = ("tls", "dtls", "tcp", "udp")
@@ -265,7 +266,7 @@ class Capability:
 
     ``operations`` must exist; ``uses`` lists (operation, names): the operation must use all of these inputs. Of
     operations, ``tls_configure`` stands for all that take TLS settings, ``*_open`` for the opening of every declared
-    family of sockets.
+    family of sockets. ``families``: those that it may be restricted to; then its value is a bool or a list of some.
     """
 
     name: str
@@ -276,6 +277,12 @@ class Capability:
     tables: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     words: tuple[str, ...] = field(default=())
+    families: tuple[str, ...] = ()
+
+
+def serves(value: object, family: str) -> bool:
+    """Tell whether a capability of this value is there for a family of sockets."""
+    return family in value if isinstance(value, tuple) else bool(value)
 
 
 def _configures(*names: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -306,10 +313,12 @@ CAPABILITIES: Final[dict[str, Capability]] = {
         Capability("udp_unconnected", "bool", "plain UDP without a peer", ("udp_bind", "udp_sendto", "udp_close")),
         Capability("pull", "bool", "received data is read when wanted"),
         Capability("push", "bool", "received data comes by itself", uses=(("*_open", ("receive",)),)),
-        Capability("local_port", "bool", "the local port can be chosen", uses=(("*_open", ("local_port",)),)),
+        Capability(
+            "local_port", "bool", "the local port can be chosen", uses=(("*_open", ("local_port",)),), families=FAMILIES
+        ),
         Capability("address_family", "bool", "IPv4 or IPv6 can be forced", uses=(("*_open", ("family",)),)),
         Capability("listen", "bool", "accepts plain TCP connections", ("tcp_listen",)),
-        Capability("sni", "bool", "server name indication"),
+        Capability("sni", "bool", "server name indication", families=SECURE),
         Capability("hostname_check", "bool", "compares host name and certificate", uses=_configures("check_hostname")),
         Capability("date_check", "bool", "checks validity dates", uses=_configures("check_dates")),
         Capability("client_certificates", "bool", "shows a client certificate"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modemtls.errors import NotSupportedError
-from modemtls.profile.operations import BEYOND, CAPABILITIES, CHOICES
+from modemtls.profile.operations import BEYOND, CAPABILITIES, CHOICES, serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,8 +63,8 @@ class Profile:
     def __repr__(self) -> str:
         return f"Profile({self.name!r})"
 
-    def able(self, capability: str, lookup: Callable[[str], object] | None = None) -> Any:
-        """Return the value of a capability, False if the modem lacks it.
+    def able(self, capability: str, lookup: Callable[[str], object] | None = None, *, family: str | None = None) -> Any:
+        """Return the value of a capability, False if the modem lacks it, or has it for other sockets than ``family``.
 
         ``lookup`` gives flags, ``model`` and ``firmware``; without it a conditional capability counts as lacking.
         """
@@ -73,19 +73,24 @@ class Profile:
             return False
         if rule.condition is not None and (lookup is None or not rule.condition.holds(lookup)):
             return False
+        if family is not None and CAPABILITIES[capability].families:
+            return serves(rule.value, family)
         return rule.value
 
     def able_all(self, lookup: Callable[[str], object] | None = None) -> dict[str, Any]:
         """Return every capability of the language with its value for this modem, False for what it lacks."""
         return {name: self.able(name, lookup) for name in CAPABILITIES}
 
-    def require(self, capability: str, lookup: Callable[[str], object] | None = None) -> Any:
-        """Return the value of a capability. Raises NotSupportedError if the modem lacks it."""
-        value = self.able(capability, lookup)
+    def require(
+        self, capability: str, lookup: Callable[[str], object] | None = None, *, family: str | None = None
+    ) -> Any:
+        """Return the value of a capability. Raises NotSupportedError if :meth:`able` says that there is none."""
+        value = self.able(capability, lookup, family=family)
         if value is False:
             about = CAPABILITIES[capability].about if capability in CAPABILITIES else "unknown to this version"
+            where = f" for {family.upper()} sockets" if family is not None and self.able(capability, lookup) else ""
             raise NotSupportedError(
-                f"{self.name}: this modem lacks the capability {capability} ({about})",
+                f"{self.name}: this modem lacks the capability {capability} ({about}){where}",
                 capability=capability,
                 choices=CHOICES.get(capability, ()),
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.errors import ConfigurationError
 from modemtls.profile import model as m
-from modemtls.profile.operations import SECURE
+from modemtls.profile.operations import CAPABILITIES, SECURE, serves
 from modemtls.profile.template import value_of
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def _unsent(profile: Profile, family: str, rule: m.CapabilityRule) -> Iterator[t
     }
     if profile.behaviour["credential_store"] == "tagged":
         usual |= {"ca": "1", "bundle": "1"}
-    able = {name: rules[name] for name in PROTECTING.values() if name in rules and rules[name].value is not False}
+    able = {name: rules[name] for name in PROTECTING.values() if name in rules and _has(name, rules[name], family)}
     for name, capability in PROTECTING.items():
         if capability and capability not in able:
             continue
@@ -289,6 +289,10 @@ def _unsent(profile: Profile, family: str, rule: m.CapabilityRule) -> Iterator[t
             bindings |= _psk(name, usual)
         if name in set(without_effect(profile, f"{family}_open", bindings, flags.get)):
             yield capability, name
+
+
+def _has(name: str, rule: m.CapabilityRule, family: str) -> bool:
+    return serves(rule.value, family) if CAPABILITIES[name].families else rule.value is not False
 
 
 def _psk(name: str, usual: Mapping[str, Any]) -> dict[str, Any]:

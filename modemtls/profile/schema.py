@@ -399,8 +399,13 @@ def _capability(value: Shape) -> Shape:
 def _capability_shapes() -> dict[str, Shape]:
     out: dict[str, Shape] = {}
     for one in CAPABILITIES.values():
-        if one.type == "bool":
-            shape: Shape = BOOL
+        if one.families:
+            some = ListOf(Choice(one.families), 1, "families of sockets")
+            shape: Shape = Either(
+                ((("bool",), BOOL), (("list",), some)), "true, false or a list of families of sockets"
+            )
+        elif one.type == "bool":
+            shape = BOOL
         elif one.type == "versions":
             shape = ListOf(_version, 1, "versions")
         elif one.type == "dtls":

@@ -34,7 +34,11 @@ class Bench:
     """Sockets over operations of plain Python, with what the modem reports."""
 
     def __init__(self, *, secure=None, shared=True, numbers=NUMBERS, modem_ids=False, **on):
-        options = {key: on.pop(key) for key in ("frees_failed", "frees_closed", "saved", "host_keeps") if key in on}
+        options = {
+            key: on.pop(key)
+            for key in ("take_over", "frees_failed", "frees_closed", "saved", "host_keeps")
+            if key in on
+        }
         given = {f"{family}_{op}": Answer() for family in FAMILIES for op in ("open", "close", "send")}
         self.host = FakeHost(**{**given, **on})
         self.background = []
@@ -62,9 +66,23 @@ class Bench:
 
 def test_secure_and_plain_sockets_have_numbers_of_their_own_unless_they_share():
     bench = Bench(shared=False)
-    assert [bench.open(family).number for family in ("tls", "dtls", "tcp", "udp")] == [0, 1, 0, 1]
+    secure = [bench.open(family).number for family in ("tls", "dtls", "tls", "dtls")]
+    assert secure == [0, 1, 2, 3]
+    assert [bench.open(family).number for family in ("tcp", "udp")] == [0, 1]
     bench = Bench()
     assert [bench.open(family).number for family in ("tls", "dtls", "tcp", "udp")] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("take_over", [False, True])
+def test_a_number_that_another_of_its_own_sockets_has_is_passed_over_and_never_closed(take_over):
+    """No document says whether these modems have one set of numbers: the refusal does."""
+    numbers = dict.fromkeys(FAMILIES, (0, 1))
+    refused = [refusal("socket_in_use", 563), Answer()]
+    bench = Bench(shared=False, numbers=numbers, take_over=take_over, tcp_open=refused)
+    assert [bench.open("tls").number for _ in range(2)] == [0, 1]
+    assert bench.open("tcp").number == 1
+    assert bench.host.count("tcp_close") == 0
+    assert bench.table.foreign("tcp") == set()
 
 
 def test_a_report_for_one_family_reaches_those_that_share_its_numbers():

@@ -70,7 +70,8 @@ def test_foreign_sockets_are_avoided_and_counted(table):
 
 
 def test_urcs_reach_the_socket_of_their_family_only(table):
-    tls, tcp = opened(table), opened(table, "tcp")
+    tls, *_, tcp = opened(table), opened(table), opened(table), opened(table, "tcp")
+    assert tls.number == tcp.number == 0
     table.on_data("tls", 0, None)
     assert (tls.data_pending, tcp.data_pending) == (True, False)
     table.on_closed(None, 0)
@@ -248,6 +249,21 @@ def test_a_reservation_lost_to_an_interrupt_comes_back(table):
     for _ in range(10):
         table.reserve("tls", epoch=1)  # and Ctrl-C strikes before anything else
     assert sorted(opened(table).number for _ in range(3)) == [0, 1, 2]
+
+
+def test_two_sets_of_numbers_are_kept_apart_while_there_is_room(table):
+    assert [opened(table, family).number for family in ("tls", "tcp", "tls")] == [0, 1, 2]
+    assert opened(table, "tcp").number == 0  # no room
+
+
+def test_a_number_that_the_driver_has_itself_is_nobody_elses(table):
+    for _ in range(3):
+        opened(table)
+    mine = table.reserve("tcp", epoch=1)
+    assert table.elsewhere(mine)
+    assert table.give_to_others(mine) is False
+    assert table.foreign("tcp") == set()
+    assert opened(table, "tcp").number == 1  # the next, and that one again in its turn
 
 
 def test_a_number_found_taken_is_left_to_others(table):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from modemtls.errors import NotSupportedError
 from modemtls.profile import check_text
 from tests.unit.test_profile_flows import SNIPPETS, whole
 
@@ -44,6 +45,10 @@ MISTAKES = [
     (NORDIC, "handshake_timers: total", "handshake_timers: range", "capability handshake_timers needs {dtls_timeout_min} in program dtls_open"),
     (NORDIC, "  address_family:\n    - set: {inet: 1}\n    - when: {family: ipv6}\n      set: {inet: 2}\n", "  address_family:\n    - set: {inet: 1}\n", "capability address_family needs {family} in program udp_open"),
     (NORDIC, "  bind:\n    - when: {local_port: {given: true}}\n      send: 'AT#XBIND={socket},{local_port}'", "  bind:\n    - send: 'AT#XBIND={socket},0'", "capability local_port needs {local_port} in program tcp_open"),
+    (NORDIC, "  local_port: true\n", "  local_port: [tcp, dtsl]\n", "unknown word dtsl"),
+    (NORDIC, "  sni: true\n", "  sni: [tls, tcp]\n", "unknown word tcp"),
+    (NORDIC, "  sni: true\n", "  sni: []\n", "families of sockets: at least 1 expected"),
+    (NORDIC, "  udp: true\n", "  udp: [udp]\n", "true or false expected, not a list"),
     (NORDIC, "  tcp_accept:", "  other:", "capability listen needs program tcp_accept"),
     (NORDIC, "#XACCEPT: {socket:int},", "#XACCEPT: {handle:int},", "tcp_accept gives no socket"),
     (NORDIC, "  udp_receivefrom:", "  other:", "capability udp_unconnected needs program udp_receivefrom"),
@@ -82,6 +87,43 @@ def test_what_is_missing_is_told(text, taken, put, complaint):
     assert taken in text
     found = told(text.replace(taken, put))
     assert (found == []) if complaint is None else any(one.startswith(complaint) for one in found), found
+
+
+BOUND = "    - when: {local_port: {given: true}}\n      send: 'AT#XBIND={socket},{local_port}'"
+
+
+@pytest.mark.parametrize("some", [["udp"], ["tcp", "udp"], ["dtls"]])
+def test_a_capability_of_some_sockets_needs_the_programs_of_these_only(some):
+    fewer = NORDIC.replace("  local_port: true\n", f"  local_port: [{', '.join(some)}]\n")
+    assert told(fewer) == []
+    spoilt = told(fewer.replace(BOUND, "    - send: 'AT#XBIND={socket},0'"))
+    assert {one for one in spoilt if "local_port" in one} == {
+        f"capability local_port needs {{local_port}} in program {one}_open" for one in some
+    }
+
+
+@pytest.mark.parametrize(("some", "complaints"), [("[dtls]", ["dtls"]), ("[tls]", ["tls"]), ("true", ["dtls", "tls"])])
+def test_a_protection_of_some_sockets_has_to_decide_something_for_these_only(some, complaints):
+    spoilt = NORDIC.replace("server_name: together", "server_name: separate").replace(
+        "  sni: true\n", f"  sni: {some}\n"
+    )
+    found = [one for one in told(spoilt) if one.startswith("capability sni")]
+    assert sorted(found) == [
+        f"capability sni: nothing that {one}_open sends, and the modem may not refuse, depends on {{sni}}"
+        for one in complaints
+    ]
+
+
+def test_what_a_modem_has_for_some_sockets_it_lacks_for_others():
+    profile, _ = check_text(NORDIC.replace("  local_port: true\n", "  local_port: [tcp]\n"))
+    assert profile.able("local_port") == ("tcp",)
+    assert [profile.able("local_port", family=one) for one in ("tcp", "udp", "tls")] == [True, False, False]
+    assert profile.able("sni", family="dtls") is True
+    assert profile.able("psk", family="dtls") == "stored"
+    with pytest.raises(NotSupportedError, match=r"local_port .* for UDP sockets"):
+        profile.require("local_port", family="udp")
+    with pytest.raises(NotSupportedError, match=r"alpn \([a-z ]*\);"):
+        profile.require("alpn", family="udp")
 
 
 def test_of_two_versions_the_modem_is_told_which():
