@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modemtls.errors import CommandError, ConfigurationError
+from modemtls.errors import CommandError, ConfigurationError, NotSupportedError
 from tests.support.quectel import (
     BG95_FLAGS,
     BG95_KEYS,
@@ -86,8 +86,11 @@ def test_a_bg95_is_configured_with_every_key_it_has(connect, bg95):
     modem.run("probe")
     modem.run("tls_configure", **TLS)
     assert list(bg95.able("tls", modem.runner.flags.get)) == ["1.0", "1.1", "1.2"]
-    assert bg95.able("server") is False
-    assert bg95.able("psk") is False
+    assert list(bg95.able("dtls", modem.runner.flags.get)) == ["1.0", "1.2"]
+    # "session" is listed, but nothing tells how sessions are forgotten; the others have no key.
+    assert [bg95.able(one, modem.runner.flags.get) for one in ("server", "psk", "resumption", "cid", "alpn")] == [
+        False
+    ] * 5
 
 
 def test_keys_that_switch_verification_off_are_written_wherever_a_firmware_has_them(connect, bg95):
@@ -264,3 +267,72 @@ def test_what_reads_back_differently_is_an_error(connect, bg95, key, value):
     with pytest.raises(CommandError) as caught:
         modem.run("tls_verify", **TLS)
     assert caught.value.kind == ("unknown" if value is None else "mismatch")
+
+
+# -- DTLS ----------------------------------------------------------------------------------------------------------
+
+DTLS = TLS | {"dtls": True, "version": 1, "sni": False}
+
+
+def datagrams(**values) -> dict[str, str]:
+    """Give the keys of a context for DTLS in the order in which they are written."""
+    written = dict(SECURE_BG96) | {"sni": "0", "checkhost": "1"} | {key: "0" for key in WEAKENING if key != "dtls"}
+    return written | {"dtlsversion": "1", "dtls": "1"} | values
+
+
+@pytest.mark.parametrize(("version", "written"), [(1, "1"), (2, "2"), (0, "0")])
+def test_a_context_for_dtls_has_every_key_of_one_for_tls_and_two_more(connect, bg95, version, written):
+    keys = datagrams(dtlsversion=written)
+    modem = connect(
+        bg95,
+        *(ask(f'AT+QSSLCFG="{key}",1,{value}', OK) for key, value in keys.items()),
+        *(ask(f'AT+QSSLCFG="{key}",1', line(f'+QSSLCFG: "{key}",1,{value}')) for key, value in keys.items()),
+        flags=BG95_FLAGS,
+    )
+    modem.run("tls_configure", **(DTLS | {"version": version}))
+    modem.run("tls_verify", **(DTLS | {"version": version}))
+
+
+@pytest.mark.parametrize("key", ["dtlsversion", "dtls"])
+def test_a_modem_that_does_not_take_dtls_gets_no_connection(connect, bg95, key):
+    keys = list(datagrams().items())
+    until = [name for name, _ in keys].index(key)
+    for flags in (BG95_FLAGS, ("sni_key", "checkhost_key", "dtls_key")):
+        dialogue = [ask(f'AT+QSSLCFG="{name}",1,{value}') for name, value in keys[:until]]
+        modem = connect(bg95, *dialogue, ask(f'AT+QSSLCFG="{key}",1,1', ERROR), flags=flags)
+        with pytest.raises(CommandError, match=f'"{key}"'):
+            modem.run("tls_configure", **DTLS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("dtls", "0"), ("dtls", ""), ("dtls", None), ("dtlsversion", "0"), ("sslversion", "4")]
+)
+def test_what_reads_back_differently_for_dtls_is_an_error(connect, bg95, key, value):
+    keys = list(datagrams().items())
+    until = [name for name, _ in keys].index(key)
+    said = ERROR if value is None else line(f'+QSSLCFG: "{key}",1,{value}' if value else "")
+    dialogue = [ask(f'AT+QSSLCFG="{name}",1', line(f'+QSSLCFG: "{name}",1,{kept}')) for name, kept in keys[:until]]
+    modem = connect(bg95, *dialogue, ask(f'AT+QSSLCFG="{key}",1', said), flags=BG95_FLAGS)
+    with pytest.raises(CommandError) as caught:
+        modem.run("tls_verify", **DTLS)
+    assert caught.value.kind == ("unknown" if value is None else "mismatch")
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "change", "capability"),
+    [
+        ("quectel-bg96", ("sni_key", "checkhost_key"), {}, "dtls"),
+        ("quectel-bg95", ("sni_key", "checkhost_key"), {}, "dtls"),
+        ("quectel-bg95", BG95_FLAGS, {"sni": True}, "sni"),
+        ("quectel-bg95", BG95_FLAGS, {"resume": True}, "resumption"),
+        ("quectel-bg95", BG95_FLAGS, {"cid": True}, "cid"),
+        ("quectel-bg95", BG95_FLAGS, {"psk_identity": b"i", "psk_key": b"k"}, "psk"),
+    ],
+)
+def test_what_is_not_known_to_work_over_dtls_is_refused_before_anything_is_sent(
+    connect, name, flags, change, capability
+):
+    modem = connect(load(name), flags=flags)
+    with pytest.raises(NotSupportedError) as caught:
+        modem.run("tls_configure", **(DTLS | change))
+    assert caught.value.capability == capability
