@@ -60,7 +60,9 @@ class Exchange:
     ``line`` goes out with ``terminator``, or with what the channel knows the modem to take. ``shown`` is the line as
     logs, traces and errors may show it; empty means that ``line`` holds no secret. With a ``prompt``, ``payload`` and
     ``payload_end`` follow once the modem invites; ``payload_chunk`` (bytes, 0: all at once) and ``payload_pause`` (s)
-    pace them where a modem needs that. ``payload_secret`` keeps the payload out of traces.
+    pace them where a modem needs that. ``payload_quiet`` (s): ``payload_end`` only is one behind such a silence, and
+    within the payload it never is because it is cut in two by as long a one. ``payload_secret`` keeps the payload out
+    of traces.
 
     ``timeout`` (s) is the modem's own bound for its answer; it starts when the line is written and again when the
     payload is. ``input_timeout`` (s) is how long the modem waits for payload that does not come, if that is known.
@@ -81,6 +83,7 @@ class Exchange:
     payload_secret: bool = False
     payload_chunk: int = 0
     payload_pause: float = 0.0
+    payload_quiet: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     blocking: bool = False
     input_timeout: float | None = None

@@ -56,6 +56,16 @@ def text_of(data: bytes) -> str:
     return printable(data.decode("utf-8", "backslashreplace"))
 
 
+def _breaks(data: bytes, mark: bytes) -> list[int]:
+    """Return the places of a silence that keeps ``mark`` from being one in ``data``, and lets it be one behind it."""
+    found = []
+    at = data.find(mark)
+    while at >= 0:
+        found.append(at + max(1, len(mark) - 1))
+        at = data.find(mark, found[-1])
+    return [*found, len(data)]
+
+
 class Job:
     """One exchange in progress. Written by the line only, under the channel's lock."""
 
@@ -66,6 +76,7 @@ class Job:
     started = False  # whether any byte of it may have reached the modem
     finished = False
     position = 0  # bytes of the payload that have been handed out
+    breaks: Sequence[int] = ()  # where it has to be silent within the payload
     timer: float | None = None
     final: tuple[FinalRule, bytes, Mapping[str, Value], tuple[int, ...]] | None = None
     lines: Sequence[Line] = ()
@@ -94,6 +105,8 @@ class Job:
         self.phase = _PENDING
         data = ex.payload if payload is None else payload
         self.payload = data + ex.payload_end if ex.payload_end else data  # all that follows a prompt
+        if ex.payload_quiet and data:
+            self.breaks = _breaks(data, ex.payload_end)
 
     @property
     def secret(self) -> bool:

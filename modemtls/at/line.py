@@ -367,7 +367,7 @@ class LineState:
             size = len(job.payload)
             if job.position < size:
                 job.phase = Phase.SETTLE
-                job.timer = now + job.ex.payload_pause
+                job.timer = now + (job.ex.payload_quiet if job.breaks else job.ex.payload_pause)
             else:
                 job.phase = _ANSWER
                 job.timer = now + job.ex.timeout + self.byte_time * size
@@ -378,7 +378,10 @@ class LineState:
         data = job.payload
         if job.position == 0:
             self.codec.payload_sent(data)
-        end = job.position + ex.payload_chunk if ex.payload_chunk else len(data)
+        if job.breaks:
+            end = next((one for one in job.breaks if one > job.position), len(data))
+        else:
+            end = job.position + ex.payload_chunk if ex.payload_chunk else len(data)
         piece = data[job.position : end]  # the same object, if it is all
         job.position += len(piece)
         job.phase = _PAYLOAD

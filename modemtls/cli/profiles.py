@@ -65,6 +65,7 @@ def _plain(profile: Profile) -> dict[str, object]:
         "conditional": conditional,
         "limits": dict(profile.limits),
         "sent_means": profile.behaviour["sent_means"],
+        "refused_data": _refused(profile),
     }
 
 
@@ -97,7 +98,30 @@ def _told(profile: Profile) -> list[tuple[str, str]]:
     out = [("TLS versions", listed), ("can", ", ".join(sure))]
     if perhaps:
         out.append(("asks modem", f"{', '.join(perhaps)} (depends on the firmware)"))
-    return [*out, ("cannot", ", ".join(lacking)), ("limits", limits), ("sent means", profile.behaviour["sent_means"])]
+    out += [("cannot", ", ".join(lacking)), ("limits", limits), ("sent means", profile.behaviour["sent_means"])]
+    refused = _refused(profile)
+    if refused:
+        out.append(("refused data", _marked(refused) + ": it would end the data for the modem"))
+    return out
+
+
+def _refused(profile: Profile) -> dict[str, list[str]]:
+    """Return what the data of each family's sends must not contain, for the modem would not take it as data."""
+    from modemtls.profile.model import Payload
+    from modemtls.profile.operations import FAMILIES
+
+    out: dict[str, list[str]] = {}
+    for family in FAMILIES:
+        programs = [profile.programs.get(f"{family}_{op}") for op in ("send", "sendto")]
+        uses = [one.what for program in programs if program is not None for one in program.uses]
+        marks = [mark for what in uses if isinstance(what, Payload) for mark in what.refused]
+        if marks:
+            out[family] = [mark.decode("latin-1").encode("unicode_escape").decode() for mark in dict.fromkeys(marks)]
+    return out
+
+
+def _marked(refused: dict[str, list[str]]) -> str:
+    return "; ".join(f"{family}: {' '.join(marks)}" for family, marks in refused.items())
 
 
 def _markdown(profiles: Sequence[Profile]) -> str:
@@ -111,6 +135,8 @@ def _markdown(profiles: Sequence[Profile]) -> str:
     for name, about in ((n, c.about) for n, c in CAPABILITIES.items() if n != "tls"):
         rows.append((f"{name}: {about}", [_cell(p, name) for p in profiles]))
     rows.append(("sent_means: what a send that succeeds says", [p.behaviour["sent_means"] for p in profiles]))
+    what = "refused_data: what the data of a send must not contain, for it would end the data"
+    rows.append((what, [_marked(_refused(p)) or "–" for p in profiles]))
     for name in dict.fromkeys(key for p in profiles for key in p.limits):
         values = [p.limits.get(name, "–") for p in profiles]
         rows.append((name, [str(len(v)) if isinstance(v, tuple | list) else str(v) for v in values]))

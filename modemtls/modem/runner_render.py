@@ -43,8 +43,8 @@ def payload_bytes(payload: Payload, lookup: Callable[[str], object]) -> bytes:
         data = payload.codec.convert(data)  # type: ignore[assignment]
     if payload.hexadecimal:
         return data.hex().upper().encode("ascii")
-    for mark in (payload.end, *[bytes([one]) for one in payload.forbid]):
-        if mark and mark in data:
+    for mark in payload.refused:
+        if mark in data:
             raise ConfigurationError(
                 f"{payload.name or 'data'}: contains {mark!r}, which this modem does not take as data"
             )
@@ -55,12 +55,10 @@ def render(step: SendStep, lookup: Callable[[str], object], op: str = "") -> Exc
     """Return the exchange of a step of program ``op``. Raises ConfigurationError for a value that cannot be sent."""
     data = b""
     payload = step.payload
-    chunk, pause, end = 0, 0.0, b""
+    chunk, pause, quiet, end = 0, 0.0, 0.0, b""
     if payload is not None:
         data = payload_bytes(payload, lookup)
-        chunk, pause, end = payload.chunk, payload.pause, payload.end
-        if payload.quiet:  # silence before the escape; behind it nothing is sent before the modem has answered
-            chunk, pause = len(data), payload.quiet
+        chunk, pause, quiet, end = payload.chunk, payload.pause, payload.quiet, payload.end
         size = len(data)
         line, shown = step.line.render(lambda name: size if name == "payload_size" else lookup(name))
     else:
@@ -80,6 +78,7 @@ def render(step: SendStep, lookup: Callable[[str], object], op: str = "") -> Exc
         payload_secret=payload is not None and payload.secret,
         payload_chunk=chunk,
         payload_pause=pause,
+        payload_quiet=quiet,
         timeout=step.timeout.seconds(lookup),
         blocking=step.blocking,
         input_timeout=step.input_timeout,

@@ -281,7 +281,7 @@ class ExchangeCompiler(ABC):
                 self.problems.add(node.key("pause"), "a pause between chunks needs `chunk`")
             if "see" not in entries:
                 self.problems.add(node.key("pause"), "a pause needs its source", "add see: {manual: …}")
-        quiet = 0.0
+        quiet, split = 0.0, False
         end = marks["end"]
         if "escape" in entries:
             escape = entries["escape"].entries
@@ -292,6 +292,14 @@ class ExchangeCompiler(ABC):
             except TemplateError as error:
                 self.problems.add(escape["text"], error.message)
             quiet = seconds(escape["quiet"]) if "quiet" in escape else 0.0
+            split = "split" in escape and bool(escape["split"].scalar)
+            if split and not quiet:
+                self.problems.add(escape["split"], "where the data is split there is silence: how long is not said",
+                                  "quiet: 1s")  # fmt: skip
+            if split and len(end) == 1:
+                self.problems.add(escape["text"], "one character cannot be split")
+            if quiet and "chunk" in entries:
+                self.problems.add(node.key("chunk"), "data with silence before its escape goes in one piece")
         codec = CODECS[str(entries["codec"].scalar)] if "codec" in entries else None
         return m.Payload(
             name=name,
@@ -303,5 +311,6 @@ class ExchangeCompiler(ABC):
             chunk=int(str(entries["chunk"].scalar)) if "chunk" in entries else 0,
             pause=seconds(entries["pause"]) if "pause" in entries else 0.0,
             quiet=quiet,
+            split=split,
             secret=secret,
         )

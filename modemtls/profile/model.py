@@ -197,7 +197,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What follows a prompt. ``name`` or ``template`` gives it."""
+    """What follows a prompt. ``name`` or ``template`` gives it.
+
+    ``quiet``: silence before ``end``. ``split``: and within it where the data contains it, for then it is data.
+    """
 
     name: str | None
     template: Template | None = None
@@ -208,7 +211,15 @@ class Payload:
     chunk: int = 0
     pause: float = 0.0
     quiet: float = 0.0
+    split: bool = False
     secret: bool = False
+
+    @property
+    def refused(self) -> tuple[bytes, ...]:
+        """What the data must not contain."""
+        if self.hexadecimal:
+            return ()
+        return (*([self.end] if self.end and not self.split else []), *[bytes([one]) for one in self.forbid])
 
 
 @dataclass(frozen=True, slots=True)

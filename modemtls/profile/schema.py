@@ -227,6 +227,7 @@ _prompt: Final = Either(
     "text or a map",
 )
 _escape: Final = Rec({"text": TEXT, "quiet": DURATION, "see": EVIDENCE}, frozenset({"text"}), "in escape")
+_end_of_data: Final = Rec({**_escape.fields, "split": BOOL}, frozenset({"text"}), "in escape")
 _payload: Final = Either(
     (
         (("text",), NAME),
@@ -235,7 +236,7 @@ _payload: Final = Either(
             Rec(
                 {
                     "data": TEXT, "codec": Choice(("pemlf", "der")), "as": Choice(("raw", "hex")), "end": TEXT,
-                    "forbid": TEXT, "chunk": Int(1), "pause": DURATION, "escape": _escape, "see": EVIDENCE,
+                    "forbid": TEXT, "chunk": Int(1), "pause": DURATION, "escape": _end_of_data, "see": EVIDENCE,
                 },
                 frozenset({"data"}),
                 "in payload",

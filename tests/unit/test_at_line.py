@@ -97,6 +97,31 @@ def test_guard_times_are_kept_while_getting_into_step():
     assert rig.take_sent() == []
 
 
+@pytest.mark.parametrize(
+    ("data", "pieces"),
+    [
+        (b"hello", [b"hello"]),
+        (b"ends in ++", [b"ends in ++"]),
+        (b"a+++b", [b"a++", b"+b"]),
+        (b"+++", [b"++", b"+"]),
+        (b"++++++", [b"++", b"++", b"++"]),
+        (b"+" * 7, [b"++", b"++", b"++", b"+"]),
+        (b"x+++y+++", [b"x++", b"+y++", b"+"]),
+        (b"", []),
+    ],
+)
+def test_what_ends_the_data_is_none_within_it_and_is_one_behind_it_because_of_the_silence(data, pieces):
+    rig = Rig()
+    job = rig.submit(
+        Exchange(line=b"AT+S", prompt=PromptRule(), payload=data, payload_end=b"+++", payload_quiet=0.3, timeout=2.0)
+    )
+    rig.rx(b"\r\n> ")
+    rig.go(1.5)
+    assert not job.finished
+    assert rig.sent[1:] == [(round(0.3 * n, 3), one) for n, one in enumerate([*pieces, b"+++"])]
+    assert all(b"+++" not in one for one in pieces)
+
+
 # -- never slip ----------------------------------------------------------------------------------------------------
 
 

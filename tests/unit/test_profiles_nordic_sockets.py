@@ -423,10 +423,22 @@ def test_the_silence_before_the_end_of_data_mode_is_kept(connect):
 
 
 @pytest.mark.parametrize("payload", [b"+++", b"a+++b", b"\0+++"])
-def test_data_that_would_end_data_mode_is_refused_before_anything_is_sent(connect, payload):
+def test_a_datagram_that_would_end_data_mode_is_refused_before_anything_is_sent(connect, payload):
     modem = connect("nordic-slm")
     with pytest.raises(ConfigurationError, match=r"\+\+\+"):
-        modem.run("tls_send", socket=3, data=payload, size=len(payload))
+        modem.run("dtls_send", socket=3, data=payload, size=len(payload))
+
+
+@pytest.mark.parametrize(
+    ("payload", "pieces"), [(b"+++", [b"++", b"+"]), (b"a+++b", [b"a++", b"+b"]), (b"\0+++", [b"\0++", b"+"])]
+)
+@pytest.mark.parametrize("family", ["tls", "tcp"])
+def test_a_stream_is_silent_within_what_would_end_data_mode(connect, family, payload, pieces):
+    awaited = [(one, b"") for one in pieces]
+    modem = connect("nordic-slm", SELECTED, slm("AT#XSEND", OK), *awaited, (b"+++", b"\r\n#XDATAMODE: 0\r\n"))
+    begun = modem.channel.clock()
+    assert modem.run(f"{family}_send", socket=3, data=payload, size=len(payload)).outcome is Outcome.OK
+    assert modem.channel.clock() - begun >= 2 * 0.35
 
 
 @pytest.mark.parametrize(

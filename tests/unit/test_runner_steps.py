@@ -378,6 +378,36 @@ def test_silence_before_an_escape():
         assert modem.sent == [b"AT+T", b"hi+++"]
 
 
+def test_the_escape_within_data_is_refused_or_split():
+    steps = "- {send: 'AT+T', prompt: {line: CONNECT}, payload: {data: data, escape: {text: '+++', quiet: 10ms SPLIT}}}"
+    sending = {"socket": 1, "data": b"a+++b", "size": 5}
+    with scripted(program("tcp_send", steps.replace("SPLIT", "")), {}) as (runner, modem):
+        with pytest.raises(ConfigurationError, match=r"^data: contains b'\+\+\+'"):
+            runner.run("tcp_send", sending)
+        assert modem.sent == []
+    body = program("tcp_send", steps.replace("SPLIT", ", split: true"))
+    with scripted(body, {b"AT+T": b"\r\nCONNECT\r\n"}) as (runner, modem):
+        modem.expect(5 + 3)
+        began = time.monotonic()
+        runner.run("tcp_send", sending)
+        assert modem.sent == [b"AT+T", b"a+++b+++"]
+        assert time.monotonic() - began >= 0.02
+
+
+def test_nothing_waits_behind_an_escape_that_was_answered():
+    body = program(
+        "tcp_send",
+        "- {send: 'AT+T', prompt: {line: CONNECT}, payload: {data: data, escape: {text: '+++', quiet: 400ms}}}",
+        "  setup:\n    - {send: 'AT+A', see: {manual: x}}\n",
+    )
+    with scripted(body, {b"AT+T": b"\r\nCONNECT\r\n", b"AT+A": OK}) as (runner, modem):
+        modem.expect(3)
+        runner.run("tcp_send", {"socket": 1, "data": b"", "size": 0})
+        began = time.monotonic()
+        runner.run("setup")
+        assert time.monotonic() - began < 0.35
+
+
 def test_a_time_out_that_depends_on_a_setting():
     timeout = Timeout(150.0, "handshake_timeout", 300.0)
     assert timeout.seconds({"handshake_timeout": 60}.get) == 210
