@@ -57,6 +57,30 @@ def test_failures_and_their_numbers(start, host, code):
     assert made.command("AT+USOCR=6") == line("+USOCR: 0")
 
 
+def test_an_id_that_a_failed_connect_leaves(start):
+    """As the log of an R410M-02B has it: the number is there until it is closed."""
+    made = start(R4, "id-after-failed-connect=kept")
+    made.command("AT+USOCR=6")
+    assert made.ask(f'AT+USOCO=0,"127.0.0.1",{closed_port()}', b"ERROR\r\n") + made.until_quiet() == ERROR
+    assert made.command("AT+USOER") == line("+USOER: 111")
+    assert made.command("AT+USOCR=6") == line("+USOCR: 1")
+    made.ok("AT+USOCL=0")
+    made.ok(f'AT+USOCO=1,"127.0.0.1",{closed_port()},1')
+    assert made.until_quiet() == b"\r\n+UUSOCO: 1,111\r\n"
+    with Peer() as peer:  # it can be tried again
+        made.ok(f'AT+USOCO=1,"127.0.0.1",{peer.port},1')
+        assert made.expect(b"+UUSOCO: 1,0\r\n") == b"\r\n+UUSOCO: 1,0\r\n"
+
+
+def test_a_lost_context_leaves_no_id(start, nowhere):
+    made = start(R4, "id-after-failed-connect=kept")
+    made.command("AT+USOCR=6")
+    made.ok(f'AT+USOCO=0,"127.0.0.1",{nowhere},1')
+    made.machine.personality.fault("pdpdeact", 1)
+    assert b"+UUSOCO: 0,100\r\n" in made.until_quiet()
+    assert made.command("AT+USOCL=0") == cme(3)
+
+
 def test_a_connected_socket_cannot_be_connected_or_secured(start):
     made = start()
     with linked(made) as peer:

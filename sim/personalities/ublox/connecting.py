@@ -164,15 +164,20 @@ class Connecting(Area):
             self.module.urc(f"+UUSOCO: {socket.number},0")
 
     def _failed(self, socket: Socket, code: int, why: str, *, told: bool = False) -> None:
-        """Let a connect fail: the id goes with it. ``told``: success has been told before."""
+        """Let a connect fail: the id goes with it or is left to the host. ``told``: success has been told before."""
         self.trace.note(f"socket {socket.number}: errno {code}: {why}")
         self.module.last_error = code
         job, socket.opener = socket.opener, None
-        self.forget(socket)
+        kept = self.variants["id-after-failed-connect"] == "kept" and not told
+        if kept:
+            socket.fail()
+            self._pending = None if self._pending is socket else self._pending
+        else:
+            self.forget(socket)
         if job is None:
             if not told:
                 self.module.urc(f"+UUSOCO: {socket.number},{code}")
-            if told or self.variants.on("uusocl-after-failed"):
+            if told or (self.variants.on("uusocl-after-failed") and not kept):
                 self.module.urc(f"+UUSOCL: {socket.number}")
             return
         if self.variants.on("sync-connect-locks"):
@@ -180,10 +185,10 @@ class Connecting(Area):
             return
         # Plain even with CMEE 1 and 2 (LEXI-R10 manual); behind it the notice, before whatever was typed ahead.
         held = self.variants["urcs-in-answer"] == "hold"
-        if held:
+        if held and not kept:
             self.module.urc(f"+UUSOCL: {socket.number}")
         job.refuse(Refusal("ERROR"))
-        if not held:
+        if not held and not kept:
             self.module.urc(f"+UUSOCL: {socket.number}")
 
     # --- and losing it --------------------------------------------------------------------------------------------
@@ -215,6 +220,7 @@ class Connecting(Area):
         for socket in sorted(self.table.values(), key=lambda one: one.number):
             if socket.opening:
                 self._failed(socket, errno.ENETDOWN, "the context has gone")
+                self.forget(socket)
                 continue
             streaming = self.module.direct.end(socket, tell=False)
             self.forget(socket)

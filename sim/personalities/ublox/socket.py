@@ -153,6 +153,15 @@ class Socket:
         self.opening = False
         self.state = State.INACTIVE
 
+    def fail(self) -> None:
+        """Have no peer, after a connect that failed; what a datagram socket is bound to stays."""
+        for item in (self.transport, self.association):
+            if item is not None:
+                item.abort()
+        self.transport = self.association = self.peer = None
+        self.opening = False
+        self.state = State.INACTIVE
+
     def close(self, done: Callable[[], None]) -> None:
         """Close in order; ``done`` is called when the peer has, too."""
         transport, self.transport = self.transport, None

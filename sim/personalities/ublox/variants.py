@@ -86,6 +86,10 @@ _SOCKETS = (
     Variant("async-udp", "USOCO with the flag on UDP (the flag is for TCP)", ("refuse", "accept")),
     Variant("async-tls", "+UUSOCO of a secure socket comes after: the handshake, or the TCP connection",
             ("handshake", "tcp")),
+    Variant("id-after-failed-connect",
+            "a failed connect frees the id, with +UUSOCL (the manuals), or leaves it to USOCL (an R410M-02B did: "
+            "arduino-libraries/MKRNB pull request 37)",
+            ("freed", "kept")),
     Variant("uusocl-after-failed", "+UUSOCL behind the +UUSOCO of a failed connect (inferred)", _YES_NO),
     Variant("second-connect", "a USOCO while one is under way: closes that one, or is refused alone",
             ("close-first", "refuse")),
