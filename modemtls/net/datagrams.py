@@ -5,6 +5,9 @@ long as it can is the beginning of a larger datagram, for all one knows, unless 
 the rest is kept it comes with the reads that follow: it is put together if the modem said that there is one, else
 dropped, since it could be another datagram.
 
+A notice behind which there is nothing may have been of an empty datagram that the modem does not tell of, with others
+behind it of which no notice comes while they are unread. So there it is asked once more.
+
 Datagrams may be lost, so nothing that happens to one of them ends the others: neither a send whose fate is unknown nor
 a read that was not answered.
 """
@@ -80,6 +83,7 @@ class Datagrams(Link):
             self._asking = "receivefrom"
         self._begun: _Begun | None = None
         self._failed: ModemError | None = None  # of one read; told once
+        self._served = 0  # the slot's mark when what was read last was asked for
         self._secure = slot.family == "dtls"
 
     # -- what is known, from memory -----------------------------------------------------------------------------
@@ -187,11 +191,15 @@ class Datagrams(Link):
             left = values.get("left")
             with self._buffers:
                 self._came(result.payload, left if isinstance(left, int) else None, _source(values))
+        unheard = mark > self._served  # of the notices that have come, some have brought nothing so far
+        self._served = mark
         if outcome is Outcome.OK:
             self._poll_due = self.manners.poll is not None
             return
         with self._buffers:
             self._nothing_follows()
+        if outcome is Outcome.EMPTY and unheard:
+            return
         self._drained(mark)
         if outcome is Outcome.EOF or outcome is Outcome.CLOSED:
             self._ended = True

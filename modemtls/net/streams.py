@@ -35,7 +35,7 @@ class StreamSocket(OffloadSocket):
             self._check_connectable()
             capability = "server" if self.encrypted else "listen"
             if not self._modem.capabilities.get(capability):
-                self._refuse("accept connections", capability if self.encrypted else "accept")
+                self._refuse("accept connections", capability)
             if not number:
                 raise NotSupportedError(
                     f"{self._modem.profile.name} listens at a port that it is told",

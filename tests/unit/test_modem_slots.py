@@ -287,3 +287,23 @@ def test_bytes_lost_in_pushed_data_end_the_stream_before_them(table):
     table.on_torn("tls", other.number, reported=False)  # stopped on the way, so not told of
     assert poured(other) == b"whole"
     assert isinstance(other.lost, SocketClosedError)
+
+
+def test_a_datagram_that_did_not_arrive_whole_is_lost_alone():
+    table = SlotTable({"udp": (0,)}, now=lambda: 0.0)
+    table.begin_epoch(1, "")
+    slot = opened(table, "udp", receive="push")
+    for data in (b"", b"torn"):
+        table.on_data("udp", 0, data)
+    table.on_torn("udp", 0, reported=True)
+    table.on_torn("udp", 0, reported=False)  # not told of yet
+    assert (slot.pushed_datagrams, poured(slot), slot.lost) == (1, b"", None)
+
+
+def test_datagrams_that_nobody_reads_are_dropped_the_latest_first():
+    table = SlotTable({"udp": (0,)}, now=lambda: 0.0)
+    table.begin_epoch(1, "")
+    slot = opened(table, "udp", receive="push")
+    for number in range(300):
+        table.on_data("udp", 0, bytes([number % 256]))
+    assert (poured(slot), slot.lost) == (bytes(range(256)), None)

@@ -374,6 +374,15 @@ class TestReceive:
         time.sleep(0.03)
         assert len(modem.commands) == count
 
+    def test_a_polled_modem_is_asked_once_by_each_receive_that_does_not_wait(self):
+        modem = FakeModem(poll=60)
+        sock = connected(modem)
+        for _ in range(3):
+            with pytest.raises(ModemTimeoutError):
+                sock.receive(10, timeout=0)
+        assert modem.commands == ["receive"] * 3
+        assert sock.get_opt(Option.HAS_BUFFERED_DATA) is True, "what has come since, nobody says"
+
     def test_a_polled_modem_is_asked_on_while_it_gives_data(self):
         modem = FakeModem(poll=60)
         sock = connected(modem)
