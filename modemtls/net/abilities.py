@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from modemtls.net.choose import Abilities, VersionChoice
 from modemtls.net.contract import TlsVersion
@@ -10,46 +10,71 @@ from modemtls.net.contract import TlsVersion
 if TYPE_CHECKING:
     from modemtls.modem.attached import AttachedModem
 
-__all__ = ["abilities_of", "told_the_name"]
+__all__ = ["abilities_of", "able_for", "takes_settings"]
+
+Family = Literal["tls", "dtls"]
 
 #: Seconds; what is asked for when neither the caller nor the modem's range says otherwise. A handshake over a slow
 #: radio takes tens of seconds; RFC 6298 (2.4) alone allows a retransmission a minute.
 _USUAL_HANDSHAKE = 60
 
 
-def abilities_of(modem: AttachedModem) -> Abilities:
-    """Return what ``modem`` can express about TLS."""
-    able = modem.capabilities
+def abilities_of(modem: AttachedModem, family: Family = "tls") -> Abilities:
+    """Return what ``modem`` can express about the connections of ``family``."""
     profile = modem.profile
     suites = profile.suites
+    versions = profile.tls_versions if family == "tls" else profile.dtls_versions
+    psk = able_for(modem, "psk", family)
+    timers = able_for(modem, "handshake_timers", family)
+    totals = modem.limits.get("dtls_timeouts")
     return Abilities(
         modem=profile.title or profile.name,
         versions=tuple(
             VersionChoice(token=one.token, versions=frozenset(TlsVersion.of(v) for v in one.versions))
-            for one in profile.tls_versions
+            for one in versions
         ),
-        suites={} if suites is None else suites.codes,
-        suite_mode="list" if able.get("suites") == "list" else "one",
+        suites=None if suites is None else suites.codes,
+        datagram=family == "dtls",
+        suite_mode="list" if able_for(modem, "suites", family) == "list" else "one",
         all_suites=None if suites is None else suites.all,
-        sni=_sni(modem),
-        hostname_check=bool(able.get("hostname_check")),
-        date_check=bool(able.get("date_check")),
-        client_certificate=bool(able.get("client_certificates")),
+        sni=_sni(modem, family),
+        told_the_name=takes_settings(modem, family, "expected_name"),
+        one_name=profile.behaviour.get("server_name") == "together",
+        hostname_check=bool(able_for(modem, "hostname_check", family)),
+        date_check=bool(able_for(modem, "date_check", family)),
+        client_certificate=bool(able_for(modem, "client_certificates", family)),
+        psk="inline" if psk == "inline" else "stored" if psk == "stored" else "no",
+        alpn=bool(able_for(modem, "alpn", family)),
+        cid=bool(able_for(modem, "cid", family)),
+        resumption=bool(able_for(modem, "resumption", family)),
         handshake_timeout=_handshake(modem),
+        timers="range" if timers == "range" else "total" if timers == "total" else "no",
+        timer_totals=tuple(totals) if isinstance(totals, tuple | list) else (),
     )
 
 
-def _sni(modem: AttachedModem) -> Literal["no", "host", "name"]:
-    if not modem.capabilities.get("sni"):
+def able_for(modem: AttachedModem, capability: str, family: Family) -> Any:
+    """Return the value of a capability for sockets of ``family``, False if there is none.
+
+    Of some the value is the families that they are there for.
+    """
+    value = modem.capabilities.get(capability)
+    if isinstance(value, tuple | list) and capability not in {"tls", "dtls"}:
+        return family in value
+    return value or False
+
+
+def takes_settings(modem: AttachedModem, family: Family, name: str) -> bool:
+    """Whether what ``modem`` is told of a secure connection depends on the setting ``name``."""
+    shared = modem.profile.behaviour.get("tls_contexts", "shared") != "none"
+    program = modem.profile.programs.get("tls_configure" if shared else f"{family}_open")
+    return program is not None and name in program.names
+
+
+def _sni(modem: AttachedModem, family: Family) -> Literal["no", "host", "name"]:
+    if not able_for(modem, "sni", family):
         return "no"
-    program = modem.profile.programs.get("tls_configure")
-    return "name" if program is not None and "sni_name" in program.names else "host"
-
-
-def told_the_name(modem: AttachedModem) -> bool:
-    """Whether ``modem`` has to be told the name that a certificate must be for; others take the host's."""
-    program = modem.profile.programs.get("tls_configure")
-    return program is not None and "expected_name" in program.names
+    return "name" if takes_settings(modem, family, "sni_name") else "host"
 
 
 def _handshake(modem: AttachedModem) -> tuple[int, int, int]:

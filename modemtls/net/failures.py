@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import (
     CertificateError,
@@ -16,14 +17,16 @@ from modemtls.errors import (
     NotSupportedError,
     PdpError,
 )
-from modemtls.net.contract import Stored
-from modemtls.net.offloadable import certificates_of
+from modemtls.net.contract import Psk, Stored
 
 if TYPE_CHECKING:
     from modemtls.net.choose import Choice
     from modemtls.net.contract import SslConfiguration
 
 __all__ = ["connect_failure"]
+
+#: Kinds of refusals that a number of the contract says: memory, and what may pass.
+_NUMBERS: Final = {"memory": errno.ENOMEM, "busy": errno.EAGAIN, "socket_in_use": errno.EADDRINUSE}
 
 
 def connect_failure(
@@ -65,9 +68,28 @@ def connect_failure(
         case "pdp_failed" | "pdp_lost" | "network":
             return PdpError(f"could not connect to {where}: the modem has no network: {reason}")
         case "not_supported":
-            return NotSupportedError(f"could not connect to {where}: {reason}", capability="open")
+            return NotSupportedError(f"could not connect to {where}: {reason}", capability=_lacking(configuration))
+        case "memory" | "busy" | "socket_in_use":
+            return CommandError(
+                f"could not connect to {where}: {reason}",
+                command=error.command,
+                namespace=error.namespace,
+                modem_code=error.modem_code,
+                kind=error.kind,
+                text=error.text,
+                number=_NUMBERS[error.kind],
+            )
         case _:
             return error
+
+
+def _lacking(configuration: SslConfiguration | None) -> str:
+    """Name what the modem turned out to lack: what is seldom there and was asked for, as only connecting tells it."""
+    if configuration is None:
+        return "open"
+    if configuration.use_connection_id:
+        return "cid"
+    return "psk" if isinstance(configuration.security, Psk) else "open"
 
 
 def _number(error: CommandError) -> str:
@@ -81,9 +103,14 @@ def _reason(error: CommandError) -> str:
 
 def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock: str) -> str:
     """List what this connection asked for and the server may not have fulfilled, the likeliest first."""
-    security = certificates_of(configuration)
+    security = configuration.security
+    versions = " or ".join(map(str, sorted(choice.versions)))
+    if isinstance(security, Psk):
+        return f"nobody listens there; another pre-shared key or identity; no {versions} or common cipher suite"
     certificate = []
-    if security.verify:
+    if security.dane:
+        certificate.append("not what the TLSA record says")
+    elif security.verify:
         certificate.append("not from the given CA")
     if choice.check_hostname:
         name = choice.sni if isinstance(choice.sni, str) else host
@@ -95,7 +122,7 @@ def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock:
         found.append(f"certificate {_listed(certificate)}")
     relied_on = (security.trusted if security.verify else None, security.client_cert, security.client_key)
     found.extend(f"no {one.name!r} in the modem" for one in relied_on if isinstance(one, Stored))
-    found.append(f"no {' or '.join(map(str, sorted(choice.versions)))} or common cipher suite")
+    found.append(f"no {versions} or common cipher suite")
     found.append(f"client certificate {'wanted' if security.client_cert is None else 'refused'}")
     if not choice.sni:
         found.append("server name (SNI) needed")

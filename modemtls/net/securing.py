@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Literal
+import errno
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from modemtls.errors import CommandError, ConfigurationError
+from modemtls.errors import CertificateError, CommandError, ConfigurationError, ModemError, NotSupportedError
 from modemtls.modem.settings import TlsSettings
-from modemtls.net.abilities import abilities_of, told_the_name
-from modemtls.net.choose import choose
-from modemtls.net.contract import Stored
+from modemtls.net.abilities import abilities_of, able_for
+from modemtls.net.choose import choose, choose_timers
+from modemtls.net.contract import Certificates, Psk
+from modemtls.net.contract.configuration import check_dtls_timeouts
+from modemtls.net.contract.dane import check_records, digest
+from modemtls.net.contract.mtu import RecordShape
 from modemtls.net.failures import connect_failure
-from modemtls.net.offloadable import certificates_of, offloadable
+from modemtls.net.judging import Means, judge_leaf, means_for
+from modemtls.net.material import Material, as_unsupported, check_chains, check_psk, load
+from modemtls.net.offloadable import check_offloadable
+from modemtls.net.resuming import Resuming, bound_to
+from modemtls.tlsengine.suites import SUITES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from modemtls.modem.attached import AttachedModem
-    from modemtls.modem.contexts import ContextLease
     from modemtls.modem.credentials import CredentialKind, Holding
     from modemtls.modem.slots import Slot
     from modemtls.modem.sockets import Opening
     from modemtls.net.choose import Choice
-    from modemtls.net.contract import Credential, SslConfiguration, TlsaRecord, TlsVersion
-    from modemtls.net.contract.mtu import RecordShape
+    from modemtls.net.contract import SslConfiguration, TlsaRecord, TlsVersion
 
 __all__ = ["Securing"]
 
 #: Failures of an open behind which there may be a file that somebody has removed from the modem.
-_PERHAPS_FILES = frozenset({"connect_or_handshake", "handshake_failed", "certificate", "unknown"})
+_PERHAPS_FILES: Final = frozenset({"connect_or_handshake", "handshake_failed", "certificate", "unknown"})
+
+#: A host that stands for any in what is checked before there is one (RFC 2606, 2).
+_ANY_HOST: Final = "name.invalid"
 
 
 class Securing:
@@ -43,106 +52,284 @@ class Securing:
 
     def __init__(self, modem: AttachedModem, configuration: SslConfiguration, family: Literal["tls", "dtls"]) -> None:
         self._modem = modem
-        self._family = family
-        self._configuration = configuration = offloadable(configuration, modem.profile.name)
-        choose(configuration, abilities_of(modem))
-        self._material = _load(configuration, modem.limits)
-        self._choice: Choice | None = None
+        self._family: Literal["tls", "dtls"] = family
+        self._configuration = configuration
+        self._name = modem.profile.name
+        check_offloadable(configuration, self._name)
+        self._abilities = abilities_of(modem, family)
+        choice = choose(configuration, self._abilities, verified=self._may_verify)
+        self._timers = choose_timers(configuration.dtls_handshake_timeouts, self._abilities)
+        self._bundles = modem.profile.behaviour.get("credential_store") == "tagged"
+        self._material = self._load()
+        self._records: tuple[TlsaRecord, ...] = ()
+        self._choice: Choice = choice
+        self._connected = False
+        self._resuming = Resuming(
+            modem,
+            configuration.session_resumption_buffer,
+            saves=self._cid and bool(able_for(modem, "saved_connections", family)),
+        )
         self.resumed = False
         self.connection_resumed = False
+        self._check()
+
+    # -- what creation can tell ---------------------------------------------------------------------------------
+
+    @property
+    def _may_verify(self) -> bool:
+        security = self._configuration.security
+        return isinstance(security, Certificates) and (security.verify or security.dane)
+
+    @property
+    def _cid(self) -> bool:
+        return self._configuration.use_connection_id and self._family == "dtls"
+
+    def _load(self) -> Material:
+        security = self._configuration.security
+        stored = self._abilities.psk == "stored"
+        if isinstance(security, Psk):
+            check_psk(security, self._modem.limits, self._name)
+        material = load(security, self._name, psk_stored=stored, bundles=self._bundles)
+        check_chains(material.given, self._modem.limits.get("credential_chain"), self._name)
+        self._modem.credentials.check(material.given, material.sources)
+        return material
+
+    def _check(self) -> None:
+        """Have the modem's programs look at what they would be told, with names that stand for any."""
+        host = self._configuration.server_name_indication or _ANY_HOST
+        choice = choose(self._configuration, self._abilities, host, verified=self._may_verify)
+        material = self._material
+        names = self._placeholders({*material.given, *material.stored, *(("ca",) if self._may_verify else ())})
+        security = self._configuration.security
+        try:
+            if isinstance(security, Psk):
+                self._check_stored_psk(material.given)
+            names.update({str(kind): name for kind, name in material.stored.items()})
+            settings = self._settings(choice, names, verify=self._may_verify)
+            self._modem.check(self._family, settings)
+        except ConfigurationError as error:
+            if not isinstance(security, Psk):
+                raise
+            raise as_unsupported(error, "psk", self._name) from None
+
+    def _placeholders(self, kinds: set[CredentialKind]) -> dict[str, str]:
+        if not kinds:
+            return {}
+        if not self._bundles:
+            return dict.fromkeys(kinds, "mtls-0")
+        tags = self._modem.limits.get("credential_tags")
+        number = str(tags[0]) if isinstance(tags, tuple | list) else "0"
+        return {**dict.fromkeys(kinds - {"psk_identity"}, number), "bundle": number}
+
+    def _check_stored_psk(self, given: Mapping[CredentialKind, bytes]) -> None:
+        """Raise for a pre-shared key that cannot be written into the modem's store: not every byte is text."""
+        name = self._placeholders({"psk"})["psk"]
+        for kind, data in given.items():
+            if self._bundles or kind == "psk":
+                more = {"identity": given["psk_identity"]} if kind == "psk" else {}
+                inputs = {"name": name, "data": data, "size": len(data), "kind": kind, **more}
+                self._modem.runner.check("credential_write", inputs)
+
+    # -- connecting ---------------------------------------------------------------------------------------------
 
     def open(self, wanted: Opening, deadline: float | None) -> Slot:
         """Make the connection that is ``wanted``, and give it when it is secured and verified.
 
-        Raises what the caller is told of a failure; :class:`ModemRestartedError` if it is to be begun again.
+        ``wanted`` says nothing of security yet. Raises what the caller is told of a failure;
+        :class:`ModemRestartedError` if it is to be begun again.
         """
-        from dataclasses import replace
+        self.resumed = self.connection_resumed = self._connected = False
+        means = self._means()
+        self._choice = choice = choose(self._configuration, self._abilities, wanted.host, verified=means.verified)
+        with self._modem.credentials.hold() as holding:
+            # Before the modem is brought up: some write only while the radio is off. And again behind it, which is
+            # for nothing unless what is believed of the modem has become doubtful meanwhile.
+            names = self._stored(holding, means, deadline)
+            self._modem.ensure_up(deadline=deadline)
+            names = self._stored(holding, means, deadline)
+            settings = self._settings(choice, names, verify=means.verified)
+            records = digest(means.records or (self._records if means.material else ()))
+            bound = bound_to(wanted.host, wanted.port, settings, records)
+            slot = self._resuming.parked(bound, wanted.receive, deadline)
+            if slot is not None:
+                self.resumed = self.connection_resumed = self._connected = True
+                return slot
+            slot = self._make(wanted, settings, bound, deadline)
+        if means.records and not slot.resumed:
+            self._judge(slot, means, wanted, deadline)
+        self._resuming.made(slot)
+        self.resumed = slot.resumed
+        self._connected = True
+        return slot
 
-        self.resumed = self.connection_resumed = False
-        self._modem.ensure_up(deadline=deadline)
-        lease = self._lease_context(wanted.host, deadline)
+    def _make(self, wanted: Opening, settings: TlsSettings, bound: bytes, deadline: float | None) -> Slot:
+        if self._configuration.handshake_timeout is not None and not self._modem.capabilities.get("handshake_timeout"):
+            end = self._modem.now() + self._configuration.handshake_timeout
+            deadline = end if deadline is None else min(deadline, end)
+        session, purge = self._resuming.begin(bound, resume=settings.resume, deadline=deadline)
+        more: dict[str, Any] = {"session": session, "purge": purge}
+        lease = None
+        if self._modem.profile.behaviour.get("tls_contexts") == "none":
+            more["settings"] = settings
+        else:
+            more["lease"] = lease = self._lease(settings, wanted, deadline)
         try:
-            return self._modem.open(replace(wanted, lease=lease), deadline=deadline)
+            return self._modem.open(replace(wanted, **more), deadline=deadline)
         except CommandError as error:
+            self._resuming.failed(error.kind)
             if error.kind in _PERHAPS_FILES:
                 self._modem.credentials.look_again()
-            clock = self._modem.clock.detail
-            raise connect_failure(error, wanted.host, wanted.port, self._configuration, self._choice, clock) from error
+            raise self._failure(error, wanted) from error
         finally:
-            lease.release()  # the slot has a share of its own
+            if lease is not None:
+                lease.release()  # the slot has a share of its own
 
-    def _lease_context(self, host: str, deadline: float | None) -> ContextLease:
-        configuration = self._configuration
-        choice = choose(configuration, abilities_of(self._modem), host)
-        self._choice = choice
-        security = certificates_of(configuration)
-        with self._modem.credentials.hold() as holding:
-            names = {kind: _name(holding, kind, data, deadline) for kind, data in self._material.items()}
-            if security.verify and not names.get("ca"):  # a modem without a CA accepts anybody
-                raise ConfigurationError("no CA to verify the peer with")
-            settings = TlsSettings(
-                version=choice.version,
-                suites=choice.suites,
-                ca=names.get("ca"),
-                cert=names.get("cert"),
-                key=names.get("key"),
-                verify=security.verify,
-                client_auth="cert" in names,
-                sni=choice.sni,
-                check_hostname=choice.check_hostname,
-                expected_name=host if choice.check_hostname and told_the_name(self._modem) else None,
-                check_dates=choice.check_dates,
-                handshake_timeout=choice.handshake_timeout,
-            )
+    def _lease(self, settings: TlsSettings, wanted: Opening, deadline: float | None) -> Any:
+        try:
             return self._modem.contexts.lease(settings, deadline=deadline)
+        except CommandError as error:
+            if error.kind != "not_supported":
+                raise
+            raise self._failure(error, wanted) from error
+
+    def _failure(self, error: CommandError, wanted: Opening) -> ModemError:
+        clock = self._modem.clock.detail
+        return connect_failure(error, wanted.host, wanted.port, self._configuration, self._choice, clock)
+
+    def _means(self) -> Means:
+        security = self._configuration.security
+        if isinstance(security, Psk):
+            return Means(verified=False)
+        return means_for(
+            security,
+            self._records,
+            self._name,
+            pinning=bool(able_for(self._modem, "pinning", self._family)),
+            shows=bool(able_for(self._modem, "peer_certificate", self._family)),
+        )
+
+    def _stored(self, holding: Holding, means: Means, deadline: float | None) -> dict[str, str]:
+        """Have everything in the modem's store, and give its names there."""
+        given = {**self._material.given, **means.material}
+        stored = dict(self._material.stored)
+        if means.material:
+            stored = {kind: name for kind, name in stored.items() if kind not in means.material}
+            if self._bundles and stored:
+                raise NotSupportedError(
+                    f"{self._name} has the certificate of a TLSA record and what is stored under another number in no "
+                    "one connection",
+                    capability="stored_credentials",
+                    choices=("give all certificates and keys themselves",),
+                )
+        names = holding.ensure_all(given, deadline=deadline) if given else {}
+        names.update({str(kind): name for kind, name in stored.items()})
+        if self._bundles and stored:
+            names["bundle"] = next(iter(stored.values()))
+        return names
+
+    def _settings(self, choice: Choice, names: Mapping[str, str], *, verify: bool) -> TlsSettings:
+        configuration, security = self._configuration, self._configuration.security
+        if verify and not names.get("ca"):  # a modem without a CA accepts anybody
+            raise CertificateError("no CA to verify the peer with")
+        more: dict[str, Any] = {}
+        if isinstance(security, Psk) and self._abilities.psk == "inline":
+            more = {"psk_identity": security.identity, "psk_key": security.key}
+        resume = self._resuming.wanted(verified=verify or isinstance(security, Psk))
+        return TlsSettings(
+            version=choice.version,
+            suites=choice.suites,
+            ca=names.get("ca") if verify or self._bundles else None,
+            cert=names.get("cert"),
+            key=names.get("key"),
+            psk=names.get("psk"),
+            peer=names.get("peer"),
+            bundle=names.get("bundle"),
+            verify=verify,
+            client_auth="cert" in names,
+            sni=choice.sni,
+            check_hostname=choice.check_hostname,
+            expected_name=choice.expected_name,
+            check_dates=choice.check_dates,
+            handshake_timeout=choice.handshake_timeout,
+            dtls=self._family == "dtls",
+            alpn=configuration.alpn[0] if configuration.alpn else None,
+            resume=resume,
+            cid=self._cid,
+            dtls_timers=self._timers,
+            **more,
+        )
+
+    def _judge(self, slot: Slot, means: Means, wanted: Opening, deadline: float | None) -> None:
+        """Close the connection unless what the server showed is accepted by the records."""
+        security = self._configuration.security
+        name = None
+        if isinstance(security, Certificates) and security.check_hostname:
+            name = self._configuration.server_name_indication or wanted.host
+        try:
+            leaf = self._modem.sockets.run(slot, "peer_certificate", {}, deadline=deadline).payload
+            judge_leaf(means.records, leaf, name, f"{wanted.host} port {wanted.port}")
+        except BaseException as error:
+            self._modem.sockets.close(slot, deadline=deadline)
+            self._resuming.refused()
+            if isinstance(error, CommandError):
+                raise CertificateError(f"the modem does not tell which certificate it was shown: {error}") from error
+            raise
+
+    # -- afterwards ---------------------------------------------------------------------------------------------
 
     def note(self, slot: Slot) -> None:
-        """Put what the modem has told of its session into the caller's buffer. Never raises."""
+        """Put what the modem has told of its session into the caller's buffer. Never raises; cheap."""
+        self._resuming.note(slot)
 
-    def put_aside(self, slot: Slot, deadline: float | None) -> bool:  # noqa: ARG002 - no modem can yet
+    def put_aside(self, slot: Slot, deadline: float | None) -> bool:
         """Have the modem keep a connection that is being closed; then it is not the caller's to close any more."""
-        return False
+        return self._connected and self._resuming.park(slot, deadline)
 
     def forget(self) -> None:
-        """Drop all material, for good."""
-        self._material = {}
+        """Drop all material, for good. What was put aside stays: another object with the same buffer takes it up."""
+        self._material = Material()
+        self._records = ()
 
     @property
     def version(self) -> TlsVersion | None:
         """The protocol version, where the modem was set to exactly one; it does not tell otherwise."""
-        if self._choice is None or len(self._choice.versions) != 1:
+        if not self._connected or len(self._choice.versions) != 1:
             return None
         return next(iter(self._choice.versions))
 
-    def set_records(self, records: Sequence[TlsaRecord]) -> None:
-        """Take TLSA records for the next handshake."""
-        raise NotImplementedError
+    def set_records(self, records: object) -> None:
+        """Take TLSA records for the next handshake, in place of those before.
 
-    def set_timers(self, timers: tuple[float, float]) -> None:
-        """Take the first and the longest wait of the next handshake over datagrams, in seconds."""
-        raise NotImplementedError
+        Raises :class:`NotSupportedError` for what this modem cannot do with them; it does so again when it is to
+        connect. Raises ``EINVAL`` if the configuration has no DANE.
+        """
+        if not getattr(self._configuration.security, "dane", False):
+            raise ModemError("the configuration has no DANE", number=errno.EINVAL)
+        self._records = check_records(records)
+        try:
+            self._means()
+        except (ConfigurationError, NotSupportedError):
+            raise
+        except ModemError:
+            pass  # nothing is usable: a connection is refused then, not a record
+
+    def set_timers(self, timers: object) -> None:
+        """Take the first and the longest wait of the next handshake over datagrams, in seconds.
+
+        Raises ``EBADF`` for what cannot be, and for streams; :class:`NotSupportedError` if the modem cannot be told.
+        """
+        if self._family != "dtls":
+            raise ModemError("a stream has no retransmission timers", number=errno.EBADF)
+        try:
+            wanted = check_dtls_timeouts(timers)
+        except ConfigurationError as error:
+            raise ModemError(error.message, number=errno.EBADF) from None
+        self._timers = choose_timers(wanted, self._abilities)
 
     def shape(self) -> RecordShape | None:
-        """Return what a record adds to its payload; None if the suite is not known."""
-        return None
-
-
-def _load(configuration: SslConfiguration, limits: Mapping[str, object]) -> dict[CredentialKind, bytes | Stored]:
-    """Read and check the certificates and the key: what is none, or too large, fails before anything is sent."""
-    from modemtls.modem.credentials import check_sizes
-    from modemtls.modem.pem import PemText, load, read
-
-    security = certificates_of(configuration)
-    given: dict[CredentialKind, Credential | None] = {"cert": security.client_cert, "key": security.client_key}
-    if security.verify:
-        given["ca"] = security.trusted
-    texts = read({kind: path for kind, path in given.items() if isinstance(path, os.PathLike)})
-    texts |= {kind: PemText(data) for kind, data in given.items() if isinstance(data, bytes)}
-    stored = {kind: name for kind, name in given.items() if isinstance(name, Stored)}
-    pems = load(texts)
-    check_sizes(pems, {kind: text.source for kind, text in texts.items()}, limits)
-    return {**pems, **stored}
-
-
-def _name(holding: Holding, kind: CredentialKind, data: bytes | Stored, deadline: float | None) -> str:
-    return data.name if isinstance(data, Stored) else holding.ensure(kind, data, deadline=deadline)
+        """Return what a record adds to its payload; None if the suite is not known, or a Connection ID's length."""
+        numbers = self._choice.numbers
+        suite = SUITES.get(numbers[0]) if len(numbers) == 1 else None
+        if suite is None or self._cid:
+            return None
+        return RecordShape(suite.nonce, suite.tag, suite.block)

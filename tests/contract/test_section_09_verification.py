@@ -6,6 +6,7 @@ import datetime
 import hashlib
 
 import pytest
+import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -18,6 +19,7 @@ from tests.support.dtls import DtlsEcho
 from tests.support.subjects import NAME, refuses
 
 ANY = ("TLSv1_2", "TLSv1_3")
+TLS12 = ("TLSv1_2", "TLSv1_2")
 
 
 def ders(pem):
@@ -329,10 +331,71 @@ class TestSection09Dane:
                         sock.connect(NAME, str(peer.port))
 
 
-def test_a_modem_without_dane_refuses_it(subject):
-    if subject.has("dane"):
-        return
-    refuses("dane", lambda: subject.socket(SslConfiguration(security=Certificates(dane=True))))
+def declined(sock, peer):
+    """A peer that is not accepted, by a stack that may not tell why."""
+    with pytest.raises(HandshakeError):
+        sock.connect(*peer.address)
+    assert sock.get_opt(Option.STATE) is State.CLOSED
+
+
+class TestSection09DaneByProvisioning:
+    """What a stack without DANE can do: one whole certificate, as its only CA or as the one that it compares with."""
+
+    @pytest.fixture
+    def socket(self, subject):
+        subject.need("dane_by_provisioning")
+
+        def make(records=(), **more):
+            security = {"check_hostname": subject.has("hostname_check"), "check_dates": subject.has("date_check")}
+            sock = subject.socket(SslConfiguration(security=Certificates(dane=True, **(security | more))))
+            sock.set_opt(Option.DANE_TLSA_ARRAY, list(records))
+            return sock
+
+        return make
+
+    def test_an_anchor_takes_the_place_of_the_trust_store(self, socket, pki, leaf):
+        (ca,) = ders(pki.ca.read_bytes())
+        stranger = ders(trustme.CA().cert_pem.bytes())[0]
+        with tls_peer(leaf, versions=TLS12) as peer:
+            talk(socket([record(2, ca, 0, 0)]), peer)
+            talk(socket([record(2, ca, 0, 0)], verify=False), peer)
+            declined(socket([record(2, stranger, 0, 0)], trusted=pki.ca), peer)
+            declined(socket([record(2, stranger, 0, 0)], verify=False), peer)
+
+    def test_the_servers_own_certificate_that_nobody_else_has_signed(self, socket, pki):
+        own, other = pki.self_signed(NAME), pki.self_signed(NAME)
+        with tls_peer(own, versions=TLS12) as peer:
+            talk(socket([record(3, ders(own.cert_pem)[0], 0, 0)]), peer)
+            declined(socket([record(3, ders(other.cert_pem)[0], 0, 0)]), peer)
+        with tls_peer(other, versions=TLS12) as peer:
+            talk(socket([record(3, ders(other.cert_pem)[0], 0, 0)], verify=False), peer)
+
+    def test_the_name_counts(self, subject, socket, pki):
+        subject.need("hostname_check")
+        other = pki.self_signed("other.example")
+        with tls_peer(other, versions=TLS12) as peer:
+            declined(socket([record(3, ders(other.cert_pem)[0], 0, 0)]), peer)
+            talk(socket([record(3, ders(other.cert_pem)[0], 0, 0)], check_hostname=False), peer)
+
+    def test_everything_else_is_refused_and_never_ignored(self, socket, pki, leaf):
+        (ca,), own = ders(pki.ca.read_bytes()), ders(leaf.cert_pem)[0]
+        with tls_peer(leaf, versions=TLS12) as peer:
+            for records in (
+                [record(0, ca, 0, 0)], [record(1, own, 0, 0)], [record(2, ca)], [record(3, own)],
+                [record(3, own, 1, 0)], [record(2, own, 0, 0)], [record(2, ca, 0, 0), record(2, ca, 0, 0)],
+            ):  # fmt: skip
+                sock = socket(trusted=pki.ca)
+                refuses("dane", lambda sock=sock, records=records: sock.set_opt(Option.DANE_TLSA_ARRAY, records))
+                refuses("dane", lambda sock=sock: sock.connect(*peer.address))  # also for who took no notice
+                sock.set_opt(Option.DANE_TLSA_ARRAY, [])
+                talk(sock, peer)
+
+    def test_without_a_usable_record(self, socket, pki, leaf):
+        with tls_peer(leaf, versions=TLS12) as peer:
+            talk(socket(trusted=pki.ca), peer)
+            declined(socket(), peer)
+            declined(socket([TlsaRecord(3, 0, 1, b"short")], trusted=pki.ca), peer)
+            talk(socket([TlsaRecord(3, 0, 1, b"short")], trusted=pki.ca, verify=False), peer)
 
 
 def revocation_list(pki, leaf):

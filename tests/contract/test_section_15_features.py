@@ -5,20 +5,13 @@ from __future__ import annotations
 import pytest
 
 from modemtls.errors import NotSupportedError
-from modemtls.net import Certificates, Encrypted, Psk, SslConfiguration, TlsVersion
+from modemtls.net import Certificates, Psk, SslConfiguration, TlsVersion
 
 #: Capability, as the subject and the error name it, and the configuration that needs it.
 NEEDS = {
     "psk": lambda pki: SslConfiguration(security=Psk(b"", b"key")),
-    "dane": lambda pki: SslConfiguration(security=Certificates(dane=True)),
-    "rebuild_client_chain": lambda pki: SslConfiguration(
-        security=Certificates(trusted=pki.ca, rebuild_client_chain=True)
-    ),
     "system_trust": lambda pki: SslConfiguration(security=Certificates(use_system_trust=True)),
     "revocation_lists": lambda pki: SslConfiguration(security=Certificates(verify=False, revocation_lists=b"whatever")),
-    "encrypted_keys": lambda pki: SslConfiguration(
-        security=Certificates(verify=False, client_cert=pki.ca, client_key=Encrypted(b"k", b"p"))
-    ),
     "alpn": lambda pki: SslConfiguration(security=Certificates(verify=False), alpn=("coap",)),
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemError
+from modemtls.modem.credentials import check_sizes
 from modemtls.modem.settings import TlsSettings
 from modemtls.modem.slots import Slot
 from modemtls.modem.sockets import Opening
@@ -250,9 +251,14 @@ class FakeModem:
     def look_again(self) -> None:
         self.commands.append("look again")
 
-    def ensure(self, kind: str, data: bytes, *, deadline: float | None = None) -> str:
-        self.stored[f"mtls-{kind}"] = data
-        return f"mtls-{kind}"
+    def check(self, what: Any, other: Any = None) -> None:
+        """Look at material and its sources, as the store does, or at a family and its settings, as the modem does."""
+        if isinstance(what, Mapping):
+            check_sizes(what, other or {}, self.limits)
+
+    def ensure_all(self, material: Mapping[str, bytes], *, deadline: float | None = None) -> dict[str, str]:
+        self.stored |= {f"mtls-{kind}": data for kind, data in material.items()}
+        return {kind: f"mtls-{kind}" for kind in material}
 
     def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> FakeLease:
         self.leases.append(FakeLease(settings))

@@ -24,9 +24,9 @@ UNKNOWN = "nosuch.invalid"
 
 #: What a TLS stack of this host gives, whatever it runs over.
 OF_THE_HOST = {
-    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "compound", "crl", "dane", "decorate",
+    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody", "compound", "crl", "dane", "decorate",
     "encrypted_keys", "handshake_error", "hostname_check", "psk", "rebuild", "resumption", "sni", "sni_name",
-    "suite_list", "tls1.3", "tls_range", "version_told",
+    "resumption_buffer", "suite_list", "tls1.3", "tls_range", "version_told",
 }  # fmt: skip
 #: What every modem adds that gives notice of data.
 OF_MODEMS = {"pollable"}
@@ -115,7 +115,11 @@ def in_modem(modem) -> Subject:
         "suite_list": able.get("suites") == "list",
         "clean_end": able.get("close_reason"),
         "check_dates_off": able.get("date_check"),
+        "date_check": able.get("date_check"),
+        "resumption": able.get("resumption") == "reported",
+        "resumption_buffer": able.get("resumption"),
     }
+    always = {"compound", "dane_by_provisioning", "encrypted_keys", "rebuild"}
 
     def secure(configuration: SslConfiguration, datagram: bool) -> Socket:
         create = create_dtls_socket if datagram else create_ssl_socket
@@ -123,7 +127,7 @@ def in_modem(modem) -> Subject:
 
     return Subject(
         "the modem's engine",
-        {word for word, able in words.items() if able} | {"compound"} | OF_MODEMS,
+        {word for word, able in words.items() if able} | always | OF_MODEMS,
         secure,
         _plain_of(modem),
     )

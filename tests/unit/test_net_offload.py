@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from modemtls.errors import (
+    CertificateError,
     CommandError,
     ConfigurationError,
     ConnectError,
@@ -203,7 +204,7 @@ class TestSettings:
         security = Certificates(trusted=Stored("x"))
         object.__setattr__(security, "trusted", None)
         sock = create_ssl_socket(modem, SslConfiguration(security=security))
-        with pytest.raises(ConfigurationError, match="no CA"):
+        with pytest.raises(CertificateError, match="no CA"):
             sock.connect("server.example", "443")
         assert modem.leases == []
 
@@ -253,7 +254,7 @@ class TestSettings:
             ("name_not_resolved", NameResolutionError, Errno.EADDRNOTAVAIL),
             ("timeout", ModemTimeoutError, Errno.ETIMEDOUT),
             ("pdp_lost", PdpError, Errno.ENETDOWN),
-            ("memory", CommandError, Errno.EIO),
+            ("memory", CommandError, Errno.ENOMEM),
         ],
     )
     def test_what_a_failed_open_is_called(self, modem, kind, error, code):
