@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import CommandError
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from modemtls.modem.identify import Identity
     from modemtls.modem.interfaces import Host
 
-__all__ = ["Status", "read_info", "read_status"]
+__all__ = ["OFF", "Status", "read_info", "read_status"]
+
+OFF: Final = frozenset({0, 4})
+"""27.007, 8.2, +CFUN: minimum functionality; neither transmitting nor receiving."""
 
 _RANK = ("home", "roaming", "denied", "searching", "idle", "unknown")
 """Of several registrations (circuit, packet, EPS) the one that says most."""
@@ -24,9 +27,12 @@ _RANK = ("home", "roaming", "denied", "searching", "idle", "unknown")
 class Status:
     """What the modem says of itself at this moment; None for what it does not tell.
 
+    ``radio``: ``on`` or ``off``. ``sim``: ``ready``, ``pin``, ``puk``, ``absent``, …; ``unknown`` while the radio is
+    off and no code is asked for: the card may be without power then and seem absent, or what is said of it be old.
     ``signal``: dBm (27.007, 8.5). ``registration``: ``home``, ``roaming``, ``searching``, ``denied``, ….
     """
 
+    radio: str | None = None
     sim: str | None = None
     registration: str | None = None
     technology: str | None = None
@@ -51,11 +57,16 @@ def read_status(host: Host, *, pdp: int | None, deadline: float | None = None) -
     What the modem refuses to tell is None.
     """
     asking = _Asking(host, deadline)
+    level = asking.value("radio_state", "level")
+    sim = _text(asking.value("sim_state", "state"))
+    if level in OFF and sim not in {"pin", "puk"}:
+        sim = "unknown" if host.has("sim_state") else None
     registration, technology = asking.registration()
     rssi = asking.value("signal", "rssi")
     number, address = asking.address(pdp)
     return Status(
-        sim=_text(asking.value("sim_state", "state")),
+        radio=None if level is None else "off" if level in OFF else "on",
+        sim=sim,
         registration=registration,
         technology=technology,
         operator=_text(asking.value("operator", "operator")),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from modemtls.errors import CommandError, CredentialError, ModemTimeoutError
+from modemtls.modem.facts import OFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["RadioSilence"]
 
 logger = logging.getLogger(__name__)
-
-_OFF: Final = frozenset({0, 4})  # 27.007, 8.2: minimum functionality; neither transmitting nor receiving
 
 
 class RadioSilence:
@@ -50,7 +49,7 @@ class RadioSilence:
         Raises :class:`CredentialError` where it is on and must stay on: without consent, or with a socket open.
         """
         with self._still(deadline):
-            if self._host.run("radio_state", deadline=deadline).values.get("level") in _OFF:
+            if self._host.run("radio_state", deadline=deadline).values.get("level") in OFF:
                 yield
                 return
             self._agree(deadline)

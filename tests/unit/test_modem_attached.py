@@ -556,6 +556,24 @@ def test_info_and_status():
     assert (status.signal, status.operator, status.pdp, status.address) == (-73, None, 1, "10.0.0.1")
 
 
+@pytest.mark.parametrize(
+    ("level", "answer", "radio", "sim"),
+    [
+        (1, Answer(values={"state": "ready"}), "on", "ready"),
+        (1, Answer(values={"state": "absent"}), "on", "absent"),
+        (0, Answer(values={"state": "absent"}), "off", "unknown"),
+        (4, Answer(values={"state": "ready"}), "off", "unknown"),
+        (4, refusal("unknown", 13, "SIM failure"), "off", "unknown"),
+        (4, Answer(values={"state": "pin"}), "off", "pin"),
+        (None, Answer(values={"state": "ready"}), None, "ready"),
+    ],
+)
+def test_of_a_sim_nothing_is_claimed_while_the_radio_is_off(level, answer, radio, sim):
+    bench = Bench(radio_state=Answer(values={} if level is None else {"level": level}), sim_state=answer)
+    status = bench.modem.status()
+    assert (status.radio, status.sim) == (radio, sim)
+
+
 def test_one_socket_too_many_is_a_clear_error():
     bench = Bench()
     for _ in range(3):
