@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from modemtls.at.channel import Channel
     from modemtls.modem.clock import ClockState, HostTime
+    from modemtls.modem.credentials import CredentialKind
     from modemtls.modem.facts import Status
     from modemtls.modem.identify import Identity
     from modemtls.modem.runner import Runner
@@ -151,23 +152,23 @@ class AttachedModem:
             timeout=settings.timeout,
             tell=tell,
         )
-        self.credentials = self._store()
+        self._silence = RadioSilence(
+            self._host,
+            still=self._readiness.at_rest,
+            busy=self.sockets.in_use,
+            went_off=self._readiness.note_radio_off,
+            consent=settings.radio_off,
+        )
+        self.credentials = self._store(self._silence)
         reports = Reports(name, channel, runner.observe, self.slots, self._readiness)
         channel.on_urc = reports.on_urc
         channel.on_epoch = reports.on_epoch
         channel.on_close = reports.on_close
         channel.on_spill = reports.on_spill
 
-    def _store(self) -> CredentialStore:
+    def _store(self, silence: RadioSilence) -> CredentialStore:
         """Make the store of credentials that the profile speaks of."""
         behaviour = self.profile.behaviour
-        silence = RadioSilence(
-            self._host,
-            still=self._readiness.at_rest,
-            busy=self.sockets.in_use,
-            went_off=self._readiness.note_radio_off,
-            consent=self.settings.radio_off,
-        )
         listing = self.profile.programs.get("credential_list")
         kind = BundleStore if behaviour.get("credential_store") == "tagged" else CredentialStore
         return kind(
@@ -263,6 +264,27 @@ class AttachedModem:
             return
         target = {"pdp": 0, "socket": 0, "host": "name.invalid", "port": 1, "receive": "pull", "purge": False}
         self.runner.check(f"{family}_open", {**target, **given})
+
+    def provision(
+        self,
+        material: Mapping[CredentialKind, bytes],
+        *,
+        sources: Mapping[CredentialKind, str] | None = None,
+        radio_off: bool = False,
+        deadline: float | None = None,
+    ) -> Mapping[str, str]:
+        """Have what secure connections will need in the modem, ahead of them, and give the name of each kind there.
+
+        ``material`` and what is given back are those of :meth:`CredentialStore.ensure_all`; ``sources``: the files that
+        it came from. Nothing is connected: the modem is brought no further than :meth:`ensure_ready`, and a radio that
+        is off stays off. Where the store can be written only so and the radio is on, ``radio_off`` is the consent to
+        switch it off this once; :class:`CredentialError` without it (unless the modem was opened with that), and while
+        any socket is open. What is there already is not written again and needs no consent. Raises
+        :class:`NotSupportedError` where the modem stores nothing, and what :meth:`CredentialStore.ensure_all` raises.
+        """
+        self.credentials.check(material, sources)
+        with self._silence.agreed() if radio_off else contextlib.nullcontext():
+            return self.credentials.ensure_all(material, deadline=deadline)
 
     def open(self, wanted: Opening, *, deadline: float | None = None) -> Slot:
         """Open a socket; with TLS and DTLS the handshake is complete on return. For all else there is :attr:`sockets`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from modemtls.errors import CommandError, CredentialError, ModemTimeoutError
@@ -41,6 +42,17 @@ class RadioSilence:
         self._busy = busy
         self._went_off = went_off
         self._consent = consent
+        self._agreed: set[int] = set()  # threads
+
+    @contextlib.contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Take it that the radio may go off for what this thread does within the block."""
+        thread = threading.get_ident()
+        self._agreed.add(thread)
+        try:
+            yield
+        finally:
+            self._agreed.discard(thread)
 
     @contextlib.contextmanager
     def writing(self, deadline: float | None) -> Iterator[None]:
@@ -64,7 +76,7 @@ class RadioSilence:
 
     def _agree(self, deadline: float | None) -> None:
         why = "this modem stores certificates and keys only while its radio is off, and it is on"
-        if not self._consent:
+        if not (self._consent or threading.get_ident() in self._agreed):
             raise CredentialError(
                 f"credentials: {why}: open the modem with radio_off=True, which lets the driver switch it off for a "
                 "moment, or have them stored before the radio goes on"

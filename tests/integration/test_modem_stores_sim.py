@@ -73,6 +73,36 @@ def test_what_the_first_connection_needs_is_written_before_the_radio_goes_on():
         assert exchange(modem, slot, b"still here") == b"still here"
 
 
+def test_ahead_of_any_connection_things_are_stored_and_the_radio_is_left_as_it_was():
+    with attached() as (sim, modem):
+        names = modem.provision(PSK)
+        assert set(names) == {"psk", "bundle"}
+        assert modem.provision(PSK) == names
+        assert len([line for line in sim.commands if line.startswith("AT%CMNG=0")]) == 2, "once each"
+        assert not [line for line in sim.commands if line.startswith(("AT+CFUN=", "AT+CPIN"))], "brought up no further"
+
+
+def test_ahead_of_a_connection_the_consent_is_for_that_once():
+    other, third = ({**PSK, "psk": key} for key in (b"another", b"a third"))
+    with attached(free_port()) as (sim, modem):
+        modem.provision(PSK)
+        modem.ensure_up()
+        modem.provision(PSK)  # is there
+        with pytest.raises(CredentialError, match="radio_off=True"):
+            modem.provision(other)
+        before = len(sim.commands)
+        assert modem.provision(other, radio_off=True)["psk"] != modem.provision(PSK)["psk"]
+        changes = [line for line in sim.commands[before:] if line.startswith("AT+CFUN=")]
+        assert changes == ["AT+CFUN=4", "AT+CFUN=1"]
+        with pytest.raises(CredentialError, match="radio_off=True"):
+            modem.provision(third)
+        modem.ensure_up()
+        slot = modem.open(Opening(family="udp", host="good.example", port=5684))
+        with pytest.raises(CredentialError, match="1 connection of this program: close what is open first"):
+            modem.provision(third, radio_off=True)
+        modem.sockets.close(slot)
+
+
 def test_later_it_takes_consent_and_no_open_socket_and_the_modem_is_up_again():
     with (
         DtlsEcho(EngineSettings(server=True, datagram=True, psks={b"dev-01": PSK["psk"]})) as server,
