@@ -5,8 +5,8 @@ long as it can is the beginning of a larger datagram, for all one knows, unless 
 the rest is kept it comes with the reads that follow: it is put together if the modem said that there is one, else
 dropped, since it could be another datagram.
 
-A notice behind which there is nothing may have been of an empty datagram that the modem does not tell of, with others
-behind it of which no notice comes while they are unread. So there it is asked once more.
+What a modem calls empty may be an empty datagram that it has no other word for, with others behind it of which no
+notice comes while they are unread. So where it tells how much it holds that is asked before an empty read is believed.
 
 Datagrams may be lost, so nothing that happens to one of them ends the others: neither a send whose fate is unknown nor
 a read that was not answered.
@@ -15,6 +15,7 @@ a read that was not answered.
 from __future__ import annotations
 
 import errno
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -42,8 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Datagrams"]
 
+logger = logging.getLogger(__name__)
+
 #: Datagrams that are read ahead; there may be empty ones, so bytes alone are no bound.
 _AHEAD: Final = 256
+
+#: Empty reads in a row that are taken for empty datagrams, if the modem says that there is something behind them.
+_VAIN: Final = 100
 
 _take_first = deque.popleft
 
@@ -83,8 +89,11 @@ class Datagrams(Link):
             self._asking = "receivefrom"
         self._begun: _Begun | None = None
         self._failed: ModemError | None = None  # of one read; told once
-        self._served = 0  # the slot's mark when what was read last was asked for
         self._secure = slot.family == "dtls"
+        program = f"{slot.family}_pending"
+        self._counts = not self._secure and not unconnected and program in modem.profile.programs
+        self._doubtful = False  # a read came back empty, and how much there is has not been asked
+        self._vain = 0  # empty reads in a row, with something there
 
     # -- what is known, from memory -----------------------------------------------------------------------------
 
@@ -180,6 +189,19 @@ class Datagrams(Link):
         super()._fetch(deadline)
         while self._begun is not None and not self.closing and self._failed is None and self._failure() is None:
             super()._fetch(deadline)
+        if self._doubtful:
+            self._make_sure(deadline)
+
+    def _make_sure(self, deadline: float | None) -> None:
+        """Ask how much there is behind what was read as empty; if anything, it is read on."""
+        try:
+            pending = self._modem.sockets.run(self.slot, "pending", {}, deadline=deadline).values.get("pending")
+        except CommandError as error:
+            logger.debug("%r: %s", self.slot, error)
+            pending = 0
+        self._vain += 1
+        self._doubtful = False
+        self._poll_due = bool(pending) and self._vain < _VAIN
 
     def _arrived(self, result: Result | ModemError, mark: int, *, after_close: bool) -> None:
         if isinstance(result, ModemError):
@@ -191,20 +213,19 @@ class Datagrams(Link):
             left = values.get("left")
             with self._buffers:
                 self._came(result.payload, left if isinstance(left, int) else None, _source(values))
-        unheard = mark > self._served  # of the notices that have come, some have brought nothing so far
-        self._served = mark
         if outcome is Outcome.OK:
             self._poll_due = self.manners.poll is not None
+            self._vain = 0
             return
         with self._buffers:
             self._nothing_follows()
-        if outcome is Outcome.EMPTY and unheard:
-            return
         self._drained(mark)
         if outcome is Outcome.EOF or outcome is Outcome.CLOSED:
             self._ended = True
         elif after_close:
             self._asked_after_close = True
+        elif self._counts:
+            self._doubtful = self._poll_due = True
 
     def _came(self, payload: bytes, left: int | None, source: tuple[str, int] | None) -> None:
         """Take one read's bytes; ``left``: of their datagram, so many remain in the modem, None if it does not say."""

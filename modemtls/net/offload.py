@@ -29,8 +29,6 @@ from modemtls.net.contract import (
     SocketConfiguration,
     State,
 )
-from modemtls.net.contract.configuration import check_dtls_timeouts
-from modemtls.net.contract.dane import check_records
 from modemtls.net.contract.interface import check_receive_timeout
 from modemtls.net.failures import connect_failure
 from modemtls.net.handle import Handle
@@ -385,23 +383,15 @@ class OffloadSocket(Socket):
             case Option.PREFERRED_ADDR_FAMILY | Option.FORCED_ADDR_FAMILY:
                 self._transport.set(option, value)
             case Option.DTLS_HANDSHAKE_TIMEOUTS:
-                self._set_timers(value)
+                if self._securing is None:
+                    raise ModemError("the socket is not secure, and has no handshake", number=errno.EBADF)
+                self._securing.set_timers(value)
             case Option.DANE_TLSA_ARRAY:
-                configuration, securing = self._configuration, self._securing
-                if securing is None or configuration is None or not getattr(configuration.security, "dane", False):
-                    raise ModemError("the socket's configuration has no DANE", number=errno.EINVAL)
-                securing.set_records(check_records(value))
+                if self._securing is None:
+                    raise ModemError("the socket is not secure, and has no TLSA records", number=errno.EINVAL)
+                self._securing.set_records(value)
             case _:
                 raise ModemError(f"{option.name} cannot be set", number=errno.EINVAL)
-
-    def _set_timers(self, value: object) -> None:
-        if self._securing is None or not self.datagram:
-            raise ModemError("the socket has no handshake over datagrams", number=errno.EBADF)
-        try:
-            timers = check_dtls_timeouts(value)
-        except ConfigurationError as error:
-            raise ModemError(error.message, number=errno.EBADF) from None
-        self._securing.set_timers(timers)
 
     @property
     def state(self) -> State:

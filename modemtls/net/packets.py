@@ -12,6 +12,7 @@ from modemtls.errors import (
     NotSupportedError,
     TruncatedError,
 )
+from modemtls.net.abilities import able_for
 from modemtls.net.address import check_port
 from modemtls.net.contract import DEFAULT_SEND_TIMEOUT, UNSET, AddressFamily, State, Unset
 from modemtls.net.contract.mtu import secure_inner, udp_inner
@@ -54,11 +55,10 @@ class DatagramSocket(OffloadSocket):
     def bind(self, address: str | None, port: str) -> None:
         """Take a local port; see :meth:`Socket.bind`."""
         family, number = check_local(address, port, self._modem.profile.name)
-        able = self._modem.capabilities
         with self._life:
             self._check_here()
             super()._check_connectable()
-            if number and not able.get("local_port"):
+            if number and not able_for(self._modem, "local_port", self._family):
                 self._refuse("be given a local port", "local_port")
             if self._link is not None:
                 self._end(None)  # interrupted the last time

@@ -54,6 +54,8 @@ class PacketSockets(FakeSockets):
         with self.modem.lock:
             if op == "address":
                 return Answer(values=dict(self.modem.addresses))
+            if op == "pending":
+                return Answer(values={"pending": sum(len(data) for data, _ in peer.packets)})
             if op in {"send", "sendto"}:
                 if slot.closed:
                     raise CommandError("the modem answered ERROR", kind="closed")

@@ -229,15 +229,40 @@ class TestReceiving:
         assert sock.get_opt(Option.HAS_BUFFERED_DATA) is False
 
     def test_an_empty_one_that_is_not_told_of_hides_nothing(self):
-        """The modem gives no notice of what arrives while something is unread, and says nothing of an empty one."""
+        """The modem gives no notice of what arrives while something is unread, and says nothing of empty ones."""
         modem = PacketModem(tells_empty=False)
+        modem.profile.programs["udp_pending"] = None
         sock = connected(modem)
-        modem.peer.say(b"first")
-        assert sock.receive(10) == b"first"
-        source = ("192.0.2.1", 7)
-        modem.peer.packets.extend([(b"", source), (b"hidden", source)])
+        modem.peer.packets.extend((data, ("192.0.2.1", 7)) for data in (b"first", b"", b"", b"hidden", b""))
         modem.peer.slot.note_data(None)
-        assert sock.receive(10, timeout=1) == b"hidden"
+        assert [sock.receive(10, timeout=1) for _ in range(2)] == [b"first", b"hidden"]
+        fails(Errno.ETIMEDOUT, sock.receive, 10, timeout=0)
+        assert sock.get_opt(Option.HAS_BUFFERED_DATA) is False
+        modem.commands.clear()
+        fails(Errno.ETIMEDOUT, sock.receive, 10, timeout=0)
+        assert modem.commands == []
+
+    def test_a_modem_that_counts_wrong_is_not_asked_for_ever(self, modem):
+        modem.profile.programs["udp_pending"] = None
+        sock = connected(modem)
+        modem.peer.slot.note_data(None)
+        modem.script = lambda op, slot, b: Answer(values={"pending": 5}) if op == "pending" else None
+        fails(Errno.ETIMEDOUT, sock.receive, 10, timeout=0.5)
+        assert modem.commands == ["receive", "pending"] * 100
+        assert sock.get_opt(Option.HAS_BUFFERED_DATA) is False
+
+    def test_one_that_cannot_tell_how_much_it_has_is_believed(self, modem):
+        modem.profile.programs["udp_pending"] = None
+        sock = connected(modem)
+        modem.peer.slot.note_data(None)
+
+        def refuse(op, slot, b):
+            if op == "pending":
+                raise CommandError("no")
+
+        modem.script = refuse
+        fails(Errno.ETIMEDOUT, sock.receive, 10, timeout=0.01)
+        assert modem.commands == ["receive", "pending"]
 
     def test_the_handle_is_readable_while_there_is_something(self, modem):
         sock = connected(modem)
