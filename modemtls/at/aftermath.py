@@ -149,7 +149,10 @@ class Aftermath:
 
     def lets(self, ex: Exchange, now: float) -> bool:
         """Whether this may be sent now; if not, :meth:`due` says when to ask again."""
-        if self.kind == "send" or ex.topic == self.topic or self.kind is None:
+        if self.kind == "send" or self.kind is None:
+            return True
+        # What is held back of its own may be about to be of a former use of the number.
+        if ex.topic == self.topic and not any(map(self._own, self.held)):
             return True
         if now < self.due():
             return False
@@ -161,9 +164,16 @@ class Aftermath:
         """Whether an answer to this may have been written by somebody else's peer."""
         return self.kind == "push" and ex.topic != self.topic
 
-    def holds(self, event: ev.Unsolicited, topic: Topic | None) -> bool:
+    def _own(self, event: ev.Unsolicited) -> bool:
+        """Whether it is about the one whose data was counted; not every modem says which kind of socket it means."""
+        topic = topic_of(event)
+        if topic is None or self.topic is None or event.rule is None:
+            return False
+        return topic[1] == self.topic[1] and event.rule.family in {None, self.topic[0]}
+
+    def holds(self, event: ev.Unsolicited) -> bool:
         """Keep what concerns others back; whether it was."""
-        if self.kind == "send" or (not self.held and topic == self.topic and topic is not None):
+        if self.kind == "send" or (not self.held and self._own(event)):
             return False
         rule = event.rule
         if rule is not None and rule.means in _AT_ONCE:

@@ -579,7 +579,7 @@ class LineState:
     def unsolicited(self, event: ev.Unsolicited, now: float, *, complete: bool = True, held: bool = False) -> None:
         """Pass on what nobody asked for; ``held``: it was held back until now."""
         rule = event.rule
-        if self.after.kind is not None and complete and not held and self.after.holds(event, topic_of(event)):
+        if self.after.kind is not None and complete and not held and self.after.holds(event):
             return
         if event.payload is not None and complete and not held:
             self.after.pushed(topic_of(event), len(event.payload), now)

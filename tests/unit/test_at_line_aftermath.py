@@ -35,6 +35,7 @@ def rig(**kw):
                 *GRAMMAR.urcs,
                 UrcRule(P('+U: "closed",{socket:int}'), "closed", "tls"),
                 UrcRule(P('+U: "open",{socket:int},{error:int}'), "opened", "tls"),
+                UrcRule(P('+U: "hup",{socket:int}'), "closed"),
             )
         )
     )
@@ -59,6 +60,10 @@ def send(one, ex=SEND_MINE):
     one.rx(b"\r\nSEND OK\r\n")
     one.take_sent()
     return job
+
+
+def texts(one):
+    return [urc.text for urc in one.urcs]
 
 
 # -- answers -------------------------------------------------------------------------------------------------------
@@ -153,6 +158,28 @@ def test_reports_about_others_are_held_back_for_that_moment_in_their_order():
         (2, "data", b"abc"), (2, "closed", None), (1, "data", None),
     ]  # fmt: skip
     assert one.spills == []
+
+
+def test_ones_own_reports_are_not_held_back_whatever_kind_of_socket_they_are_about():
+    one = rig()
+    read(one)
+    one.rx(b'\r\n+U: "hup",1\r\n')
+    assert texts(one) == ['+U: "hup",1']
+    one.rx(b'\r\n+U: "hup",2\r\n')
+    assert texts(one) == ['+U: "hup",1']
+    one.go(LONG)
+    assert texts(one) == ['+U: "hup",1', '+U: "hup",2']
+
+
+def test_ones_own_report_behind_another_comes_before_the_number_is_used_again():
+    one = rig()
+    read(one)
+    one.rx(b'\r\n+U: "hup",2\r\n\r\n+U: "hup",1\r\n')
+    one.submit(READ)
+    assert (texts(one), one.take_sent()) == ([], [])
+    one.go(LONG)
+    assert texts(one) == ['+U: "hup",2', '+U: "hup",1']
+    assert one.take_sent() == [READ.line + b"\r"]
 
 
 def test_a_restart_is_not_held_back():
