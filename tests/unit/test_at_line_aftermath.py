@@ -162,7 +162,8 @@ def test_reports_about_others_are_held_back_for_that_moment_in_their_order():
 
 def test_ones_own_reports_are_not_held_back_whatever_kind_of_socket_they_are_about():
     one = rig()
-    read(one)
+    one.submit(dataclasses.replace(READ, topic=("tcp", 1)))
+    one.rx(answer(b"hello"))
     one.rx(b'\r\n+U: "hup",1\r\n')
     assert texts(one) == ['+U: "hup",1']
     one.rx(b'\r\n+U: "hup",2\r\n')
