@@ -74,9 +74,9 @@ class TLSConfig:
     ``sni``: the server name to send, and to check the certificate for; None for the host connected to.
     ``alpn``: application protocols to offer.
     ``handshake_timeout``: seconds, as near as the modem can be set to it.
-    ``session_buffer``: a ``bytearray`` of yours, such as ``bytearray(8192)``, in which the session is kept for the next
-    connection to the same peer; write it to a file to keep it for longer. All zeros: a full handshake. As secret as a
-    private key.
+    ``session_resumption_buffer``: a ``bytearray`` of yours, such as ``bytearray(8192)``, in which the session is kept
+    for the next connection to the same peer; write it to a file to keep it for longer. All zeros: a full handshake. As
+    secret as a private key.
     """
 
     ca: Material | None = None
@@ -94,7 +94,7 @@ class TLSConfig:
     handshake_timeout: float | None = None
     system_trust: bool = False
     revocation_lists: Material | None = None
-    session_buffer: Buffer | None = field(default=None, compare=False)
+    session_resumption_buffer: Buffer | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         flags = ("verify", "check_dates", "system_trust")
@@ -141,7 +141,7 @@ class TLSConfig:
                 raise ConfigurationError(f"TLSConfig: {name} is about certificates, and has no place beside psk")
 
     def __repr__(self) -> str:
-        return shown_without(self, ("ca", "cert", "key", "revocation_lists", "session_buffer"))
+        return shown_without(self, ("ca", "cert", "key", "revocation_lists", "session_resumption_buffer"))
 
     def _security(self) -> Certificates | Psk:
         if self.psk is not None:
@@ -169,7 +169,7 @@ class TLSConfig:
             server_name_indication=None if self.sni is None else check_host(self.sni),
             alpn=tuple(self.alpn),
             handshake_timeout=self.handshake_timeout,
-            session_resumption_buffer=self.session_buffer,
+            session_resumption_buffer=self.session_resumption_buffer,
         )
 
 

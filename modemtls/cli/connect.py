@@ -11,11 +11,12 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from modemtls.cli.output import status, write_bytes
-from modemtls.cli.session import connected, opened, tls_from
+from modemtls.cli.session import connected, engine_from, opened, refuse_beside, secured, tls_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from modemtls.api import TLSConfig
     from modemtls.cli.settings import Settings
 
 __all__ = ["Stream", "run", "stream"]
@@ -50,25 +51,51 @@ def run(settings: Settings) -> int:
     except ConfigurationError as error:
         settings.refuse(f"HOST: {error.message.removeprefix('host: ')}")
     _ = settings.port
-    tls = None
     if settings.flag("plain"):
-        for name in ("cafile", "cert", "key", "sni", "alpn", "min_version", "no_verify", "no_check_hostname"):
-            if getattr(settings.options, name, None):
-                settings.refuse(f"--plain means no TLS: --{name.replace('_', '-')} has no place beside it")
-    else:
-        tls = tls_from(settings)
-    linger = settings.number("linger")
+        refuse_beside(settings, "--plain means no TLS: {} has no place beside it", "dtls")
+        _streams(settings, host, port, None)
+        return 0
+    from modemtls.cli.keeping import kept_session
+
+    with kept_session(settings.text("session_file")) as session:
+        tls = tls_from(settings, session)
+        if settings.flag("dtls"):
+            _datagrams(settings, host, port, tls)
+        else:
+            _streams(settings, host, port, tls)
+    return 0
+
+
+def _streams(settings: Settings, host: str, port: int, tls: TLSConfig | None) -> None:
+    kept = tls is not None and tls.session_resumption_buffer is not None
     with opened(settings) as modem:
         sock = connected(settings, modem, host, port, tls)
         try:
-            status(f"connected to {host} port {port}{'' if tls else ', without TLS'}")
-            why = stream(sock, sys.stdin.fileno(), write_bytes, LINGER if linger is None else linger)
+            status(f"connected to {host} port {port}, {secured(sock.connection, kept=kept)}")
+            why = stream(sock, sys.stdin.fileno(), write_bytes, _linger(settings))
             if why == CLOSED and sock.end_authenticated is False:
-                why += ", or cut: the modem does not tell"
+                why += ", or cut: nothing tells" if sock.engine == "host" else ", or cut: the modem does not tell"
             status(why)
         finally:
             sock.close()
-    return 0
+
+
+def _datagrams(settings: Settings, host: str, port: int, tls: TLSConfig) -> None:
+    from modemtls.cli.datagrams import exchange
+    from modemtls.net import create_dtls_socket
+
+    with (
+        opened(settings) as modem,
+        create_dtls_socket(modem, tls.configuration(), engine=engine_from(settings)) as sock,
+    ):
+        sock.connect(host, str(port), timeout=settings.number("timeout"))
+        status(f"connected to {host} port {port}, {secured(sock, kept=tls.session_resumption_buffer is not None)}")
+        status(exchange(sock, sys.stdin.fileno(), write_bytes, _linger(settings)))
+
+
+def _linger(settings: Settings) -> float:
+    given = settings.number("linger")
+    return LINGER if given is None else given
 
 
 def stream(sock: Stream, source: int, write: Callable[[bytes], object], linger: float) -> str:

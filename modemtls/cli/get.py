@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from modemtls.cli.files import naming, writing
 from modemtls.cli.output import Progress, human, printable, status
-from modemtls.cli.session import connected, opened, tls_from
+from modemtls.cli.session import connected, opened, refuse_beside, secured, tls_from
 
 if TYPE_CHECKING:
     import http.client
@@ -82,23 +82,26 @@ def run(settings: Settings) -> int:
     except ValueError as error:
         settings.refuse(str(error))
     _ = settings.port
-    tls = tls_from(settings) if where.secure else None
     if not where.secure:
-        for name in ("cafile", "cert", "key", "sni", "alpn", "min_version", "no_verify", "no_check_hostname"):
-            if getattr(settings.options, name, None):
-                settings.refuse(f"--{name.replace('_', '-')} has no place in an http:// address")
-    with _sink(settings.text("output")) as write, opened(settings) as modem:
-        sock = connected(settings, modem, where.host, where.port, tls)
-        try:
-            done, complete = fetch(sock, where, write)
-            complete = complete or sock.end_authenticated is True
-        finally:
-            sock.close()
+        refuse_beside(settings, "{} has no place in an http:// address")
+    from modemtls.cli.keeping import kept_session
+
+    with kept_session(settings.text("session_file") if where.secure else None) as session:
+        tls = tls_from(settings, session) if where.secure else None
+        with _sink(settings.text("output")) as write, opened(settings) as modem:
+            sock = connected(settings, modem, where.host, where.port, tls)
+            try:
+                how = secured(sock.connection, kept=session is not None)
+                done, complete = fetch(sock, where, write)
+                complete = complete or sock.end_authenticated is True
+            finally:
+                sock.close()
     # Only now is everything written, and the file under its name.
     if not complete:
-        status("the server did not say how long the page is, nor the modem how it ended: part may be missing")
-    if settings.text("output") is not None:
-        status(f"{human(done)} in {settings.text('output')}")
+        status("the server did not say how long the page is, nor is it known how it ended: part may be missing")
+    output = settings.text("output")
+    if output is not None or where.secure:
+        status(f"{human(done)}{'' if output is None else f' in {output}'}, {how}")
     return 0
 
 

@@ -40,18 +40,33 @@ def run(settings: Settings) -> int:
         how = {key: value for key, value in state.items() if value is not None}
         able = {key: list(value) if isinstance(value, tuple) else value for key, value in modem.capabilities.items()}
         profile = modem.profile
+    missing = _no_host_engine()
     if settings.flag("json"):
-        print(json.dumps({"profile": profile, "modem": what, "status": how, "capabilities": able}, indent=2))
+        engines = ["modem"] if missing else ["modem", "host"]
+        told = {"profile": profile, "modem": what, "status": how, "capabilities": able, "engines": engines}
+        print(json.dumps(told, indent=2))
         return 0
     units = {"signal": " dBm"}
     rows = [("profile", profile), *what.items(), *((key, f"{value}{units.get(key, '')}") for key, value in how.items())]
     yes = [_said(name, value) for name, value in able.items() if value is not False]
     no = [name for name, value in able.items() if value is False]
     rows += [("can", ", ".join(yes)), ("cannot", ", ".join(no))]
+    rows.append(("--engine host", f"cannot be used here: {missing}" if missing else "TLS and DTLS of this machine"))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {printable(str(value))}")
     return 0
+
+
+def _no_host_engine() -> str:
+    """Return why this machine cannot do TLS itself; nothing if it can."""
+    from modemtls import tlsengine
+
+    try:
+        tlsengine.require("openssl")
+    except tlsengine.EngineUnavailableError as error:
+        return str(error)
+    return ""
 
 
 def _said(name: str, value: object) -> str:

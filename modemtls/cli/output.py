@@ -70,10 +70,11 @@ _OPTIONS = {
     "pin": "--pin-file", "password": "--password-file", "ca": "--cafile", "apn": "--apn", "user": "--user",
     "pdp": "--pdp", "profile": "--profile", "baudrate": "--baudrate", "sni": "--sni", "cert": "--cert",
     "key": "--key", "min_version": "--min-version", "take_over=True": "--take-over", "verify=False": "--no-verify",
-    "check_hostname=False": "--no-check-hostname",
+    "check_hostname=False": "--no-check-hostname", "radio_off=True": "--radio-off", "engine": "--engine",
+    "system_trust=True": "--system-trust", "session_resumption_buffer": "--session-file",
 }  # fmt: skip
 _ARGUMENT = re.compile(
-    r"\b(take_over=True|verify=False|check_hostname=False)\b"
+    r"\b(take_over=True|verify=False|check_hostname=False|radio_off=True|system_trust=True|session_resumption_buffer)\b"
     r'|\b([a-z_]+)=(?:"([^"]*)")?(?![\w"])'
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import binascii
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -138,6 +139,18 @@ class Settings:
         """The SIM's PIN."""
         return self._secret("pin", "MODEMTLS_PIN")
 
+    @property
+    def psk(self) -> bytes | None:
+        """The pre-shared key."""
+        text = self._secret("psk", "MODEMTLS_PSK")
+        try:
+            return None if text is None else binascii.unhexlify(text)
+        except (ValueError, UnicodeError):
+            raise OSError(
+                f"{self.text('psk_file') or '$MODEMTLS_PSK'}: a pre-shared key is one line of hexadecimal digits, "
+                "two for each byte"
+            ) from None
+
     def _secret(self, name: str, variable: str) -> str | None:
         """Prefer a file named on the command line, then the environment's value, then a file named elsewhere."""
         path = getattr(self.options, f"{name}_file", None)
@@ -148,6 +161,7 @@ class Settings:
             return None
         with expanded(path).open("rb") as source:
             data = source.read(LONGEST_SECRET + 1)
+        name = {"psk": "pre-shared key"}.get(name, name)
         if len(data) > LONGEST_SECRET:
             raise OSError(f"{path}: too long for a {name}")
         lines = data.decode("utf-8", "replace").splitlines()

@@ -141,6 +141,12 @@ GLOBALS: tuple[Argument, ...] = (
         kind="flag",
         env="MODEMTLS_TAKE_OVER",
     ),
+    Argument(
+        ("--radio-off",),
+        "allow switching the radio off for a moment, where a modem takes certificates and keys only then",
+        kind="flag",
+        env="MODEMTLS_RADIO_OFF",
+    ),
     Argument(("-v", "--verbose"), "show the AT dialogue on stderr as it happens, secrets blacked out", kind="flag"),
 )
 
@@ -165,7 +171,7 @@ TLS: tuple[Argument, ...] = (
         "lowest TLS version to accept",
         kind="version",
         metavar="VERSION",
-        offers=("1.0", "1.1", "1.2"),  # what a bundled profile has; somebody's own may have more
+        offers=("1.0", "1.1", "1.2", "1.3"),  # what a bundled profile or the host's engine has
         env="MODEMTLS_MIN_VERSION",
         default="1.2",
     ),
@@ -174,6 +180,35 @@ TLS: tuple[Argument, ...] = (
         ("--no-verify",),
         "accept any certificate: whoever sits in between can read and change everything",
         kind="flag",
+    ),
+    Argument(("--system-trust",), "trust the CAs of this machine's own store, with --engine host", kind="flag"),
+    Argument(
+        ("--psk-identity",),
+        "instead of certificates a key that both sides have: the name that it goes by at the peer",
+        metavar="TEXT",
+        env="MODEMTLS_PSK_IDENTITY",
+    ),
+    Argument(
+        ("--psk-file",),
+        "file with that key as one line of hexadecimal (or put the line itself into $MODEMTLS_PSK)",
+        metavar="FILE",
+        env="MODEMTLS_PSK_FILE",
+        complete="file",
+    ),
+    Argument(
+        ("--engine",),
+        "who secures the connection: the modem, this host over a plain connection of the modem, or the host only "
+        "where the modem lacks what is asked for",
+        choices=("modem", "host", "auto"),
+        metavar="ENGINE",
+        env="MODEMTLS_ENGINE",
+        default="modem",
+    ),
+    Argument(
+        ("--session-file",),
+        "keep the session in FILE for the next run, which then need not do all of the handshake; as secret as a key",
+        metavar="FILE",
+        complete="file",
     ),
 )
 
@@ -258,16 +293,19 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("connect",),
-        "a TLS connection: stdin to the peer, the peer to stdout",
+        "a TLS or DTLS connection: stdin to the peer, the peer to stdout",
         "connect:run",
         USE,
-        about="Passes any bytes both ways; everything else is said on stderr. After the end of stdin it receives until "
-        "the peer closes or nothing came for as long as --linger says. Chain and host name are verified unless told "
-        "otherwise.",
+        about="Passes any bytes both ways; everything else is said on stderr: who secures the connection and, with "
+        "--session-file, whether the session was resumed or is a new one (where that is not known, new is said). After "
+        "the end of stdin it receives until the peer closes or nothing came for as long as --linger says. Chain and "
+        "host name are verified unless told otherwise. With --dtls each line of stdin is sent as one datagram (without "
+        "the end of the line; an empty line sends nothing), and each datagram that comes is written as it is.",
         arguments=(
             Argument(("HOST",), "name or address of the peer"),
-            Argument(("PORT",), "TCP port of the peer", kind="port", name="peer_port"),
+            Argument(("PORT",), "TCP port of the peer, with --dtls its UDP port", kind="port", name="peer_port"),
             *TLS,
+            Argument(("--dtls",), "DTLS over UDP instead of TLS over TCP", kind="flag"),
             Argument(("--plain",), "no TLS: plain TCP through the modem", kind="flag"),
             Argument(
                 ("--linger",),
@@ -281,6 +319,7 @@ COMMANDS: tuple[Command, ...] = (
         examples=(
             "modemtls -p /dev/ttyUSB2 --apn iot.example connect broker.example 8883 --cafile ca.pem",
             "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | modemtls -p /dev/ttyUSB2 connect www.example 443 --cafile ca.pem",
+            "modemtls -p /dev/ttyUSB2 connect lwm2m.example 5684 --dtls --psk-identity gateway --psk-file key.hex",
         ),
     ),
     Command(
@@ -289,7 +328,8 @@ COMMANDS: tuple[Command, ...] = (
         "get:run",
         USE,
         about="Fails on a status of 400 or more, on a redirection (told, not followed), and on a body that is shorter "
-        "than announced. With -o the file appears under its name only when it is complete.",
+        "than announced. With -o the file appears under its name only when it is complete. Who secured the connection "
+        "is said on stderr.",
         arguments=(
             Argument(("URL",), "what to fetch"),
             Argument(("-o", "--output"), "write the body to FILE", metavar="FILE", complete="file"),

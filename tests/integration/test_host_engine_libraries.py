@@ -269,7 +269,7 @@ class TestSessions:
     @pytest.mark.parametrize("versions", [("TLSv1_2", "TLSv1_2"), ("TLSv1_3", "TLSv1_3")], ids=lambda v: v[0])
     def test_a_session_is_kept_in_the_callers_memory(self, modem, pki, leaf, versions):
         memory = bytearray(8192)
-        tls = modemtls.TLSConfig(ca=pki.ca, session_buffer=memory)
+        tls = modemtls.TLSConfig(ca=pki.ca, session_resumption_buffer=memory)
         with tls_peer(leaf, versions=versions) as peer:
 
             def connect() -> bool:

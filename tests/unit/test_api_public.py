@@ -90,7 +90,8 @@ class TestTLSConfig:
             {"handshake_timeout": "5"}, {"handshake_timeout": True}, {"alpn": "h2"}, {"alpn": [5]}, {"alpn": 0},
             {"ca": ""}, {"ca": b""}, {"ca": "x\0y"}, {"ca": "\ud800"}, {"ca": Path("x\0y")},
             {"ca": modemtls.Encrypted(b"k", b"p")}, {"system_trust": 1}, {"psk": (b"identity", b"key")},
-            {"session_buffer": b"12"}, {"session_buffer": memoryview(b"12")}, {"session_buffer": "x"},
+            {"session_resumption_buffer": b"12"}, {"session_resumption_buffer": memoryview(b"12")},
+            {"session_resumption_buffer": "x"},
             {"revocation_lists": 5}, {"revocation_lists": b""},
         ],
     )  # fmt: skip
@@ -209,7 +210,7 @@ class TestTLSConfig:
 
     def test_the_callers_own_memory_keeps_the_session(self):
         memory = bytearray(b"hush" * 8)
-        made = modemtls.TLSConfig(ca=CA, session_buffer=memory)
+        made = modemtls.TLSConfig(ca=CA, session_resumption_buffer=memory)
         strict = made.configuration()
         strict.session_resumption_buffer[:4] = b"busy"
         assert memory[:4] == b"busy"

@@ -158,9 +158,9 @@ def test_what_is_no_host_is_wrong_usage_as_a_port_is(host: str, capsys: pytest.C
         (("info", "--jsno"), "--jsno"),
         (("info", "--js"), "--js"),
         (("get", "--json", "http://x/"), "modemtls get: "),
-        (("connect", "h", "1", "--min-version", "9"), "(choose from 1.0, 1.1, 1.2)"),
-        (("connect", "h", "1", "--min-version", "1.4"), "(choose from 1.0, 1.1, 1.2)"),
-        (("get", "http://h", "--min-version", ""), "(choose from 1.0, 1.1, 1.2)"),
+        (("connect", "h", "1", "--min-version", "9"), "(choose from 1.0, 1.1, 1.2, 1.3)"),
+        (("connect", "h", "1", "--min-version", "1.4"), "(choose from 1.0, 1.1, 1.2, 1.3)"),
+        (("get", "http://h", "--min-version", ""), "(choose from 1.0, 1.1, 1.2, 1.3)"),
         (("-p",), "--port"),
         (("--baudrate", "0", "info"), "'0'"),
         (("info", "--timeout", "nan"), "'nan'"),
@@ -171,6 +171,22 @@ def test_what_is_no_host_is_wrong_usage_as_a_port_is(host: str, capsys: pytest.C
         (("connect", "h", "1", "--cafile", "c"), "$MODEMTLS_PORT"),
         (("-p", "x", "connect", "h", "1"), "--cafile"),
         (("-p", "x", "connect", "h", "1", "--plain", "--no-verify"), "--no-verify"),
+        (("-p", "x", "connect", "h", "1", "--plain", "--dtls"), "--dtls has no place beside it"),
+        (("-p", "x", "connect", "h", "1", "--plain", "--engine", "host"), "--engine has no place beside it"),
+        (("-p", "x", "connect", "h", "1", "--plain", "--psk-file", "f"), "--psk-file has no place beside it"),
+        (("-p", "x", "connect", "h", "1", "--plain", "--session-file", "f"), "--session-file has no place beside it"),
+        (("-p", "x", "connect", "h", "1", "--plain", "--system-trust"), "--system-trust has no place beside it"),
+        (("-p", "x", "connect", "h", "1", "--psk-file", "f", "--cafile", "c"), "--psk-file is about a key that both"),
+        (("-p", "x", "connect", "h", "1", "--psk-identity", "i", "--no-verify"), "--no-verify about certificates"),
+        (("-p", "x", "connect", "h", "1", "--psk-identity", "i", "--cert", "c"), "--cert about certificates"),
+        (("-p", "x", "connect", "h", "1", "--psk-identity", "i", "--no-check-hostname"), "--no-check-hostname about"),
+        (("-p", "x", "connect", "h", "1", "--psk-identity", "i"), "--psk-file FILE"),
+        (("-p", "x", "connect", "h", "1", "--dtls"), "--cafile"),
+        (("-p", "x", "connect", "h", "1", "--dtls", "--psk-file", "f"), "--psk-identity TEXT"),
+        (("-p", "x", "connect", "h", "1", "--system-trust"), "--engine host"),
+        (("-p", "x", "get", "https://h/", "--dtls"), "--dtls"),
+        (("-p", "x", "get", "http://h/", "--session-file", "f"), "--session-file has no place in an http://"),
+        (("-p", "x", "get", "http://h/", "--engine", "host"), "--engine has no place in an http://"),
         (("-p", "x", "get", "ftp://h/"), "ftp"),
         (("-p", "x", "get", "https://h:99999/"), "99999"),
         (("-p", "x", "get", "https://user:secret@h/"), "password"),
@@ -215,7 +231,7 @@ def test_help_wins_over_what_else_is_wrong(capsys: pytest.CaptureFixture[str]) -
 def test_commands_of_later_work_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out + "".join(parser.help_text(c.words) for c in COMMANDS)
-    for absent in ("profile new", "profile test", "--dtls", "--psk", "--engine"):
+    for absent in ("profile new", "profile test"):
         assert absent not in text
 
 
@@ -324,9 +340,62 @@ def test_a_secret_file_holds_exactly_one_line(content: str, tmp_path: Path) -> N
     assert "1234" not in str(caught.value)
 
 
+def key_file(folder: Path, content: str) -> str:
+    path = folder / "key.hex"
+    path.write_text(content)
+    return str(path)
+
+
+def test_a_pre_shared_key_is_one_line_of_hexadecimal(tmp_path: Path) -> None:
+    name = key_file(tmp_path, "00fF10\n")
+    assert settings("connect", "h", "1", "--psk-file", name, MODEMTLS_PSK="11").psk == b"\0\xff\x10"
+    assert settings("connect", "h", "1", MODEMTLS_PSK="11", MODEMTLS_PSK_FILE=name).psk == b"\x11"
+    assert settings("connect", "h", "1", MODEMTLS_PSK_FILE=name).psk == b"\0\xff\x10"
+    assert settings("connect", "h", "1").psk is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "0", "5ec4e", "0x5ec4e7", "5e c4 e7", "5ec4e7\n5ec4e7", "5ec4eg", "５ec4", "5ec4\0"]
+)
+def test_what_is_no_key_is_not_repeated(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = key_file(tmp_path, content)
+    psk = ("--psk-identity", "i", "--psk-file", name)
+    assert main(["-p", "/dev/absent", "connect", "h", "1", "--dtls", *psk]) == 1
+    line = capsys.readouterr().err
+    assert name in line
+    assert "key" in line.replace(name, "")
+    assert line.count("\n") == 1
+    assert "5ec4" not in line
+    if content:
+        with pytest.raises(OSError, match=r"^\$MODEMTLS_PSK: ") as caught:
+            _ = settings("connect", "h", "1", MODEMTLS_PSK=content.replace("\n", " ")).psk
+        assert "5ec4" not in str(caught.value)
+
+
+def test_the_command_line_says_how_the_peer_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pki: Pki
+) -> None:
+    """Key or certificates in the environment do not matter then, and both are one too many without a word."""
+    psk = ("--psk-identity", "i", "--psk-file", key_file(tmp_path, "00"))
+    connect = ("-p", "/dev/absent", "connect", "h", "1")
+    monkeypatch.setenv("MODEMTLS_CAFILE", "/absent/ca.pem")
+    assert main([*connect, *psk]) == 1
+    assert "/dev/absent: no such port" in capsys.readouterr().err
+    monkeypatch.setenv("MODEMTLS_PSK", "00")
+    assert "say which" in refused(capsys, *connect)
+    monkeypatch.setenv("MODEMTLS_PSK_IDENTITY", "i")
+    assert main([*connect, "--cafile", str(pki.ca)]) == 1
+    assert "/dev/absent: no such port" in capsys.readouterr().err
+    monkeypatch.delenv("MODEMTLS_CAFILE")
+    assert main([*connect]) == 1
+    assert "/dev/absent: no such port" in capsys.readouterr().err
+
+
 def test_no_option_takes_key_material_itself() -> None:
     for item in (*GLOBALS, *(a for c in COMMANDS for a in c.arguments)):
-        if any(word in item.dest for word in ("password", "pin", "key", "cert", "cafile")) and item.dest != "version":
+        if item.dest == "psk_identity":
+            continue
+        if any(word in item.dest for word in ("password", "pin", "psk", "key", "cert", "cafile", "session")):
             assert item.complete == "file", item.flags
 
 
@@ -344,8 +413,8 @@ def completed(*words: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_offered_are_the_tls_versions_that_bundled_profiles_have() -> None:
-    able = {version for name in bundled() for version in load(name).able("tls")} - {"ssl3"}
+def test_offered_are_the_tls_versions_that_bundled_profiles_or_the_host_have() -> None:
+    able = {version for name in bundled() for version in load(name).able("tls")} - {"ssl3"} | {"1.3"}
     (item,) = (item for item in TLS if item.dest == "min_version")
     assert list(item.offers) == sorted(able)
     for words in (("connect",), ("get",)):
@@ -358,12 +427,22 @@ def test_somebodys_own_profile_may_have_a_later_version() -> None:
     assert options.min_version == "1.3"
 
 
+def test_engines_are_offered_and_nothing_else_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (("connect", "h", "1"), ("get", "u")):
+        assert completed("modemtls", *command, "--engine", "") == {"modem", "host", "auto"}
+        assert "'hots'" in refused(capsys, *command, "--engine", "hots")
+        found = settings(*command, MODEMTLS_ENGINE="host")
+        assert found.text("engine") == "host"
+    for option in ("--psk-file", "--session-file"):
+        assert "compgen -f" in re.search(rf'"connect:{option}"\) (.*)', bash())[1]  # type: ignore[index]
+
+
 def test_bash_offers_what_the_table_has() -> None:
     assert completed("modemtls", "c") == {"connect", "credentials", "completion"}
     assert completed("modemtls", "-p", "connect", "profi") == {"profile", "profiles"}
     assert completed("modemtls", "profile", "s") == {"show", "schema"}
     assert completed("modemtls", "--apn", "x", "connect", "h", "443", "--no") == {"--no-check-hostname", "--no-verify"}
-    assert completed("modemtls", "connect", "--min-version", "") == {"1.0", "1.1", "1.2"}
+    assert completed("modemtls", "connect", "--min-version", "") == {"1.0", "1.1", "1.2", "1.3"}
     assert completed("modemtls", "completion", "") == {"bash", "zsh", "fish"}
 
 
@@ -399,7 +478,7 @@ def test_fish_and_zsh_offer_faults() -> None:
         ("modemtls sim x --fault unp", {"unplug@byte", "unplug@command", "unplug@urc"}),
         ("modemtls profile s", {"show", "schema"}),
         ("modemtls --apn x con", {"connect"}),
-        ("modemtls get u --min-version ", {"1.0", "1.1", "1.2"}),
+        ("modemtls get u --min-version ", {"1.0", "1.1", "1.2", "1.3"}),
         ("modemtls completion ", {"bash", "zsh", "fish"}),
     ],
 )

@@ -11,7 +11,7 @@ import enum
 import hashlib
 from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["Buffer", "Kept", "Kind", "clear", "is_clear", "read", "write"]
+__all__ = ["Buffer", "Kept", "Kind", "clear", "is_clear", "kind_of", "read", "write"]
 
 Buffer: TypeAlias = "bytearray | memoryview"
 
@@ -58,18 +58,28 @@ def write(buffer: Buffer, engine: str, kind: Kind, payload: bytes) -> bool:
 
 def read(buffer: Buffer, engine: str) -> Kept | None:
     """Return what :func:`write` put there for the same engine; None for anything else, whatever it is."""
-    data, word = bytes(buffer), engine.encode("ascii")
+    found = _read(bytes(buffer))
+    return found[1] if found is not None and found[0] == engine.encode("ascii") else None
+
+
+def kind_of(buffer: bytes | Buffer) -> Kind | None:
+    """Return what :func:`write` put there, for whichever engine; None for anything else, whatever it is."""
+    found = _read(bytes(buffer))
+    return None if found is None else found[1].kind
+
+
+def _read(data: bytes) -> tuple[bytes, Kept] | None:
     if not data.startswith(_MAGIC) or len(data) < len(_MAGIC) + 2:
         return None
     kind, length = data[len(_MAGIC)], data[len(_MAGIC) + 1]
     start = len(_MAGIC) + 2 + length + 4
     head, payload = data[:start], data[start + _DIGEST :]
-    if head[len(_MAGIC) + 2 : -4] != word or kind not in Kind.__members__.values():
+    if kind not in Kind.__members__.values():
         return None
     payload = payload[: int.from_bytes(head[-4:], "big")]
     if data[start : start + _DIGEST] != _check(head, payload):
         return None
-    return Kept(Kind(kind), payload)
+    return head[len(_MAGIC) + 2 : -4], Kept(Kind(kind), payload)
 
 
 def _check(head: bytes, payload: bytes) -> bytes:
