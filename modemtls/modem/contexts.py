@@ -131,10 +131,11 @@ class ContextPool:
         self._lock = threading.Lock()  # over leases, held for a few instructions only
         self._tick = 0
 
-    def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> ContextLease:
+    def lease(self, settings: TlsSettings, *, anew: bool = False, deadline: float | None = None) -> ContextLease:
         """Give a context that is configured exactly as ``settings`` say.
 
-        Settings that resume a session get a context of their own.
+        Settings that resume a session get a context of their own. ``anew``: it is written again, though it be in order,
+        so that nothing is left in it of a session before.
 
         No command is sent when one is, in this epoch, and nothing has happened since that may have hidden a restart;
         else it is read back again, and if that fails the epoch ends. Without such a context the least recently used
@@ -146,12 +147,12 @@ class ContextPool:
             epoch = self._host.epoch
             for context in self._contexts:
                 alone = settings.resume and context.leased(epoch)  # a session belongs to one connection
-                if context.settings == settings and context.epoch == epoch and not alone:
+                if not anew and context.settings == settings and context.epoch == epoch and not alone:
                     if context.doubts != self._host.doubts:
                         self._look_again(context, settings, deadline)
                     return self._grant(context, epoch, context.doubts, settings)
             context = self._choose(epoch, settings, deadline)
-            kept = self._survive and context.settings == settings and context.epoch != epoch
+            kept = not anew and self._survive and context.settings == settings and context.epoch != epoch
             with self._lock:
                 context.settings = None  # until every setting is known to be in place
                 context.epoch = epoch

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modemtls.errors import ModemRestartedError, NotSupportedError
+from modemtls.errors import ConfigurationError, ModemRestartedError, NotSupportedError
 from modemtls.modem.interfaces import Turn
 from modemtls.modem.runner_quick import CACHE_LIMIT, quick
 from modemtls.modem.runner_render import check_bindings, payload_bytes, render
@@ -20,6 +20,7 @@ from modemtls.modem.runner_steps import Run
 from modemtls.profile.model import UseStep, walk
 from modemtls.profile.operations import CHOICES, CLOSING, FAMILIES, OPERATIONS, SECURE, family_of
 from modemtls.profile.reach import PROTECTING, without_effect
+from modemtls.profile.refusals import refusal, wanting
 from modemtls.profile.results import promised
 
 if TYPE_CHECKING:
@@ -151,11 +152,22 @@ class Runner:
         return result
 
     def check(self, op: str, bindings: Mapping[str, Any]) -> None:
-        """Raise what :meth:`run` would raise before anything is sent."""
+        """Raise what :meth:`run` would raise before anything is sent.
+
+        What the program itself refuses is a :class:`NotSupportedError` by the name of the capability that it wants, or
+        a :class:`ConfigurationError`.
+        """
         program = self._programs.get(op)
         if program is None:
             raise self._absent(op)
         self._check(op, program, bindings)
+        step = refusal(program, bindings, self._sure)
+        if step is None:
+            return
+        text = f"{self.profile.name}: {step.text}"
+        if step.kind == "not_supported":
+            raise NotSupportedError(text, capability=wanting(program, bindings, self._sure))
+        raise ConfigurationError(text)
 
     def _check(self, op: str, program: Program, bindings: Mapping[str, Any]) -> None:
         check_bindings(self.profile, program, bindings, self._sure)

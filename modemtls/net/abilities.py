@@ -53,7 +53,7 @@ def abilities_of(modem: AttachedModem, family: Family = "tls") -> Abilities:
     )
 
 
-def able_for(modem: AttachedModem, capability: str, family: Family) -> Any:
+def able_for(modem: AttachedModem, capability: str, family: str) -> Any:
     """Return the value of a capability for sockets of ``family``, False if there is none.
 
     Of some the value is the families that they are there for.

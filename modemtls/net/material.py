@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modemtls.errors import ConfigurationError, CredentialError, NotSupportedError
+from modemtls.errors import CredentialError, NotSupportedError
 from modemtls.modem.pem import PemText, read
 from modemtls.modem.pem import load as load_texts
 from modemtls.net.contract import Certificates, Encrypted, Psk, Stored
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modemtls.modem.credentials import CredentialKind
     from modemtls.net.contract import Credential
 
-__all__ = ["Material", "load"]
+__all__ = ["Material", "check_chains", "check_psk", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,3 @@ def check_psk(security: Psk, limits: Mapping[str, object], modem: str) -> None:
                 capability="psk",
                 choices=('engine="host"',),
             )
-
-
-def as_unsupported(error: ConfigurationError, capability: str, modem: str) -> NotSupportedError:
-    """Return what to call something that cannot be written on this modem's command line."""
-    return NotSupportedError(f"{modem} cannot be told this: {error}", capability=capability, choices=('engine="host"',))

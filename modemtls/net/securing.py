@@ -16,7 +16,7 @@ from modemtls.net.contract.dane import check_records, digest
 from modemtls.net.contract.mtu import RecordShape
 from modemtls.net.failures import connect_failure
 from modemtls.net.judging import Means, judge_leaf, means_for
-from modemtls.net.material import Material, as_unsupported, check_chains, check_psk, load
+from modemtls.net.material import Material, check_chains, check_psk, load
 from modemtls.net.offloadable import check_offloadable
 from modemtls.net.resuming import Resuming, bound_to
 from modemtls.tlsengine.suites import SUITES
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modemtls.modem.attached import AttachedModem
+    from modemtls.modem.contexts import ContextLease
     from modemtls.modem.credentials import CredentialKind, Holding
     from modemtls.modem.slots import Slot
     from modemtls.modem.sockets import Opening
@@ -100,17 +101,30 @@ class Securing:
         choice = choose(self._configuration, self._abilities, host, verified=self._may_verify)
         material = self._material
         names = self._placeholders({*material.given, *material.stored, *(("ca",) if self._may_verify else ())})
+        self._name_stored(names, material.stored)
         security = self._configuration.security
         try:
             if isinstance(security, Psk):
                 self._check_stored_psk(material.given)
-            names.update({str(kind): name for kind, name in material.stored.items()})
-            settings = self._settings(choice, names, verify=self._may_verify)
-            self._modem.check(self._family, settings)
+            self._modem.check(self._family, self._settings(choice, names, verify=self._may_verify))
         except ConfigurationError as error:
-            if not isinstance(security, Psk):
+            if isinstance(security, Psk):
+                raise NotSupportedError(
+                    f"{self._name} cannot be told this pre-shared key or identity: {error}",
+                    capability="psk",
+                    choices=('engine="host"',),
+                ) from None
+            if names:
                 raise
-            raise as_unsupported(error, "psk", self._name) from None
+            raise NotSupportedError(  # nothing of the caller's is wrong: there is nothing
+                str(error), capability="credentials", choices=("give trusted, which is stored and not used",)
+            ) from None
+
+    def _name_stored(self, names: dict[str, str], stored: Mapping[CredentialKind, str]) -> None:
+        """Put what is in the modem already among the names of what goes there."""
+        names.update({str(kind): name for kind, name in stored.items()})
+        if self._bundles and stored:
+            names["bundle"] = next(iter(stored.values()))
 
     def _placeholders(self, kinds: set[CredentialKind]) -> dict[str, str]:
         if not kinds:
@@ -172,7 +186,9 @@ class Securing:
         if self._modem.profile.behaviour.get("tls_contexts") == "none":
             more["settings"] = settings
         else:
-            more["lease"] = lease = self._lease(settings, wanted, deadline)
+            # What ends resumption for a moment may leave the data where it is; writing all anew does not.
+            anew = settings.resume and not session
+            more["lease"] = lease = self._lease(settings, wanted, deadline, anew=anew)
         try:
             return self._modem.open(replace(wanted, **more), deadline=deadline)
         except CommandError as error:
@@ -184,9 +200,9 @@ class Securing:
             if lease is not None:
                 lease.release()  # the slot has a share of its own
 
-    def _lease(self, settings: TlsSettings, wanted: Opening, deadline: float | None) -> Any:
+    def _lease(self, settings: TlsSettings, wanted: Opening, deadline: float | None, *, anew: bool) -> ContextLease:
         try:
-            return self._modem.contexts.lease(settings, deadline=deadline)
+            return self._modem.contexts.lease(settings, anew=anew, deadline=deadline)
         except CommandError as error:
             if error.kind != "not_supported":
                 raise
@@ -222,9 +238,7 @@ class Securing:
                     choices=("give all certificates and keys themselves",),
                 )
         names = holding.ensure_all(given, deadline=deadline) if given else {}
-        names.update({str(kind): name for kind, name in stored.items()})
-        if self._bundles and stored:
-            names["bundle"] = next(iter(stored.values()))
+        self._name_stored(names, stored)
         return names
 
     def _settings(self, choice: Choice, names: Mapping[str, str], *, verify: bool) -> TlsSettings:

@@ -48,7 +48,7 @@ class _Ended(Exception):  # noqa: N818 - likewise
         self.word = word
 
 
-class _OnPaper:
+class OnPaper:
     """One run of the programs. ``choice``: which alternative of each ``first`` works."""
 
     def __init__(self, bindings: Mapping[str, Any], flags: Callable[[str], object], choice: int) -> None:
@@ -150,7 +150,7 @@ class _OnPaper:
 def _outcome(
     programs: Iterable[m.Program], bindings: Mapping[str, Any], flags: Callable[[str], object], choice: int
 ) -> tuple[bool, list[str]]:
-    paper = _OnPaper(bindings, flags, choice)
+    paper = OnPaper(bindings, flags, choice)
     for program in programs:
         if not paper.run(program):
             return False, paper.sent

@@ -260,7 +260,7 @@ class FakeModem:
         self.stored |= {f"mtls-{kind}": data for kind, data in material.items()}
         return {kind: f"mtls-{kind}" for kind in material}
 
-    def lease(self, settings: TlsSettings, *, deadline: float | None = None) -> FakeLease:
+    def lease(self, settings: TlsSettings, *, anew: bool = False, deadline: float | None = None) -> FakeLease:
         self.leases.append(FakeLease(settings))
         return self.leases[-1]
 
