@@ -79,7 +79,9 @@ class Tables:
         if len(self.prefixed) != 1:
             return None
         index, head, regex, pattern, once = self.prefixed[0]
-        if pattern.payload is None or any(one.type not in {"int", "digits", "raw", "bound"} for one in pattern.fields):
+        if pattern.payload is None or pattern.payload.digits:
+            return None
+        if any(one.type not in {"int", "digits", "raw", "bound"} for one in pattern.fields):
             return None
         if any(head.startswith(one) or one.startswith(head) for one in self.heads):
             return None

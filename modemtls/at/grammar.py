@@ -82,12 +82,14 @@ class UrcRule:
 
     ``means`` is the neutral word that the layers above act on; ``boot`` ends the boot epoch (see
     :mod:`modemtls.at.channel`). ``family`` tells which kind of socket an id belongs to. ``constants`` are values the
-    line implies without saying them.
+    line implies without saying them. ``held``: the number of a socket that it says is closed has to be closed by the
+    driver, whatever the modem does otherwise.
     """
 
     pattern: LinePattern
     means: str
     family: str | None = None
+    held: bool = False
     constants: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:

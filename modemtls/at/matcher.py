@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from typing import TYPE_CHECKING
 
 from modemtls.at import events as ev
@@ -23,7 +24,7 @@ WatchHits = tuple[tuple[ev.WatchKey, "Mapping[str, Value]"], ...]
 class Frame:
     """A counted payload that is being received, and the line it belongs to."""
 
-    __slots__ = ("data", "index", "need", "open", "raw", "rule", "size", "tail", "text", "values", "watches")
+    __slots__ = ("data", "digits", "index", "need", "open", "raw", "rule", "size", "tail", "text", "values", "watches")
 
     def __init__(
         self,
@@ -39,6 +40,9 @@ class Frame:
         assert pattern.payload is not None
         size = values[pattern.payload.length]
         assert isinstance(size, int)
+        self.digits = pattern.payload.digits
+        if self.digits:
+            size *= 2
         self.text = text
         self.values = values
         self.size = size
@@ -55,6 +59,11 @@ class Frame:
     def event(self, raw: bytes) -> ev.Event:
         """Return the event of the complete payload."""
         payload = bytes(self.data)
+        if self.digits:
+            try:
+                payload = unhexlify(payload)
+            except ValueError:
+                return ev.Broken(payload, self.size, self.index, self.text, self.values, self.rule, self.watches, raw)
         if self.index >= 0:
             return ev.Info(self.index, self.text, self.values, payload, raw)
         return ev.Unsolicited(self.rule, self.text, self.values, payload, self.watches, raw)
@@ -128,10 +137,12 @@ class Matcher:
         return self.length(pattern, values) >= 0
 
     def length(self, pattern: LinePattern, values: Mapping[str, Value]) -> int:
-        """Return how long the payload behind a header is, -1 if it cannot be one."""
+        """Return how many bytes of the line the payload behind a header is, -1 if it cannot be one."""
         assert pattern.payload is not None
         size = values[pattern.payload.length]
-        return size if isinstance(size, int) and 0 <= size <= self.grammar.max_payload else -1
+        if not isinstance(size, int) or not 0 <= size <= self.grammar.max_payload:
+            return -1
+        return 2 * size if pattern.payload.digits else size
 
     # -- payloads on their header's line ---------------------------------------------------------------------------
 

@@ -13,18 +13,19 @@ What is written behind a payload must follow it, or bytes of it were lost on the
 ``{name:type}`` captures, ``{name}`` must equal a value bound when the exchange is made, ``{_:type}`` matches and is
 dropped, ``{{`` and ``}}`` are braces, ``\r \n \t \\ \xHH`` are bytes. The types:
 
-========  ==========================================================  =======
-int       optional minus and digits (at most 20)                      int
-digits    digits                                                      str
-hexint    hexadecimal number (at most 16 digits, ``0x`` allowed)      int
-hex       hexadecimal bytes                                           bytes
-quoted    ``"…"`` without a quote or a line end inside                str
-word      one or more characters but comma, quote and white space     str
-any       quoted or word                                              str
-text      the rest of the line                                        str
-more      nothing, or a comma and the rest of the line                str
-raw(n)    as many bytes as field ``n``, captured before, says         bytes
-========  ==========================================================  =======
+=========  ==========================================================  =======
+int        optional minus and digits (at most 20)                      int
+digits     digits                                                      str
+hexint     hexadecimal number (at most 16 digits, ``0x`` allowed)      int
+hex        hexadecimal bytes                                           bytes
+quoted     ``"…"`` without a quote or a line end inside                str
+word       one or more characters but comma, quote and white space     str
+any        quoted or word                                              str
+text       the rest of the line                                        str
+more       nothing, or a comma and the rest of the line                str
+raw(n)     as many bytes as field ``n``, captured before, says         bytes
+rawhex(n)  so many bytes, each as two hexadecimal digits               bytes
+=========  ==========================================================  =======
 
 Outside literal quotes one space behind ``:`` or ``,`` may be there or not, whichever way the pattern is written
 (27.007 and V.250 have it both ways, and so do modems), except directly before a raw payload.
@@ -33,7 +34,7 @@ Outside literal quotes one space behind ``:`` or ``,`` may be there or not, whic
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -116,13 +117,15 @@ class PayloadFrame:
     ``inline`` false: the header is a line of its own that ends in exactly CR LF, and the payload starts behind it.
     ``inline`` true: the payload follows on the header's line. ``tail`` is what must stand directly behind the payload:
     literal text (inline only), then line ends. Behind an empty payload only the text must, since blank lines come and
-    go. A payload with anything else behind it is one that has lost bytes, or has some too many.
+    go. A payload with anything else behind it is one that has lost bytes, or has some too many. ``digits``: it comes as
+    two hexadecimal digits a byte.
     """
 
     name: str
     length: str
     inline: bool
     tail: bytes = b""
+    digits: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,8 +267,8 @@ class _Builder:
         if name != "_" and any(one.name == name for one in self.fields):
             raise PatternError(f"{name} occurs twice", offset)
         secret = name in self.secrets
-        if kind == "raw":
-            self._raw(name, argument, offset, secret=secret)
+        if kind in {"raw", "rawhex"}:
+            self._raw(name, kind, argument, offset, secret=secret)
             return
         if argument is not None:
             raise PatternError(f"type {kind} takes no argument", offset)
@@ -276,16 +279,18 @@ class _Builder:
             self.fields.append(Field(name, _BOUND, secret))
             return
         if kind not in _TYPES:
-            raise PatternError(f"unknown type {kind}; known: {', '.join([*_TYPES, 'raw(length)'])}", offset)
+            raise PatternError(
+                f"unknown type {kind}; known: {', '.join([*_TYPES, 'raw(length)', 'rawhex(length)'])}", offset
+            )
         self.parts.append(_TYPES[kind])
         self.fields.append(Field(name, kind, secret))
         self.captures.append((name, _CONVERT[kind], secret))
 
-    def _raw(self, name: str, argument: str | None, offset: int, *, secret: bool) -> None:
+    def _raw(self, name: str, kind: str, argument: str | None, offset: int, *, secret: bool) -> None:
         if argument is None:
-            raise PatternError("raw needs the field that holds its length: raw(length)", offset)
+            raise PatternError(f"{kind} needs the field that holds its length: {kind}(length)", offset)
         if not any(one.name == argument and one.type in {"int", "hexint"} for one in self.fields):
-            raise PatternError(f"raw({argument}): no int field {argument} is captured before it", offset)
+            raise PatternError(f"{kind}({argument}): no int field {argument} is captured before it", offset)
         inline = not self.literal.endswith(b"\r\n")
         if inline:
             if any(one.type in _LAST_ONLY for one in self.fields):
@@ -296,7 +301,7 @@ class _Builder:
             del self.literal[-2:]
         self.flush(offset, exact_end=inline)
         self.fields.append(Field(name, "raw", secret))
-        self.payload = PayloadFrame(name, argument, inline)
+        self.payload = PayloadFrame(name, argument, inline, digits=kind == "rawhex")
 
     def finish(self) -> LinePattern:
         """Close the pattern."""
@@ -309,7 +314,7 @@ class _Builder:
                 )
             if b"\r" in text or b"\n" in text or not tail.startswith(text):
                 raise PatternError(r"behind a payload a line end is \r\n, and ends the pattern", len(self.source))
-            self.payload = PayloadFrame(self.payload.name, self.payload.length, self.payload.inline, tail)
+            self.payload = replace(self.payload, tail=tail)
         else:
             if self.literal and self.fields and self.fields[-1].type in _LAST_ONLY:
                 kind = self.fields[-1].type

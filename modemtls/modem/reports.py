@@ -80,7 +80,8 @@ class Reports:
         self._slots.on_data(family, _number(urc, "socket"), payload, _remote(urc))
 
     def _on_closed(self, family: Family | None, urc: Urc) -> None:
-        self._slots.on_closed(family, _number(urc, "socket"))
+        held = urc.rule is not None and urc.rule.held
+        self._slots.on_closed(family, _number(urc, "socket"), held=held)
 
     def _on_opened(self, family: Family | None, urc: Urc) -> None:
         number = _number(urc, "socket")

@@ -61,7 +61,8 @@ class Slot:
     connection was made with. ``session``: what the modem has told of its session, for the host to keep. ``resumed``:
     the modem has shown that it resumed the session that it was given. ``listening``: connections come to it.
     ``waiting``: those that came. ``remote``: whom such a connection is from, host and port, if the modem said so.
-    ``numbered`` False: the modem will choose another number, if it makes the socket at all.
+    ``numbered`` False: the modem will choose another number, if it makes the socket at all. ``held``: what has closed
+    it has left its number to be closed.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Slot:
         "epoch",
         "family",
         "generation",
+        "held",
         "lease",
         "listener",
         "listening",
@@ -179,6 +181,7 @@ class Slot:
         """Forget everything that was reported so far: it was about a former use of the number."""
         self.data_pending = False
         self.closed: str | None = None
+        self.held = False
         self._pushed.clear()
 
     def note_data(self, payload: bytes | None, source: tuple[str, int] | None = None) -> None:
@@ -535,9 +538,12 @@ class SlotTable:
                 slot.note_lost(SocketClosedError(f"the connection is given up: {reason}"))
             slot.tell()
 
-    def on_closed(self, family: Family | None, number: int | None, why: str = "the far side closed it") -> None:
-        """Take note that the far side, or the network, has closed."""
+    def on_closed(
+        self, family: Family | None, number: int | None, why: str = "the far side closed it", *, held: bool = False
+    ) -> None:
+        """Take note that the far side, or the network, has closed; ``held``: the number is not free for that."""
         for slot in self._find(family, number):
+            slot.held = held
             slot.note_closed(why)
             slot.tell()
 

@@ -497,7 +497,8 @@ class Sockets:
             self.abandon(slot)
 
     def _close(self, slot: Slot, deadline: float | None, rest: float = 0.0) -> None:
-        there = slot.numbered and not (self._frees_closed and slot.closed is not None)
+        freed = self._frees_closed and slot.closed is not None and not slot.held
+        there = slot.numbered and not freed
         if there and slot.epoch == self._host.epoch and self._table.holds(slot):
             self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
         self._free(slot, rest)

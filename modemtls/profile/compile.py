@@ -244,7 +244,10 @@ class _Whole:
                         entries["match"], f"never matches: {earlier.name} (line {place.line}) takes every such line"
                     )
                     break
-            rule = UrcRule(pattern, means, str(family.scalar) if family is not None else None)
+            held = "number" in entries
+            if held and means != "closed":
+                self.problems.add(one.key("number"), "only of a URC that means closed the number may be held")
+            rule = UrcRule(pattern, means, str(family.scalar) if family is not None else None, held)
             out.append(
                 m.UrcSpec(
                     name=name,

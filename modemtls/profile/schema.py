@@ -487,6 +487,7 @@ _urc: Final = Rec(
         "match": TEXT,
         "means": Choice(tuple(MEANINGS)),
         "family": Choice(FAMILIES),
+        "number": Choice(("held",)),
         "map": _maps,
         "secret": _names,
         "save": _save,

@@ -468,3 +468,38 @@ def test_a_line_end_that_has_always_followed_what_is_pushed_must_follow(stream, 
 def test_an_echo_behind_what_is_pushed_says_nothing_of_its_line_end():
     push = PUSHED + b"\r\n"
     check(AT, push * 4 + b"AT\r\r\nOK\r\n", [*[PUSH] * 4, ECHO, OK])
+
+
+# -- payloads in hexadecimal digits --------------------------------------------------------------------------------
+
+DIGITS = Grammar(urcs=(UrcRule(P(r"+RX: {socket:int},{n:int}\r\n{d:rawhex(n)}\r\n"), "data"),))
+DIGITS_INLINE = Grammar(urcs=(UrcRule(P('+RX: {socket:int},{n:int},"{d:rawhex(n)}"'), "data"),))
+READ_DIGITS = Exchange(line=b"AT+R", lines=(Expected(P(r"+R: {n:int}\r\n{d:rawhex(n)}\r\n")),))
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("keep_raw", [False, True])
+@pytest.mark.parametrize(
+    ("grammar", "said"),
+    [
+        (DIGITS, b"\r\n+RX: 3,4\r\n0d0A4f4b\r\n"),
+        (DIGITS_INLINE, b'\r\n+RX: 3,4,"0d0A4f4b"\r\n'),
+        (Grammar(), b"\r\n+R: 4\r\n0d0A4f4b\r\n"),
+    ],
+)
+def test_the_count_is_of_bytes_and_each_is_two_digits(grammar, said, size, keep_raw):
+    ex = None if grammar.urcs else READ_DIGITS
+    codec = Codec(grammar, keep_raw=keep_raw)
+    if ex is not None:
+        codec.begin(ex)
+    said += b"\r\nOK\r\n"
+    events = [one for at in range(0, len(said), size) for one in codec.feed(said[at : at + size])]
+    assert events[0].payload == b"\r\nOK"
+    assert brief(events)[-1] == (("unknown", b"OK") if ex is None else ("final", b"OK"))
+
+
+def test_digits_that_are_none_are_no_payload():
+    assert brief(Codec(DIGITS).feed(b"\r\n+RX: 3,2\r\n00x1\r\n")) == [("broken", b"00x1", 4)]
+    codec = Codec(Grammar())
+    codec.begin(READ_DIGITS)
+    assert brief(codec.feed(b"\r\n+R: 2\r\n00x1\r\n\r\nOK\r\n"))[0] == ("broken", b"00x1", 4)

@@ -43,7 +43,15 @@ class Lease:
 
 class Bench:
     def __init__(
-        self, *, take_over=False, frees_failed=False, one_at_a_time=False, modem_ids=False, numbers=(0, 1, 2), **on
+        self,
+        *,
+        take_over=False,
+        frees_failed=False,
+        frees_closed=False,
+        one_at_a_time=False,
+        modem_ids=False,
+        numbers=(0, 1, 2),
+        **on,
     ):
         self.host = FakeHost(**{"tls_open": Answer(), "tls_close": Answer(), "tls_send": Answer(), **on})
         self.background = []
@@ -55,6 +63,7 @@ class Bench:
             self.table,
             take_over=take_over,
             frees_failed=frees_failed,
+            frees_closed=frees_closed,
             defer=self.background.append,
             changed=lambda: self.changes.append(1),
             one_at_a_time=one_at_a_time,
@@ -441,3 +450,14 @@ def test_where_the_modem_connects_once_at_a_time_others_wait():
     second.join(5)
     assert most == [1, 1]
     assert bench.free() == 1
+
+
+@pytest.mark.parametrize(("held", "closes"), [(False, 0), (True, 1)])
+def test_a_number_that_a_dead_connection_holds_is_closed_where_others_are_free_by_then(held, closes):
+    bench = Bench(frees_closed=True)
+    slot = bench.open()
+    bench.table.on_closed("tls", slot.number, held=held)
+    bench.sockets.close(slot)
+    assert bench.host.count("tls_close") == closes
+    again = bench.open()
+    assert not again.held

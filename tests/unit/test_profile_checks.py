@@ -298,6 +298,8 @@ SMALL = [
     ("urcs: {x: {match: 'X: {a:int}', means: data, secret: [b]}}", "the pattern captures no b"),
     ("urcs: {x: {match: 'X: {a:int}', means: data, save: {boot: [b]}}}", "the pattern captures no b"),
     ("urcs: {x: {match: 'X: {a:int}', means: opened}}", "a URC that means opened captures socket"),
+    ("urcs: {x: {match: 'X: {socket:int}', means: data, number: held}}", "only of a URC that means closed the number may be held"),
+    ("urcs: {x: {match: 'X: {n:int},{d:rawhex(m)}', means: data}}", "rawhex(m): no int field m is captured before it"),
     ("urcs: {x: {match: 'X', means: registration}}", "a URC that means registration captures stat"),
     ("urcs: {x: {match: 'X: {a:int}', means: session, save: {context: [a]}}}", "a URC that means session captures context"),
     ("urcs: {x: {match: X, means: data, clears: [flag]}}", "no step keeps flag"),
@@ -352,6 +354,9 @@ SMALL = [
     (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, end: 'x', escape: {text: y}}", op="tls_send"), "a payload has either `end` or `escape`"),
     (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, end: '\\q'}", op="tls_send"), "unknown escape"),
     (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, escape: {text: '\\q'}}", op="tls_send"), "unknown escape"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, escape: {text: '+++', split: true}}", op="tls_send"), "how long is not said"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, escape: {text: '+', quiet: 1s, split: true}}", op="tls_send"), "one character cannot be split"),
+    (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, chunk: 5, escape: {text: '+++', quiet: 1s}}", op="tls_send"), "data with silence before its escape goes in one piece"),
     (steps("send: 'AT'\n        prompt: '>'\n        payload: nosuch", op="tls_send"), "unknown name nosuch"),
     (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: '{nosuch:line}'}", op="tls_send"), "unknown name nosuch"),
     # the other kinds

@@ -266,6 +266,22 @@ def test_a_connection_is_put_aside_and_taken_up(connect):
 # -- data: Serial Modem --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [
+        (b"\r\n#XRECV: 3,1,3\r\n0d0a22\r\n", {}),
+        (b'\r\n#XRECVFROM: 3,1,3,"192.0.2.1",5683\r\n0d0a22\r\n', {"host": "192.0.2.1", "port": 5683}),
+    ],
+)
+def test_digits_that_come_by_themselves_are_counted_and_read(connect, said, more):
+    modem = connect("nordic-sm", sm("AT#XCLOSE=3", said + made("#XCLOSE", 3, 0)))
+    payloads = []
+    seen, modem.channel.on_urc = modem.channel.on_urc, lambda urc: (payloads.append(urc.payload), seen(urc))
+    modem.run("tls_close", socket=3)
+    assert payloads == [b'\r\n"']
+    assert modem.urcs == [("data", {"socket": 3, "length": 3, **more})]
+
+
 def test_every_byte_goes_as_digits_and_the_count_comes_back(connect):
     modem = connect("nordic-sm", sm(f'AT#XSEND=3,1,0,"{EVERY_BYTE.hex().upper()}"', made("#XSEND", 3, 0, 256)))
     assert modem.run("tls_send", socket=3, data=EVERY_BYTE, size=256).outcome is Outcome.OK

@@ -289,7 +289,9 @@ def test_a_dead_r410m_socket_is_no_freed_number(connect, quick):
     modem = connect(quick(R4), b"\r\n+UUSORD: 0,4294967295\r\n", ask("AT+USORD=0,1024", cme(3)), ask("AT+USOCL=0"))
     assert modem.run("tls_receive", socket=0, size=1024).outcome is Outcome.CLOSED
     modem.run("tls_close", socket=0)
-    assert [means for means, _ in modem.urcs] == ["data"]
+    assert modem.urcs == [("closed", {"socket": 0})]
+    rule = next(one.rule for one in quick(R4).urcs if one.name == "dead")
+    assert rule.held, "unlike of +UUSOCL"
 
 
 # -- datagrams -----------------------------------------------------------------------------------------------------
