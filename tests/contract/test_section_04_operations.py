@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import select
 import socket
@@ -327,6 +328,15 @@ class TestSection04Operations:
 
     def test_names(self, subject, stream, echo):
         assert (stream.remote_hostname, stream.remote_port) == echo.address
+        if subject.has("addresses_of_modem"):
+            assert stream.remote_host == "127.0.0.1"
+            assert ipaddress.ip_address(stream.local_host)
+            assert int(stream.local_port) > 0
+            fails(Errno.ENOTSUP, lambda: stream.interface_name)
+            stream.close()
+            for name in ("remote_host", "local_host", "local_port", "interface_name"):
+                fails(Errno.EBADF, lambda name=name: getattr(stream, name))
+            return
         if not subject.has("addresses"):
             for name in ("remote_host", "local_host", "local_port", "interface_name"):
                 with pytest.raises(ModemError) as caught:

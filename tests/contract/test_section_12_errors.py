@@ -122,7 +122,7 @@ class TestSection12Errors:
             assert sock.state is State.CLOSED
 
     def test_the_transport_refuses_in_the_handshake(self, subject, psk):
-        subject.need("dtls")
+        subject.need("dtls", "refusal")
         error = failure(subject.socket(psk(), datagram=True), "127.0.0.1", free_port())
         assert error.pair == (Category.ERRNO, Errno.ECONNREFUSED)
 

@@ -34,7 +34,9 @@ OF_MODEMS = {"pollable"}
 #: What a datagram socket under it adds.
 OF_DATAGRAMS = {"cid", "dtls", "handshake_timers", "mtu"}
 #: What the sockets of this machine add.
-OF_LOOPBACK = {"accept", "addresses", "bind", "families", "forced_mtu", "interface", "pollable", "resolution_error"}
+OF_LOOPBACK = {
+    "accept", "addresses", "bind", "families", "forced_mtu", "interface", "pollable", "refusal", "resolution_error",
+}  # fmt: skip
 
 
 class Subject:
@@ -104,7 +106,8 @@ def over_modem(modem) -> Subject:
         create = create_dtls_socket if datagram else create_ssl_socket
         return create(modem, configuration, engine="host")
 
-    return Subject("the host's engine over a modem", OF_THE_HOST | OF_MODEMS | datagrams, secure, _plain_of(modem))
+    capabilities = OF_THE_HOST | OF_MODEMS | datagrams | _told_by(modem)
+    return Subject("the host's engine over a modem", capabilities, secure, _plain_of(modem))
 
 
 def in_modem(modem) -> Subject:
@@ -128,10 +131,16 @@ def in_modem(modem) -> Subject:
 
     return Subject(
         "the modem's engine",
-        {word for word, able in words.items() if able} | always | OF_MODEMS,
+        {word for word, able in words.items() if able} | always | OF_MODEMS | _told_by(modem),
         secure,
         _plain_of(modem),
     )
+
+
+def _told_by(modem) -> set[str]:
+    """What a modem tells of its sockets: the addresses at both ends, not the interface."""
+    programs = modem.attached.profile.programs
+    return {"addresses_of_modem"} if {"tls_address", "tcp_address"} <= set(programs) else set()
 
 
 def _plain_of(modem):

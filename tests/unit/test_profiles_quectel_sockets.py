@@ -329,6 +329,7 @@ def test_udp_to_one_peer(connect, profile):
         (b"ping", b"\r\nSEND OK\r\n" + b'\r\n+QIURC: "recv",3\r\n'),
         ask("AT+QIRD=3,1500", b"\r\n+QIRD: 4\r\npong\r\n\r\nOK\r\n"),
         ask("AT+QIRD=3,1500", b"\r\n+QIRD: 0\r\n\r\nOK\r\n"),
+        ask("AT+QIRD=3,0", line("+QIRD: 9,4,5")),
         ask("AT+QISTATE=1,3", line('+QISTATE: 3,"UDP","10.7.89.10",5683,49160,2,1,3,0,"usbmodem"')),
         ask("AT+QICLOSE=3,5", OK),
     )
@@ -336,6 +337,7 @@ def test_udp_to_one_peer(connect, profile):
     assert modem.run("udp_send", socket=3, data=b"ping", size=4).outcome is Outcome.OK
     assert bytes(modem.run("udp_receive", socket=3, size=1500).payload) == b"pong"
     assert modem.run("udp_receive", socket=3, size=1500).outcome is Outcome.EMPTY
+    assert modem.run("udp_pending", socket=3).values["pending"] == 5  # what came was without bytes, and more is there
     assert modem.run("udp_state", socket=3).values["state"] == "open"
     modem.run("udp_close", socket=3)
 
