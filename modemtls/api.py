@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
@@ -61,7 +61,7 @@ class TLSConfig:
     ``system_trust``: trust the CAs of this host's own store (as well). For ``engine="host"``.
     ``revocation_lists``: CRLs; what is listed there is refused. For ``engine="host"``.
     ``cert`` and ``key``: this side's certificate (leaf first) and private key; both or neither. A key in the same text
-    as the certificate need not be given again. ``Encrypted(key, password)`` is for ``engine="host"``.
+    as the certificate need not be given again. ``Encrypted(key, password)`` is opened on this host.
     ``psk``: ``Psk(identity, key)``, both bytes, instead of certificates: who has the key is the peer, and none of the
     words about certificates may stand beside it.
     ``check_hostname=False``: verify the chain, but not whose certificate it is.
@@ -325,6 +325,33 @@ class Modem:
         return self.connect(address, tls=tls, engine=engine, timeout=timeout, receive=receive)
 
     # -- the modem itself ---------------------------------------------------------------------------------------
+
+    def provision(
+        self, tls: TLSConfig, *, dtls: bool = False, radio_off: bool = False, timeout: float | None = None
+    ) -> Mapping[str, str]:
+        """Store in the modem what connections with ``tls`` will need, and return its names there.
+
+        Certificates, keys and pre-shared keys go there anyway when a connection first needs them. Some modems take them
+        only while the radio is off: this can be called before it goes on, as nothing is connected nor brought up.
+        ``radio_off=True``: where it is on already, it may be switched off for a moment, this once; no socket may be
+        open then. ``dtls``: they are for DTLS connections. Nothing is returned for what is not kept in the modem, and
+        what is there already is not written again.
+
+        Raises :class:`CredentialError`, :class:`NotSupportedError` for what the modem cannot be given, and
+        :class:`ConfigurationError`.
+        """
+        from modemtls.net.securing import Securing
+
+        if not isinstance(tls, TLSConfig):
+            raise ConfigurationError(f"tls: a TLSConfig is wanted, not {type(tls).__name__}")
+        for name, value in (("dtls", dtls), ("radio_off", radio_off)):
+            check_flag(name, value)
+        self._check_owned()
+        deadline = self._pump.deadline(timeout)
+        self.attached.ensure_ready(deadline=deadline)
+        configuration = replace(tls.configuration(), session_resumption_buffer=None)
+        securing = Securing(self.attached, configuration, "dtls" if dtls else "tls")
+        return securing.provision(radio_off=radio_off, deadline=deadline)
 
     def bring_up(self, *, timeout: float | None = None) -> None:
         """Do now what the first :meth:`connect` would do: SIM, registration, PDP context, clock.

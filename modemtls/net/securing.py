@@ -144,6 +144,13 @@ class Securing:
                 inputs = {"name": name, "data": data, "size": len(data), "kind": kind, **more}
                 self._modem.runner.check("credential_write", inputs)
 
+    def provision(self, *, radio_off: bool, deadline: float | None) -> Mapping[str, str]:
+        """Have the material in the modem's store ahead of a connection; see :meth:`AttachedModem.provision`."""
+        given, sources = self._material.given, self._material.sources
+        if not given:
+            return {}
+        return self._modem.provision(given, sources=sources, radio_off=radio_off, deadline=deadline)
+
     # -- connecting ---------------------------------------------------------------------------------------------
 
     def open(self, wanted: Opening, deadline: float | None) -> Slot:
