@@ -190,7 +190,7 @@ def test_a_full_buffer_is_sent_without_a_pause():
 
 @pytest.mark.parametrize(("model", "report"), [(SLM, b"\r\n#XDATAMODE: -128\r\n"), (SM, b"\r\n#XDATAMODE: -1\r\n")])
 def test_the_socket_breaks_meanwhile(model, report):
-    with connected(model) as (made, peer):
+    with connected(model, "datamode-break=plus") as (made, peer):
         enter(made)
         peer.close.set()
         assert made.settle(lambda out: out == b"+++") == b"+++"
@@ -208,6 +208,19 @@ def test_the_socket_breaks_and_the_modem_leaves_by_itself():
         peer.close.set()
         assert made.settle(lambda out: out.endswith(b"\r\n")) == b"\r\n#XDATAMODE: -128\r\n"
         assert made.command("AT") == OK
+
+
+def test_a_peer_that_ends_behind_its_answer_does_not_end_the_data_mode_of_a_socket_that_nobody_polls():
+    with connected(SLM) as (made, peer):
+        enter(made)
+        made.write(b"question")
+        made.advance(IDLE)
+        made.settle(peer.has(b"question"))
+        peer.close.set()
+        made.settle(lambda _: made.machine.personality.sockets.table[1].ended)
+        assert made.read() == b""
+        made.write(b"+++")
+        assert made.read() == DONE
 
 
 @pytest.mark.parametrize(

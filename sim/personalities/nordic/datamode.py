@@ -120,6 +120,7 @@ class DataMode(Area):
         self._result = Errno.OK
         self._pending = 0
         self._leaving = False
+        self._polled = True
 
     @property
     def _least(self) -> int:
@@ -144,9 +145,15 @@ class DataMode(Area):
         socket: Socket,
         send: Callable[[bytes, Callable[[Errno], None]], None],
         length: int | None = None,
+        *,
+        polled: bool = True,
     ) -> None:
-        """Give the line to ``send``, which is called with each block and what to call with its outcome."""
+        """Give the line to ``send``, which is called with each block and what to call with its outcome.
+
+        ``polled``: the application looks after the socket meanwhile, so it notices when that breaks.
+        """
         self._socket, self._result, self._pending, self._leaving = socket, Errno.OK, 0, False
+        self._polled = polled
         interpreter = self.machine.interpreter
 
         def flush(data: bytes) -> None:
@@ -212,15 +219,15 @@ class DataMode(Area):
         self._result = self._result or why
         payload.discards = True
         payload.cancel()
-        if self.variants["datamode-break"] == "plus":
-            self.machine.interpreter.send(ESCAPE)
-        else:
+        if self.variants["datamode-break"] == "leaves":
             self._left()
+        else:
+            self.machine.interpreter.send(ESCAPE)
 
     def observe(self, socket: Socket) -> bool:
         """Watch the socket break; everything else of it is told later."""
         if socket is not self._socket:
             return False
-        if socket.error or socket.ended:
+        if (socket.error or socket.ended) and (self._polled or self.variants["datamode-break"] != "unnoticed"):
             self._abort(socket.error or Errno.ENOTCONN)
         return False

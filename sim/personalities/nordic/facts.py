@@ -103,6 +103,7 @@ MODELS = {
         4096,
         {
             "terminator": "crlf", "first-handle": "1", "rx-max": "576", "text-max": "1024", "datamode-exit": "errno",
+            "datamode-break": "unnoticed",
         },
     ),
     "nordic-sm": Model(
@@ -169,7 +170,8 @@ _VARIANTS = (
     Variant("datamode-exit", "the report of a failure: -1, a negative errno, or ERROR (old builds: OK otherwise)",
             ("minus-one", "errno", "plain")),
     Variant("datamode-urc", "#XDATAMODE: <size> after each block sent (SLM's Kconfig)", _NO_YES),
-    Variant("datamode-break", "the socket breaks: the modem says +++ and waits for it, or leaves", ("plus", "leaves")),
+    Variant("datamode-break", "the socket breaks: the modem says +++ and waits for it, or leaves; or only a send shows "
+            "it, for slm_at_socket.c polls none (the proxies poll theirs)", ("plus", "leaves", "unnoticed")),
     Variant("datamode-length", "with a length given, silence: sends what has come, or waits for the rest",
             ("sends", "waits")),
 )  # fmt: skip

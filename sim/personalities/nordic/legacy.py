@@ -147,7 +147,7 @@ class Legacy(Dialect):
             def forward(data: bytes, sent: Callable[[Errno], None]) -> None:
                 traffic.send(socket, data, 0, lambda why, _: sent(why))
 
-            self.module.datamode.enter(job, socket, forward)
+            self.module.datamode.enter(job, socket, forward, polled=False)
             return
         data = self.text(self.args(job, 1, 1), 0)
         job.defer()
@@ -166,7 +166,7 @@ class Legacy(Dialect):
             def forward(data: bytes, sent: Callable[[Errno], None]) -> None:
                 traffic.send_to(socket, host, port, data, lambda why, _: sent(why))
 
-            self.module.datamode.enter(job, socket, forward)
+            self.module.datamode.enter(job, socket, forward, polled=False)
             return
         data = self.text(args, 2)
         job.defer()
