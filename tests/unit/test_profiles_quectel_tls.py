@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from modemtls.errors import CommandError, ConfigurationError, NotSupportedError
+from modemtls.profile import check_text, show
 from tests.support.quectel import (
     BG95_FLAGS,
     BG95_KEYS,
@@ -302,6 +305,22 @@ def test_a_modem_that_does_not_take_dtls_gets_no_connection(connect, bg95, key):
         modem = connect(bg95, *dialogue, ask(f'AT+QSSLCFG="{key}",1,1', ERROR), flags=flags)
         with pytest.raises(CommandError, match=f'"{key}"'):
             modem.run("tls_configure", **DTLS)
+
+
+def test_a_profile_that_is_sure_of_dtls_takes_no_refusal_for_it_either(connect):
+    sure = re.sub(r"(?m)^  dtls:\n(?:    .*\n)+", "  dtls: ['1.0', '1.2']\n", show("quectel-bg95", flat=True))
+    profile, problems = check_text(sure)
+    assert problems == []
+    assert profile.able("dtls") == ("1.0", "1.2")
+    keys = list(datagrams().items())[:-1]
+    modem = connect(
+        profile,
+        *(ask(f'AT+QSSLCFG="{key}",1,{value}') for key, value in keys),
+        ask('AT+QSSLCFG="dtls",1,1', ERROR),
+        flags=("sni_key", "checkhost_key"),
+    )
+    with pytest.raises(CommandError, match='"dtls"'):
+        modem.run("tls_configure", **DTLS)
 
 
 @pytest.mark.parametrize(
