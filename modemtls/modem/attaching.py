@@ -50,7 +50,7 @@ def attach(
     context that the modem does not have; :class:`NotSupportedError` for a profile that asks for what this version does
     not do. With a profile given in ``settings`` that comes before the port is opened.
     """
-    from modemtls.modem.finding import find, select, suits
+    from modemtls.modem.finding import find, firmware, select, suits
     from modemtls.modem.runner import Runner
     from modemtls.profile import load
 
@@ -65,11 +65,12 @@ def attach(
         identity = _identity(channel, settings.profile, deadline)
         profile = select(channel, identity, settings.profile, deadline=deadline)
         tell("modem", f"{identity}: profile {profile.name}")
-        profile = profile.fitted(model=identity.model, firmware=identity.revision)
+        version = firmware(channel, profile, identity, deadline=deadline)
+        profile = profile.fitted(model=identity.model, firmware=version)
         suits(profile, settings)
         channel.set_grammar(profile.grammar)
         channel.recovery = profile.recovery or STANDARD_RECOVERY
-        runner = Runner(channel, profile, model=identity.model, firmware=identity.revision)
+        runner = Runner(channel, profile, model=identity.model, firmware=version)
         return AttachedModem(port, channel, runner, settings, identity, progress=progress)
     except BaseException:
         channel.close()

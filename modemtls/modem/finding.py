@@ -13,10 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modemtls.at.channel import Channel
-from modemtls.at.exchange import Exchange, Expected
+from modemtls.at.exchange import Exchange, Expected, NoAnswerError
 from modemtls.at.grammar import Grammar
 from modemtls.at.port import open_port
-from modemtls.errors import ConfigurationError, ModemError, NotAModemError, NotSupportedError
+from modemtls.errors import (
+    ConfigurationError,
+    ModemError,
+    ModemRestartedError,
+    NotAModemError,
+    NotSupportedError,
+    SyncError,
+)
 from modemtls.modem.identify import QUICK_RECOVERY, baudrates, greet
 from modemtls.profile import bundled, load
 from modemtls.profile.identity import candidate
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from modemtls.profile import Profile
     from modemtls.profile.identity import Candidate
 
-__all__ = ["careful", "find", "is_serial_line", "select", "suits"]
+__all__ = ["careful", "find", "firmware", "is_serial_line", "select", "suits"]
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +178,20 @@ def select(channel: Channel, identity: Identity, wanted: str | None, *, deadline
             f"{identity}: the profiles {' and '.join(names)} fit equally well; choose one with profile="
         )
     raise ConfigurationError(f"{identity}: no bundled profile is for this modem{_nearest(profiles, identity)}")
+
+
+def firmware(channel: Channel, profile: Profile, identity: Identity, *, deadline: float | None = None) -> str:
+    """Give the version that the profile's conditions on firmware mean: by its own question, else the revision."""
+    question = profile.identify.firmware
+    if question is None:
+        return identity.revision
+    exchange = Exchange(line=question.line, lines=(Expected(question.pattern, repeat="optional"),))
+    try:
+        lines = channel.exchange(exchange, deadline=deadline).lines
+    except (ModemRestartedError, NoAnswerError, SyncError) as error:
+        logger.info("%s; once more", error)
+        lines = channel.exchange(exchange, deadline=deadline).lines
+    return str(lines[0].values["firmware"]) if lines else identity.revision
 
 
 def suits(profile: Profile, settings: Settings) -> None:

@@ -89,9 +89,14 @@ def identify(node: Node | None, parts: Parts) -> Identify | None:
         parts.problems.add(node, "identify is empty: any modem would match")
     ask = node.entries.get("ask")
     questions = [question(item, parts) for item in (ask.items if ask is not None else ())]
+    version = node.entries.get("firmware")
+    firmware = None if version is None else question(version, parts)
+    if version is not None and firmware is not None and all(one.name != "firmware" for one in firmware.pattern.fields):
+        parts.problems.add(version.entries["match"], "the pattern captures no firmware")
     return Identify(
         texts(node.entries.get("manufacturer")),
         texts(node.entries.get("model")),
         texts(node.entries.get("revision")),
         tuple(one for one in questions if one is not None),
+        firmware,
     )

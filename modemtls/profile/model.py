@@ -509,12 +509,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Identify:
-    """How a modem is recognised: globs over the answers to +CGMI, +CGMM and +CGMR (27.007 5.1 to 5.3)."""
+    """How a modem is recognised: globs over the answers to +CGMI, +CGMM and +CGMR (27.007 5.1 to 5.3).
+
+    ``firmware``: what tells the version that conditions on firmware mean, if it is not +CGMR; a field of that name.
+    """
 
     manufacturer: tuple[str, ...] = ()
     model: tuple[str, ...] = ()
     revision: tuple[str, ...] = ()
     ask: tuple[Question, ...] = ()
+    firmware: Question | None = None
 
     def made_by(self, manufacturer: str) -> bool:
         """Tell whether a modem of this manufacturer may be meant; "" if it did not say."""

@@ -569,6 +569,7 @@ _identify: Final = Rec(
         "model": _glob_or_globs,
         "revision": _glob_or_globs,
         "ask": ListOf(_asked, 1, "questions"),
+        "firmware": _asked,
     },
     what="in identify",
 )

@@ -16,5 +16,7 @@ def test_no_command_comes_too_soon(model):
         attach(sim.path, Settings(timeout=20)) as modem,
     ):
         assert modem.profile.name == model
+        told = {"ublox-sara-r4": "L0.0.00.00.05.06", "ublox-sara-r5": "02.06"}
+        assert modem.runner.flag("firmware") == told[model]
         modem.ensure_ready()
         assert len(sim.commands) == len(set(sim.commands)), "each once"

@@ -16,7 +16,7 @@ from modemtls.at.port import FdPort
 from modemtls.errors import ConfigurationError, ModemRestartedError, ModemTimeoutError, NotAModemError, PortBusyError
 from modemtls.modem import finding, identify
 from modemtls.modem.attaching import _identity
-from modemtls.modem.finding import careful, find, select
+from modemtls.modem.finding import careful, find, firmware, select
 from modemtls.modem.identify import Identity, ask, errors_as
 from modemtls.modem.settings import Settings
 from modemtls.profile import bundled, load
@@ -387,7 +387,7 @@ def test_no_model_needs_more_than_what_is_kept_before_it_is_known(name):
 
 
 def test_the_longest_silence_is_kept_from_the_first_command_on_until_the_manufacturer_is_known(monkeypatch, attach):
-    silences = {"": 0.06, "Maker": 0.0}
+    silences = {"": 0.2, "Maker": 0.0}
     monkeypatch.setattr(finding, "careful", lambda wanted, maker="": Grammar(guard_after_result=silences[maker]))
     plain, heard = Plain(), []
 
@@ -401,8 +401,33 @@ def test_the_longest_silence_is_kept_from_the_first_command_on_until_the_manufac
     known = asked.index(b"AT+CGMI")
     assert known >= 2
     waited = [later - sooner for (sooner, _), (later, _) in itertools.pairwise(heard)]
-    assert min(waited[:known]) >= 0.05
-    assert sum(waited[known:]) < 0.05 * len(waited[known:])
+    assert min(waited[:known]) >= 0.19
+    assert min(waited[known:]) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("answers", "version"),
+    [({"I9": ["03.15,A00.01"]}, "03.15"), ({"I9": ["something else"]}, "M95R01A02"), ({}, "M95R01A02")],
+)
+def test_a_profile_may_have_a_question_of_its_own_for_the_version(attach, answers, version):
+    question = Question(b"ATI9", compile_pattern("{firmware:word},{application:text}"))
+    channel = attach(Plain(**answers))
+    identity = Identity("Maker", "M95-X", "M95R01A02")
+    assert firmware(channel, SimpleNamespace(identify=Identify(firmware=question)), identity) == version
+    assert firmware(channel, SimpleNamespace(identify=Identify()), identity) == "M95R01A02"
+
+
+def test_a_question_for_the_version_that_a_restart_cut_is_asked_again(attach):
+    plain, asked = Plain(I9=["03.15,A00.01"]), []
+
+    def say(line):
+        if line == b"ATI9" and not asked:
+            asked.append(line)
+            return b"ATI9\r\r\nOK\r\n"  # it echoes again
+        return plain(line)
+
+    question = Question(b"ATI9", compile_pattern("{firmware:word},{application:text}"))
+    assert firmware(attach(say), SimpleNamespace(identify=Identify(firmware=question)), Identity()) == "03.15"
 
 
 def test_the_lines_of_ati_identify_too(monkeypatch):
