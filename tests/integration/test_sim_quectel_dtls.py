@@ -242,7 +242,7 @@ def test_a_session_is_resumed_while_its_key_is_set(pki, by):
         made.advance(5)
         made.read()
         made.command("ATE0;+QIACT=1")
-        made.set(*DTLS, "session=1")
+        made.set(*DTLS, 'cacert="ca.pem"', "seclevel=1", "session=1")
         again()
         assert [info.resumed for info in peer.handshakes] == [False, False, True, False, False, False, False]
         assert made.notes.count("the session is resumed") == 1

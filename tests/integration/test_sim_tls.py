@@ -361,27 +361,42 @@ def test_settings_of_a_context_in_use_may_be_refused(pki, leaves):
         assert made.command('AT+QSSLCFG="sni",1') == b'\r\n+QSSLCFG: "sni",1,0\r\n\r\nOK\r\n'
 
 
-@pytest.mark.parametrize(("by", "resumed"), [("ticket", True), ("id", False)])
-def test_a_session_is_kept_for_its_context_and_host(pki, leaves, by, resumed):
-    """Python's server resumes by ticket alone."""
+def echo_and_part(stream: socket.socket) -> None:
+    """Echo, and say goodbye: a session that ends without it is taken for a bad one."""
+    assert isinstance(stream, ssl.SSLSocket)
+    echo(stream)
+    stream.unwrap()
+
+
+@pytest.mark.parametrize("by", ["ticket", "id"])
+def test_a_session_is_kept_for_its_context_and_host(pki, leaves, by):
     with (
-        serving(leaves["good"]) as (port, seen),
-        modem(pki, port, *STRICT, "session=1", variants=[f"session-by={by}"]) as made,
+        serving(leaves["good"], serve=echo_and_part) as (port, seen),
+        modem(pki, port, "session=1", "sslversion=3", variants=[f"session-by={by}"]) as made,
     ):
         made.machine.network.map(NameMap.parse(f"other.example=127.0.0.1:{port}"))
-
-        def again(name: str = NAME, code: int = 0) -> None:
-            assert connect(made, name) == code
-            made.command("AT+QSSLCLOSE=0,0")
-
-        again()
-        again()
-        again("other.example", 566)
-        again()
-        for setting in ("cacert", "checkhost", "sni", "ignorelocaltime", "sslversion", "seclevel", "session"):
-            made.command(f'AT+QSSLCFG="{setting}",2,1')
-        made.command('AT+QSSLCFG="cacert",2,"ca.pem"')
+        for count, name in enumerate((NAME, NAME, "other.example", NAME, NAME)):  # the last one's is kept
+            assert connect(made, name) == 0
+            made.settle(lambda _, count=count: len(seen.resumed) > count)  # the server is the last to know
+            made.write(b"AT+QSSLCLOSE=0\r")
+            assert made.settle(bool) == b"\r\nOK\r\n"  # it has ended as well
+        made.command('AT+QSSLCFG="session",2,1')
         made.command('AT+QSSLCFG="sslversion",2,3')
         made.write(f'AT+QSSLOPEN=1,2,0,"{NAME}",443,0\r'.encode())
         made.expect(b"+QSSLOPEN: 0,0")  # another context has sessions of its own
-        assert seen.resumed == [False, resumed, resumed, False]
+        made.settle(lambda _: len(seen.resumed) > 5)
+        assert seen.resumed == [False, True, False, False, True, False]
+
+
+def test_a_session_does_not_get_around_what_is_demanded(pki, leaves):
+    with serving(leaves["wrong"]) as (port, seen), modem(pki, port, "session=1", "sslversion=3") as made:
+        for count in (1, 2):
+            assert connect(made) == 0
+            made.settle(lambda _, count=count: len(seen.resumed) == count)
+            made.command("AT+QSSLCLOSE=0,0")
+        for setting in ('"cacert",1,"ca.pem"', '"seclevel",1,1', '"checkhost",1,1'):
+            made.command(f"AT+QSSLCFG={setting}")
+        assert connect(made) == 566
+        assert "kept, but of other settings" in "\n".join(made.machine.trace.notes)
+        assert "hostname mismatch" in "\n".join(made.machine.trace.notes)
+        assert seen.resumed == [False, True]

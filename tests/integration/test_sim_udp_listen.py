@@ -110,6 +110,15 @@ def test_udp_service_pushes_with_the_sender(modem, udp):
     assert modem.command("AT+QIRD=2") == ERROR
 
 
+def test_udp_client_pushes_a_datagram_at_once(modem, udp):
+    opened(modem, f'AT+QIOPEN=1,0,"UDP","127.0.0.1",{udp.getsockname()[1]},0,1', 0)
+    modem.command('AT+QISENDEX=0,"00"')
+    _, address = udp.recvfrom(10)
+    udp.sendto(b"y" * 3000, address)
+    urc = b'\r\n+QIURC: "recv",0,3000\r\n' + b"y" * 3000 + b"\r\n"
+    assert modem.settle(lambda out: len(out) >= len(urc)) == urc
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -112,6 +112,12 @@ def test_paths_and_numbers_read_back(modem):
     assert modem.command('AT+QSSLCFG="cacert",1') == b'\r\n+QSSLCFG: "cacert",1,""\r\n\r\nOK\r\n'
 
 
+@pytest.mark.parametrize(("variant", "tickets"), [("ticket", True), ("id", False)])
+def test_what_a_session_is_resumed_by(variant, tickets):
+    with Harness(variants=[f"session-by={variant}"]) as modem:
+        assert modem.machine.personality.tlsconfig.client_settings(0, "host.example").tickets is tickets
+
+
 def test_defaults_verify_nothing(modem):
     settings = modem.machine.personality.tlsconfig.client_settings(0, "host.example")
     assert settings.verify is Verify.NONE

@@ -306,9 +306,6 @@ class Sockets(Prompting):
             job.final("SEND FAIL")
             return
         result = self.deliver(connection, data, peer)
-        if result == "ERROR":
-            job.refuse(self.ip_error(WRITE_FAILED, f"id {connection.number}: not sent"))
-            return
         if result == "SEND OK":
             connection.total_sent += len(data)
         else:

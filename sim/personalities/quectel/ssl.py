@@ -125,13 +125,13 @@ class Ssl(Sockets):
         self.prompt(job, connection.number, length, lambda data: self.transmit(job, connection, data), echo=echo)
 
     def deliver(self, connection: Connection, data: bytes, peer: tuple[str, int] | None) -> str:
-        """Send; over datagrams one record, if there is anything in it."""
+        """Send; over datagrams one record, none if there is nothing in it."""
         from modemtls.tlsengine import MessageSizeError
 
         if connection.association is None:
             return super().deliver(connection, data, peer)
         try:
-            return "SEND OK" if not data or connection.association.write(data) else "SEND FAIL"
+            return "SEND OK" if connection.association.write(data) else "SEND FAIL"
         except MessageSizeError as error:
             self.trace.note(f"id {connection.number}: {error}")
             return self.variants["dtls-large"]
