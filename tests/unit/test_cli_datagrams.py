@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Iterator
 
@@ -113,6 +114,33 @@ def test_a_line_that_is_no_datagram_is_an_error_after_what_had_come(server, sock
     with pytest.raises(ModemError, match="3000 bytes do not fit into one datagram"):
         exchange(sock, read, typing, 5)
     assert typing.got == [b"short"]
+
+
+class Failing(HostSocket):
+    """Refuses one line, once the answer to the one before has come; notes what it is given."""
+
+    def send(self, data, **options):
+        given.append(data)
+        if data == b"bad":
+            assert select.select([self.system], [], [], 5)[0]
+            raise ModemError("the network is gone")
+        super().send(data, **options)
+
+
+given: list[bytes] = []
+
+
+def test_what_had_come_is_written_before_a_failure_is_told(server, stdin) -> None:
+    read, write = stdin
+    got: list[bytes] = []
+    os.write(write, b"good\n\nbad\n")
+    given.clear()
+    with Failing(KEY, LoopbackSocket(datagram=True)) as sock:
+        sock.connect("server.example", str(server.port), timeout=5)
+        with pytest.raises(ModemError, match="the network is gone"):
+            exchange(sock, read, got.append, 5)
+    assert got == [b"good"]
+    assert given == [b"good", b"bad"]
 
 
 def test_a_line_without_end_is_an_error_and_not_kept(sock, stdin) -> None:
