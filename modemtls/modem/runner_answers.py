@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemTimeoutError
+from modemtls.profile.model import Items
 from modemtls.profile.template import value_of
 
 if TYPE_CHECKING:
@@ -255,10 +256,14 @@ class Answers(ABC):
     def _check(self, check: tuple[tuple[str, m.ValueSpec], ...], shown: str) -> None:
         for name, spec in check:
             found = self.lookup(name)
-            wanted = value_of(spec, self.lookup)
-            if wanted is None and found in {None, ""}:
-                continue
-            if found is None or str(found).casefold() != str(wanted).casefold():
+            if isinstance(spec, Items):
+                same = spec.listed(found, self.lookup)
+            else:
+                wanted = value_of(spec, self.lookup)
+                if wanted is None and found in {None, ""}:
+                    continue
+                same = found is not None and str(found).casefold() == str(wanted).casefold()
+            if not same:
                 raise CommandError(
                     f"{shown}: the modem's answer has another {name} than it should", command=shown, kind="mismatch",
                     text=f"{name} differs",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AwaitRule", "AwaitStep", "CapabilityRule", "Cause", "CheckStep", "Condition", "DoubtStep", "EachStep",
-    "ErrorCode", "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Least", "LineRule",
+    "ErrorCode", "Evidence", "FailRule", "FailStep", "FirstStep", "GroupStep", "Identify", "Items", "Least", "LineRule",
     "LineSettings", "OutcomeRule", "PauseStep", "Payload", "Program", "Question", "ReadMap", "Retry", "ReturnStep",
     "SendStep", "SetStep", "Step", "SuiteTable", "Test", "Timeout", "UrcSpec", "Use", "UseStep", "ValueSpec",
     "VersionChoice", "guarded", "inside", "version_key", "walk",
@@ -133,8 +133,26 @@ class Least:
     of: tuple[str | int, ...]
 
 
-ValueSpec: TypeAlias = "str | int | bool | Placeholder | Least"
-"""A constant, one placeholder, or the least of some."""
+@dataclass(frozen=True, slots=True)
+class Items:
+    """What a field must list, in any order: a named list's elements, each as ``table`` has it, with marks between."""
+
+    name: str
+    separator: str
+    table: Mapping[str, int | str] | None = None
+
+    def listed(self, found: object, lookup: Callable[[str], object]) -> bool:
+        """Tell whether ``found`` lists them, each once and nothing else; capital letters or small."""
+        wanted = lookup(self.name)
+        elements = [str(one) for one in wanted] if isinstance(wanted, (list, tuple)) else []
+        if self.table is not None:
+            elements = [str(self.table.get(one, one)) for one in elements]
+        parts = str(found).split(self.separator) if found not in {None, ""} else []
+        return sorted(one.strip().casefold() for one in parts) == sorted(one.casefold() for one in elements)
+
+
+ValueSpec: TypeAlias = "str | int | bool | Placeholder | Least | Items"
+"""A constant, one placeholder, or the least of some; in a check, too, what a field must list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,8 @@ class Parts:
 
     def value(self, node: Node, names: Names) -> tuple[m.ValueSpec, Var]:
         """Compile a value: a constant, one placeholder, or the least of some."""
+        if node.kind == "map" and "least" not in node.entries:
+            return self._items(node, names), Var("any", origin="set")
         if node.kind == "map":
             of: list[str | int] = []
             for item in node.entries["least"].items if "least" in node.entries else ():
@@ -220,6 +222,21 @@ class Parts:
             kind = "token" if found.table_name is not None else kind
             return compiled, Var(kind, given=var.given, secret=var.secret, origin="set")
         return scalar, Var(constant_type(scalar), origin="set")
+
+    def _items(self, node: Node, names: Names) -> m.Items:
+        """Compile what a field must list."""
+        entries = node.entries
+        if not {"list", "between"} <= entries.keys() or "least" in entries:
+            self.problems.add(node, "what a field must list is {list: NAME, between: MARK}, and {table: TABLE} with it")
+            return m.Items("", "")
+        listed, mark = str(entries["list"].scalar), str(entries["between"].scalar)
+        var = names.get(listed)
+        if var is None:
+            self.unknown(entries["list"], listed, names)
+        elif var.type not in {"tokens", "any"}:
+            self.problems.add(entries["list"], f"{listed} is {var.type}, not a list")
+        table = entries.get("table")
+        return m.Items(listed, mark, None if table is None else self.table(table, str(table.scalar)))
 
     def values(self, node: Node | None, names: Names) -> tuple[tuple[str, m.ValueSpec], ...]:
         """Compile ``{NAME: VALUE}`` without giving the names their values."""

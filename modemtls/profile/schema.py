@@ -169,6 +169,19 @@ _names: Final = ListOf(NAME, 1, "names")
 _constants: Final = MapOf(CONSTANT, NAME.pattern, NAME.wanted)
 _least: Final = Rec({"least": ListOf(_name_or_int, 2, "names or numbers")}, frozenset({"least"}), "in a value")
 VALUE: Final = Either(((("text", "int", "bool"), CONSTANT), (("map",), _least)), "a constant, a placeholder or {least}")
+_items: Final = Rec({"list": NAME, "table": NAME, "between": TEXT}, frozenset({"list", "between"}), "in a value")
+_checked: Final = MapOf(
+    Either(
+        (
+            (("text", "int", "bool"), CONSTANT),
+            (("map",), Rec({**_least.fields, **_items.fields}, what="in a value")),
+        ),
+        "a constant, a placeholder, {least} or {list, between}",
+    ),
+    NAME.pattern,
+    NAME.wanted,
+    1,
+)
 _values: Final = MapOf(VALUE, NAME.pattern, NAME.wanted, 1)
 _save: Final = MapOf(_names, "socket|context|boot", "a scope (socket, context, boot)", 1)
 _rule: Final = Rec(
@@ -312,7 +325,7 @@ STEP_KINDS: Final[dict[str, Rec]] = {
             **_answer,
             "send": TEXT, "timeout": _timeout, "blocking": BOOL, "lines": ListOf(_line, 1, "patterns"),
             "finals": MapOf(Choice(OUTCOMES), wanted="a pattern", least=1), "prompt": _prompt, "payload": _payload,
-            "input_timeout": DURATION, "cme": NAME, "check": _values,
+            "input_timeout": DURATION, "cme": NAME, "check": _checked,
         },
     ),
     "await": _step(
@@ -347,7 +360,7 @@ STEP_KINDS: Final[dict[str, Rec]] = {
     "set": _step("set", {"set": _values, "scope": Choice(SCOPES)}),
     "pause": _step("pause", {"pause": DURATION}),
     "return": _step("return", {"return": Choice(OUTCOMES[:-1])}),
-    "check": _step("check", {"check": _values}),
+    "check": _step("check", {"check": _checked}),
     "doubt": _step("doubt", {"doubt": TEXT}),
     "fail": _step("fail", {"fail": Choice(KINDS), "text": TEXT, "code": NAME, "from": NAME}),
 }  # fmt: skip

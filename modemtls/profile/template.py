@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from modemtls.errors import ConfigurationError
 from modemtls.profile.codecs import CODECS
-from modemtls.profile.model import Least
+from modemtls.profile.model import Items, Least
 from modemtls.profile.quoting import KINDS
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def value_of(spec: ValueSpec, lookup: Callable[[str], object]) -> object:
     if isinstance(spec, Least):
         numbers = [lookup(one) if isinstance(one, str) else one for one in spec.of]
         return min([one for one in numbers if isinstance(one, int)], default=0)
+    assert not isinstance(spec, Items)  # a check compares these
     return spec
 
 

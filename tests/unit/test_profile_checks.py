@@ -349,6 +349,11 @@ SMALL = [
     (steps("send: 'AT'\n        retry: {if: {code: 1}, times: 1, after: 1s}", op="setup").replace("    see: {manual: x}\n", ""), "a pause needs its source"),
     (steps("send: 'AT'\n        cause: {use: nosuch, code: cme}"), "no program nosuch"),
     (steps("send: 'AT'\n        cause: {use: tls_configure, code: cme}"), "tls_configure uses itself"),
+    (steps("check: {nosuch: {list: suites, between: ';'}}"), "unknown name nosuch"),
+    (steps("send: 'AT'\n        lines: ['A: {a:word}']\n        check: {a: {list: suites}}"), "what a field must list is"),
+    (steps("send: 'AT'\n        lines: ['A: {a:word}']\n        check: {a: {list: nosuch, between: ';'}}"), "unknown name nosuch"),
+    (steps("send: 'AT'\n        lines: ['A: {a:word}']\n        check: {a: {list: version, between: ';'}}"), "version is token, not a list"),
+    (steps("send: 'AT'\n        lines: ['A: {a:word}']\n        check: {a: {list: suites, table: nosuch, between: ';'}}"), "no table nosuch"),
     # payloads
     (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, pause: 1s, see: {manual: x}}", op="tls_send"), "a pause between chunks needs `chunk`"),
     (steps("send: 'AT'\n        prompt: '>'\n        payload: {data: data, chunk: 5, pause: 1s}", op="tls_send"), "a pause needs its source"),
