@@ -46,6 +46,7 @@ def tls_peer(
     ciphers: str = "",
     client_ca: object = None,
     alpn: tuple[str, ...] = (),
+    tickets: bool = True,
     serve: Callable[[socket.socket], object] = servers.echo,
 ) -> Iterator[Peer]:
     peer = Peer()
@@ -54,6 +55,8 @@ def tls_peer(
     context.load_cert_chain(leaf.cert, leaf.key)
     if ciphers:
         context.set_ciphers(ciphers)
+    if not tickets:
+        context.options |= ssl.OP_NO_TICKET
     if client_ca is not None:
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
