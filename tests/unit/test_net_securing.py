@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -37,9 +38,7 @@ def ask(abilities=DTLS, host="server.example", security=PSK, verified=None, **co
 
 
 def able(**changes):
-    import dataclasses
-
-    return dataclasses.replace(DTLS, **changes)
+    return replace(DTLS, **changes)
 
 
 class TestChoice:
@@ -170,6 +169,8 @@ class TestMaterial:
         )
         found = load(security, "m", psk_stored=False, bundles=False)
         assert found.given["cert"].count(b"BEGIN") == 3
+        alone = load(replace(security, rebuild_client_chain=False), "m", psk_stored=False, bundles=False)
+        assert alone.given["cert"].count(b"BEGIN") == 1
         with pytest.raises(NotSupportedError) as caught:
             check_chains(found.given, 1, "m")
         assert caught.value.capability == "credential_chain"
