@@ -102,9 +102,7 @@ def test_tcp_with_data_mode_and_then_the_peer_closes():
         stream.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
         close.wait(5)
 
-    with tls_service(None, serve) as port, modem(
-        SM, "poll-end=16", maps=[f"example.com:80=127.0.0.1:{port}"]
-    ) as made:
+    with tls_service(None, serve) as port, modem(SM, "poll-end=16", maps=[f"example.com:80=127.0.0.1:{port}"]) as made:
         play(
             made,
             ("AT#XSOCKET=1,1,0\r", "\r\n#XSOCKET: 0,1,6\r\n\r\nOK\r\n"),
