@@ -285,19 +285,27 @@ class OffloadSocket(Socket):
             self._sent_before, self._received_before = sent, received
 
     def _drop(self, deadline: float | None) -> None:
-        link, securing = self._link, self._securing
+        link = self._link
         if link is None or link.aside:
             return
+        if self._noting is not None:
+            self._noting(link.slot)
         try:
-            if self._noting is not None:
-                self._noting(link.slot)
-            if securing is not None and self.datagram and link.slot.lost is None and link.slot.closed is None:
-                link.leave()
-                link.aside = securing.put_aside(link.slot, deadline)
-            if not link.aside:
+            if not self._put_aside(link, deadline):
                 link.close(deadline)
         except ModemError as error:
             logger.debug("closing %r: %s", self, error)  # the number is freed in the background
+
+    def _put_aside(self, link: Link, deadline: float | None) -> bool:
+        """Have a secured association kept in the modem, where it can be taken up without a handshake."""
+        if self._securing is None or not self.datagram or link.slot.lost is not None or link.slot.closed is not None:
+            return False
+        link.leave()
+        try:
+            link.aside = self._securing.put_aside(link.slot, deadline)
+        except ModemError as error:
+            logger.info("%r: not put aside, so it is closed: %s", self, error)
+        return link.aside
 
     def cleanup(self) -> None:
         """Close, for good."""

@@ -10,7 +10,13 @@ import threading
 import pytest
 
 import modemtls
-from modemtls.errors import ModemRestartedError, ModemTimeoutError, SocketClosedError, TruncatedError
+from modemtls.errors import (
+    ModemRestartedError,
+    ModemTimeoutError,
+    NotSupportedError,
+    SocketClosedError,
+    TruncatedError,
+)
 from modemtls.net import (
     Option,
     Psk,
@@ -299,6 +305,37 @@ def test_dtls_of_this_host_over_the_modems_datagrams(modem, dtls):
             sock.close()
         assert sock.engine == "host"
         assert port in {"0", *(str(one[1]) for one in dtls.addresses)}
+
+
+@pytest.mark.parametrize("pair", ["ublox-sara-r5"], indirect=True)
+def test_dtls_of_the_modem_has_the_same_bounds(modem, dtls):
+    with create_dtls_socket(modem, SslConfiguration(security=Psk(IDENTITY, KEY))) as sock:
+        assert (sock.engine, sock.get_opt(Option.INNER_MTU)) == ("modem", 0)
+        port = str(free_port())
+        for _ in range(2):
+            sock.bind(None, port)
+            assert sock.get_opt(Option.INNER_MTU) == 0
+            for refused in (lambda: sock.send_to(b"x", "127.0.0.1", "7"), lambda: sock.receive_from(1)):
+                with pytest.raises(NotSupportedError):
+                    refused()
+            sock.connect("server.example", str(dtls.port))
+            assert sock.local_port == port
+            size = sock.get_opt(Option.INNER_MTU)
+            with pytest.raises(OSError, match="do not fit into one datagram"):
+                sock.send(bytes(size + 1))
+            sock.send(b"")  # is no datagram
+            sock.send(b"z" * size)
+            assert sock.receive(size, timeout=PATIENCE) == b"z" * size
+            sock.send(b"0123456789")
+            with pytest.raises(TruncatedError) as caught:
+                sock.receive(4, timeout=PATIENCE)
+            assert caught.value.data == b"0123"
+            with pytest.raises(ModemTimeoutError):
+                sock.receive(4, timeout=0)
+            assert dtls.heard[-2:] == [b"z" * size, b"0123456789"]
+            assert dtls.addresses[-1] == ("127.0.0.1", int(port))
+            sock.shutdown()
+            sock.close()
 
 
 # -- streams that listen -----------------------------------------------------------------------------------------------
