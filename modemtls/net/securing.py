@@ -178,7 +178,7 @@ class Securing:
             slot = self._make(wanted, settings, bound, deadline)
         if means.records and not slot.resumed:
             self._judge(slot, means, wanted, deadline)
-        self._resuming.made(slot)
+        self._resuming.made(slot, deadline)
         self.resumed = slot.resumed
         self._connected = True
         return slot
