@@ -137,6 +137,8 @@ class Securing:
 
     def _check_stored_psk(self, given: Mapping[CredentialKind, bytes]) -> None:
         """Raise for a pre-shared key that cannot be written into the modem's store: not every byte is text."""
+        if given and not given["psk_identity"]:
+            raise ConfigurationError("the identity is empty, and there is no storing that")
         name = self._placeholders({"psk"})["psk"]
         for kind, data in given.items():
             if self._bundles or kind == "psk":
