@@ -115,7 +115,7 @@ def choose(
         raise NotSupportedError(
             f"{abilities.modem} cannot offer application protocols (ALPN)",
             capability="alpn",
-            choices=("leave alpn out",),
+            choices=("leave alpn out", 'engine="host"'),
         )
     if isinstance(security, Psk):
         if abilities.psk == "no":
