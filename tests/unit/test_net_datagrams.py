@@ -441,6 +441,24 @@ class TestWhatGoesWrong:
         modem.peer.say(b"pong")
         assert result() == b"pong"
 
+    def test_whoever_has_sent_lets_others_send(self, modem):
+        sock = connected(modem)
+        for send in (sock.send, sock.offer):
+            in_thread(lambda send=send: send(b"x"))()
+            sock.send(b"y", timeout=1)
+            assert sock.offer(b"z") == 1
+
+    def test_who_watches_hears_of_each_state(self, modem):
+        sock = create_udp_socket(modem)
+        seen = []
+        sock.watch(lambda: seen.append(sock.state))
+        sock.bind(None, "5683")
+        sock.connect("peer.example", "7")
+        sock.shutdown()
+        sock.close()
+        states = dict.fromkeys(seen)
+        assert list(states) == [State.BOUND, State.CONNECTED, State.SHUTDOWN, State.CLOSED]
+
     def test_two_that_receive_get_one_each(self, modem):
         sock = connected(modem)
         results = [in_thread(lambda: sock.receive(10, timeout=5)) for _ in range(2)]
@@ -566,6 +584,7 @@ class TestBinding:
         fails(Errno.EMSGSIZE, sock.send_to, bytes(1001), "192.0.2.9", "9")
         for call in (lambda: sock.send(b"x"), lambda: sock.receive(1)):
             fails(Errno.EBADF, call)
+        assert modem.commands == ["sendto", *["receivefrom"] * 3]
 
     def test_pushed_ones_say_whom_they_are_from(self, modem):
         sock = bound(modem, receive="push")
@@ -677,6 +696,15 @@ class TestNames:
         sock = bound(modem)
         for name in ("remote_host", "remote_hostname", "remote_port"):
             fails(Errno.EBADF, getattr, sock, name)
+
+    def test_with_a_peer_they_are_asked_for_anew(self, modem):
+        modem.profile.programs["udp_address"] = None
+        modem.addresses = {"local_host": "10.0.0.1"}
+        sock = bound(modem)
+        assert sock.local_host == "10.0.0.1"
+        sock.connect("peer.example", "7")
+        modem.addresses = {"local_host": "10.0.0.2"}
+        assert sock.local_host == "10.0.0.2"
 
     def test_a_failure_to_tell_does_not_stop_a_shutdown(self, modem):
         modem.profile.programs["udp_address"] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modemtls.at.grammar import Outcome
 from modemtls.errors import (
     ConnectError,
     ConnectOrHandshakeError,
@@ -19,6 +20,7 @@ from modemtls.errors import (
 from modemtls.net import Errno, Option, Psk, SocketConfiguration, SslConfiguration, State, error_pair, offload
 from modemtls.net.contract.mtu import RecordShape
 from modemtls.net.packets import DatagramSocket
+from tests.support.fakemodem import Answer
 from tests.support.fakepackets import PacketModem
 
 CCM_8 = RecordShape(8, 8)
@@ -245,6 +247,14 @@ class TestData:
         assert [sock.receive(5) for _ in range(3)] == [b"exact", b"", b""]
         assert sock.end_authenticated is False, "the modem does not say whose end it was"
         fails(Errno.ECONNRESET, sock.send, b"x")
+
+    def test_the_end_that_a_read_tells(self, make, modem):
+        sock = connected(make, modem)
+        modem.peer.say(b"x")
+        assert sock.receive(10) == b"x"
+        modem.script = lambda op, slot, b: Answer(Outcome.EOF)
+        assert [sock.receive(10), sock.receive(10)] == [b"", b""]
+        assert modem.commands == ["receive", "receive"]
 
 
 class TestSizes:

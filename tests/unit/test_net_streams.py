@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import pytest
 
@@ -167,6 +168,12 @@ class TestAccepting:
         until(lambda: len(modem.commands) > 3)
         modem.sockets.call()
         assert result().state is State.ACCEPTED
+
+    def test_its_period_is_no_reason_to_wait_longer(self):
+        sock = listener(listening_modem(poll=60))
+        began = time.monotonic()
+        fails(Errno.ETIMEDOUT, sock.accept, timeout=0.02)
+        assert time.monotonic() - began < 5
 
     def test_the_handle_tells_that_somebody_calls(self, modem):
         sock = listener(modem)

@@ -178,7 +178,8 @@ class Socket(ABC):
 
         The error of a send that failed half-way carries ``bytes_accepted``: what the engine took for certain. Nothing
         is ever sent twice on its own. If what happened to the next piece is in doubt (a time-out or an interruption
-        while it was being handed over), later sends on this connection are refused.
+        while it was being handed over), later sends on this connection are refused; over datagrams, of which any may be
+        missing, they go on.
         """
 
     @abstractmethod
