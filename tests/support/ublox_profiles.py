@@ -29,17 +29,23 @@ def fitted(name: str, model: str = "", firmware: str = ""):
     return load(name).fitted(model=model or MODEL[name], firmware=firmware or FIRMWARE[name])
 
 
-@pytest.fixture(name="quick")
-def quick_fixture(tmp_path):
+@pytest.fixture(scope="session", name="quick")
+def quick_fixture(tmp_path_factory):
     """Give a profile without the silence between commands that the modules need: nobody needs it here."""
+    folder = tmp_path_factory.mktemp("quick")
 
-    def make(name: str, model: str = "", firmware: str = ""):
-        path = tmp_path / f"quick-{name}.yaml"
+    @cache
+    def written(name: str):
+        path = folder / f"quick-{name}.yaml"
         faster = "variants: {r422: {set: {line: null}}}\n" if name == R4 else ""
         path.write_text(
             f"profile: 1\nname: quick-{name}\nextends: {name}\nline: {{after_result: 0s, after_urc: 0s}}\n{faster}"
         )
-        return load(path).fitted(model=model or MODEL[name], firmware=firmware or FIRMWARE[name])
+        return load(path)
+
+    @cache
+    def make(name: str, model: str = "", firmware: str = ""):
+        return written(name).fitted(model=model or MODEL[name], firmware=firmware or FIRMWARE[name])
 
     return make
 

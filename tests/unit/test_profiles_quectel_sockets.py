@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from functools import cache
 
 import pytest
 
@@ -534,6 +535,7 @@ def test_a_dtls_connection_is_compared_with_what_was_asked_for(connect, bg95, ve
 # -- results that go to another port of the modem ------------------------------------------------------------------
 
 
+@cache
 def impatient(name: str):
     """The profile with waits of milliseconds where opening waits for the modem."""
     text, changed = re.subn(r"(timeout: |base: |otherwise: )(15|135|435)\b", r"\g<1>100ms", show(name, flat=True))
