@@ -9,13 +9,17 @@ WORKERS := $(shell echo $$(($$(nproc) + 1)))
 # everything anew, the tests' assertions included, which takes longer than many of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test peers lint types bench clean
 
 demo: $(STAMP)
 	$(BIN)/modemtls demo
 
 test: lint types $(STAMP)
 	$(BIN)/python -W error -m pytest -n $(WORKERS) --dist worksteal
+
+# The README's table of peers, written from what was found; `make test` holds it against what it finds.
+peers: $(STAMP)
+	MODEMTLS_WRITE_PEERS=1 $(BIN)/python -W error -m pytest -n $(WORKERS) --dist worksteal tests/peers
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from modemtls.modem.sockets import Opening
 from modemtls.sim import embedded
 from modemtls.tlsengine import Settings as EngineSettings
 from tests.support.dtls import DtlsEcho
+from tests.support.hasty import hasty
 from tests.support.pki import Pki
 from tests.support.servers import echo, free_port, https, openssl_server, tls_service
 
@@ -36,14 +37,7 @@ PATIENCE = 5.0
 
 @pytest.fixture(scope="module", name="hasty")
 def hasty_fixture(tmp_path_factory):
-    """The profiles without the silence between commands, which simulated modules do not need, and tests would wait."""
-    made = {}
-    for name in (R4, R5):
-        path = tmp_path_factory.mktemp("profiles") / f"hasty-{name}.yaml"
-        variants = "variants: {r422: {set: {line: null}}}\n" if name == R4 else ""
-        line = "line: {after_result: 0s, after_urc: 0s}"
-        path.write_text(f"profile: 1\nname: hasty-{name}\nextends: {name}\n{line}\n{variants}")
-        made[name] = str(path)
+    made = {name: hasty(name, tmp_path_factory.mktemp("profiles")) for name in (R4, R5)}
     return lambda module: made[MODULES[module][0]]
 
 

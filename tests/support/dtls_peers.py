@@ -181,13 +181,22 @@ def coap(folder: Path, *options: str, backend: str = "openssl") -> Iterator[int]
 @contextlib.contextmanager
 def java_cid(folder: Path, key: bytes, cid: bytes | None) -> Iterator[int]:
     """BouncyCastle's DTLS server with a Connection ID of its own: an echo to where it was last called from."""
+    with java_cids(folder, key, cid, count=1) as ports:
+        yield ports[0]
+
+
+@contextlib.contextmanager
+def java_cids(folder: Path, key: bytes, cid: bytes | None, *, count: int) -> Iterator[list[int]]:
+    """The same in one process with so many ports, each for one client. Its log tells who came, and the record type."""
     libraries = jars()
     source = Path(__file__).with_name("CidServer.java")
-    port = free_port()
-    command = [need("java"), "-cp", libraries, str(source), str(port), key.hex(), *([] if cid is None else [cid.hex()])]
-    with run(command, port, folder / f"java-{port}.log", wait=False) as process:
-        wait_until_bound(port, process, limit=30)
-        yield port
+    ports = [free_port() for _ in range(count)]
+    command = [need("java"), "-cp", libraries, str(source), ",".join(map(str, ports)), key.hex()]
+    command += [] if cid is None else [cid.hex()]
+    with run(command, ports[0], folder / f"java-{ports[0]}.log", wait=False) as process:
+        for port in ports:
+            wait_until_bound(port, process, limit=30)
+        yield ports
 
 
 def jars() -> str:

@@ -11,8 +11,9 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,11 +23,14 @@ from tests.support.pki import Leaf
 def need(program: str) -> str:
     """The program's path; without it the test is skipped with the reason, and fails where servers are required."""
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-    if found:
-        return found
+    return found or lack(f"the program {program}")
+
+
+def lack(what: str) -> NoReturn:
+    """Skip the test, since something is not installed; where servers are required it fails."""
     if os.environ.get("MODEMTLS_REQUIRE_SERVERS"):
-        pytest.fail(f"{program} is not installed, and MODEMTLS_REQUIRE_SERVERS is set")
-    pytest.skip(f"needs the program {program}, which is not installed")
+        pytest.fail(f"{what} is not installed, and MODEMTLS_REQUIRE_SERVERS is set")
+    pytest.skip(f"needs {what}, which is not installed")
 
 
 def free_port() -> int:
@@ -81,8 +85,10 @@ def openssl_server(folder: Path, leaf: Leaf, *options: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def mosquitto(folder: Path, leaf: Leaf, ca: Path, *, client_certificates: bool = False) -> Iterator[int]:
-    """A real broker with one TLS listener."""
+def mosquitto(
+    folder: Path, leaf: Leaf | None, ca: Path, *, client_certificates: bool = False, options: Sequence[str] = ()
+) -> Iterator[int]:
+    """A real broker with one TLS listener; without a leaf ``options`` have to say how it is secured."""
     port = free_port()
     program = need("mosquitto")
     folder.chmod(0o755)
@@ -90,12 +96,12 @@ def mosquitto(folder: Path, leaf: Leaf, ca: Path, *, client_certificates: bool =
     lines = [
         f"listener {port} 127.0.0.1",
         "allow_anonymous true",
-        f"cafile {ca}",
-        f"certfile {leaf.cert}",
-        f"keyfile {leaf.key}",
-        f"require_certificate {'true' if client_certificates else 'false'}",
         "persistence false",
+        *options,
     ]
+    if leaf is not None:
+        lines += [f"cafile {ca}", f"certfile {leaf.cert}", f"keyfile {leaf.key}"]
+        lines += [f"require_certificate {'true' if client_certificates else 'false'}"]
     if os.geteuid() == 0:
         lines.append("user root")  # the scratch folder belongs to root: dropping the user would lose the key file
     config.write_text("\n".join(lines) + "\n")
@@ -105,7 +111,7 @@ def mosquitto(folder: Path, leaf: Leaf, ca: Path, *, client_certificates: bool =
 
 @contextlib.contextmanager
 def nginx(folder: Path, leaf: Leaf, ca: Path, root: Path) -> Iterator[int]:
-    """nginx serving a folder over TLS 1.2 and 1.3, telling its own view of protocol and client certificate."""
+    """nginx serving a folder over TLS 1.2 and 1.3, telling its own view of protocol, session and client certificate."""
     port = free_port()
     program = need("nginx")
     work = folder / f"nginx-{port}"
@@ -119,9 +125,11 @@ def nginx(folder: Path, leaf: Leaf, ca: Path, root: Path) -> Iterator[int]:
         "events { worker_connections 64; }\n"
         f"http {{ access_log off; {temp}"
         f"server {{ listen 127.0.0.1:{port} ssl; root {root}; ssl_protocols TLSv1.2 TLSv1.3;\n"
+        "ssl_session_cache shared:sessions:1m;\n"
         f"ssl_certificate {leaf.cert}; ssl_certificate_key {leaf.key};\n"
         f"ssl_client_certificate {ca}; ssl_verify_client optional;\n"
         'location = /tls { return 200 "$ssl_protocol $ssl_cipher $ssl_server_name $ssl_client_verify\\n"; }\n'
+        'location = /peer { return 200 "$ssl_protocol $ssl_session_reused $ssl_client_verify $ssl_client_s_dn\\n"; }\n'
         "} }\n"
     )
     with run([program, "-c", str(config), "-p", str(work)], port, folder / f"nginx-{port}.log"):
