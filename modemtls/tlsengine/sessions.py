@@ -22,14 +22,16 @@ _HEADER = 4 + 2 * _DIGEST + 4
 def demands(engine: str, settings: Settings) -> bytes:
     """Return a digest of what an engine demands of its peer and shows of itself.
 
-    Resumption verifies nothing again: under other demands a session would get around them.
+    Resumption verifies nothing again: under other demands a session would get around them. Of a Connection ID its
+    length counts, as how the records are that come with it; which one it is may be another each time.
     """
     s = settings
+    cid = None if s.cid is None else len(s.cid)
     digest = hashlib.sha256()
     psk = (s.psk.identity, s.psk.key) if s.psk else ()
     for part in (
         engine, s.server, s.datagram, int(s.min_version), int(s.max_version), s.suites, s.legacy, psk, s.ca, s.anchors,
-        s.crls, s.chain, s.verify.value, s.check_dates, s.host, s.common_name_counts, s.server_name, s.alpn, s.cid,
+        s.crls, s.chain, s.verify.value, s.check_dates, s.host, s.common_name_counts, s.server_name, s.alpn, cid,
     ):  # fmt: skip
         text = repr(part).encode()
         digest.update(len(text).to_bytes(4, "big") + text)
