@@ -166,30 +166,33 @@ class OffloadSocket(Socket):
         with self._life:
             self._check_here()
             self._check_connectable()
+            slot: Slot | None = None
             try:
                 families = self._transport.families(name)
                 if self._link is not None:
                     self._end(deadline)  # bound, or interrupted the last time
                 slot = self._connected_slot(name, number, families, deadline)
+                self._take_up(slot, State.CONNECTED, str(host), str(port))
             except BaseException as error:
+                self._give_up(slot)
                 self._not_connected(error)
                 raise
-            self._take_up(slot, State.CONNECTED, str(host), str(port))
         self._changed()
 
     def _take_up(self, slot: Slot, state: State, host: str, port: str) -> None:
-        """Be connected by a socket that the modem has opened."""
-        try:
-            link = self._linked(slot)
-            self._addresses = None
-            self._host, self._port = host, port
-        except BaseException:  # interrupted: closed without waiting for it
-            self._modem.sockets.close(slot, deadline=self._modem.now())
-            raise
+        """Be connected by a socket that the modem has opened; whoever calls this gives it up if that fails."""
+        link = self._linked(slot)
+        self._addresses = None
+        self._host, self._port = host, port
         self._link = link
         self._state = state
         if self._noting is not None:
             self._noting(slot)
+
+    def _give_up(self, slot: Slot | None) -> None:
+        """After an interrupt: close a socket that has not become this one's, without waiting for it."""
+        if slot is not None and (self._link is None or self._link.slot is not slot):
+            self._modem.sockets.close(slot, deadline=self._modem.now())
 
     def _check_here(self) -> None:
         if self._gone:

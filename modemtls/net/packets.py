@@ -78,14 +78,15 @@ class DatagramSocket(OffloadSocket):
         return not self.encrypted and bool(self._modem.capabilities.get("udp_unconnected"))
 
     def _bind(self) -> Datagrams:
-        slot = self._open(self._opening("bind", family=self._local_family), None)
+        slot: Slot | None = None
         try:
+            slot = self._open(self._opening("bind", family=self._local_family), None)
             link = Datagrams(self._modem, slot, self._manners, self._changed, unconnected=True)
             self._addresses = None
-        except BaseException:  # interrupted: closed without waiting for it
-            self._modem.sockets.close(slot, deadline=self._modem.now())
+            self._link = link
+        except BaseException:
+            self._give_up(slot)
             raise
-        self._link = link
         return link
 
     def _bound(self, what: str) -> Datagrams:

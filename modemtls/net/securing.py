@@ -162,6 +162,16 @@ class Securing:
         :class:`ModemRestartedError` if it is to be begun again.
         """
         self.resumed = self.connection_resumed = self._connected = False
+        made: list[Slot] = []
+        try:
+            return self._open(wanted, made, deadline)
+        except BaseException:
+            for slot in made:  # interrupted, perhaps: closed without waiting for it
+                self._modem.sockets.close(slot, deadline=self._modem.now())
+            raise
+
+    def _open(self, wanted: Opening, made: list[Slot], deadline: float | None) -> Slot:
+        """As :meth:`open`; ``made``: what the modem has opened, before this returns."""
         means = self._means()
         self._choice = choice = choose(self._configuration, self._abilities, wanted.host, verified=means.verified)
         with self._modem.credentials.hold() as holding:
@@ -175,9 +185,11 @@ class Securing:
             bound = bound_to(wanted.host, wanted.port, settings, records)
             slot = self._resuming.parked(bound, wanted.receive, deadline)
             if slot is not None:
+                made.append(slot)
                 self.resumed = self.connection_resumed = self._connected = True
                 return slot
-            slot = self._make(wanted, settings, bound, deadline)
+            self._make(wanted, settings, bound, made, deadline)
+        slot = made[0]
         if means.records and not slot.resumed:
             self._judge(slot, means, wanted, deadline)
         self._resuming.made(slot, deadline)
@@ -185,7 +197,9 @@ class Securing:
         self._connected = True
         return slot
 
-    def _make(self, wanted: Opening, settings: TlsSettings, bound: bytes, deadline: float | None) -> Slot:
+    def _make(
+        self, wanted: Opening, settings: TlsSettings, bound: bytes, made: list[Slot], deadline: float | None
+    ) -> None:
         if self._configuration.handshake_timeout is not None and not self._modem.capabilities.get("handshake_timeout"):
             end = self._modem.now() + self._configuration.handshake_timeout
             deadline = end if deadline is None else min(deadline, end)
@@ -199,7 +213,7 @@ class Securing:
             anew = settings.resume and not session
             more["lease"] = lease = self._lease(settings, wanted, deadline, anew=anew)
         try:
-            return self._modem.open(replace(wanted, **more), deadline=deadline)
+            made.append(self._modem.open(replace(wanted, **more), deadline=deadline))
         except CommandError as error:
             self._resuming.failed(error.kind)
             if error.kind in _PERHAPS_FILES:

@@ -44,13 +44,15 @@ class StreamSocket(OffloadSocket):
                 )
             if self._link is not None:
                 self._end(None)  # interrupted the last time
-            self._local_port = number
+            slot: Slot | None = None
             try:
+                self._local_port = number
                 slot = self._open(self._opening("listen", family=self._transport.local_family(family)), None)
+                self._take_up(slot, State.BOUND, "", "")
             except BaseException:
+                self._give_up(slot)
                 self._local_port = 0
                 raise
-            self._take_up(slot, State.BOUND, "", "")
         self._changed()
 
     def accept(self, *, timeout: float = 5.0) -> StreamSocket:
@@ -62,9 +64,19 @@ class StreamSocket(OffloadSocket):
             link = self._link
             if self._state is not State.BOUND or link is None:
                 raise ModemError("nobody listens at this socket", number=errno.ENETDOWN)
-            slot = self._come(link, deadline)
-            if slot is not None:
-                return self._accepted(slot)
+            slot: Slot | None = None
+            made: StreamSocket | None = None
+            try:
+                slot = self._come(link, deadline)
+                if slot is not None:
+                    made = StreamSocket(self._given, self._configuration, receive=self._mode, transport=self._wishes)
+                    host, port = slot.remote or ("", "")
+                    made._take_up(slot, State.ACCEPTED, host, str(port))
+                    return made
+            except BaseException:
+                if slot is not None and (made is None or made.state is State.CLOSED):
+                    self._modem.sockets.close(slot, deadline=self._modem.now())
+                raise
             self._await_caller(link, deadline)
 
     def _come(self, link: Link, deadline: float | None) -> Slot | None:
@@ -86,16 +98,6 @@ class StreamSocket(OffloadSocket):
         came = self._modem.channel.wait(lambda: link.closing or link.slot.acceptable, until)
         if not came and deadline is not None and self._modem.now() >= deadline:
             raise ModemTimeoutError("nobody called in time")
-
-    def _accepted(self, slot: Slot) -> StreamSocket:
-        try:
-            made = StreamSocket(self._given, self._configuration, receive=self._mode, transport=self._wishes)
-            host, port = slot.remote or ("", "")
-            made._take_up(slot, State.ACCEPTED, host, str(port))
-        except BaseException:  # interrupted: closed without waiting for it
-            self._modem.sockets.close(slot, deadline=self._modem.now())
-            raise
-        return made
 
     # -- data ---------------------------------------------------------------------------------------------------
 
