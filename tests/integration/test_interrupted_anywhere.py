@@ -19,6 +19,13 @@ from tests.support.interrupting import EVERYWHERE, strike
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def little_to_look_through():
+    """Garbage is collected after each place, and what the tests before have left is none of it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module")
 def echo():
     server = socket.create_server(("127.0.0.1", 0))
