@@ -4,13 +4,16 @@
 with `psk` (hexadecimal) and `identity` instead of a certificate, and `cid` (hexadecimal) for a Connection ID.
 `client: true` has a TLS client show a certificate of the test's own CA. `connects: true` is no server: it connects to
 `port` as soon as the modem listens there. `refuse: closed | expired | wrong-name | untrusted`.
-`steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`.
+`steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`. Of a TCP, TLS or UDP server
+also `{fill: N}`: sends N bytes, whatever they are; `{after: TEXT}`: goes on when the modem has said that to the host;
+`{cut: true}`: ends the connection without a word of TLS.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -37,6 +40,8 @@ class Peer:
         steps = spec.get("steps") or [{k: spec[k]} for k in ("expect", "send", "close") if k in spec]
         self._steps: list[dict[str, Value]] = steps  # type: ignore[assignment]
         self._open: list[socket.socket] = []
+        self._said = b""
+        self._hears = threading.Condition()
         self._dtls: dtls_peer.DtlsPeer | None = None
         if spec.get("connects"):
             self._socket = socket.socket()
@@ -83,6 +88,17 @@ class Peer:
     def failure(self) -> str:
         """What the server was told instead of what it expected, if so."""
         return self._failure or (self._dtls.failure if self._dtls is not None else "")
+
+    def hear(self, said: bytes) -> None:
+        """Take what the modem has said to the host since the host last spoke."""
+        with self._hears:
+            self._said = said
+            self._hears.notify_all()
+
+    def _after(self, value: Value) -> None:
+        with self._hears:
+            if not self._hears.wait_for(lambda: _bytes(value) in self._said, 5):
+                self._failure = self._failure or f"the modem never said {value!r}"
 
     def close(self) -> None:
         if self._dtls is not None:
@@ -135,8 +151,10 @@ class Peer:
                     got, peer = self._socket.recvfrom(4096)
                     if got != _bytes(value):
                         self._failure = f"the server expected {_bytes(value)!r}, got {got!r}"
+                elif what == "after":
+                    self._after(value)
                 else:
-                    self._socket.sendto(_bytes(value), peer)
+                    self._socket.sendto(_data(what, value), peer)
             except OSError:
                 return
 
@@ -155,10 +173,16 @@ class Peer:
                     if got != want:
                         self._failure = f"the server expected {want!r}, got {got!r}"
                         return
-                case "send":
+                case "after":
+                    self._after(value)
+                case "send" | "fill":
                     # The end comes with the data in front of it, not some time later.
                     plain = not isinstance(connection, ssl.SSLSocket)
-                    connection.sendall(_bytes(value), socket.MSG_MORE if last and plain else 0)
+                    connection.sendall(_data(what, value), socket.MSG_MORE if last and plain else 0)
+                case "cut":
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.close()
+                    return
                 case "close":
                     if isinstance(connection, ssl.SSLSocket):
                         connection.settimeout(0)
@@ -178,6 +202,10 @@ class Peer:
 
 def _bytes(value: Value) -> bytes:
     return str(value).encode("latin-1")
+
+
+def _data(what: str, value: Value) -> bytes:
+    return b"x" * int(value) if what == "fill" else _bytes(value)  # type: ignore[arg-type]
 
 
 def _context(leaf: Leaf, clients: Pki | None) -> ssl.SSLContext:

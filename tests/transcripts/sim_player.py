@@ -4,7 +4,7 @@ A part with `# sim:` begins a session with a fresh modem; the parts behind it go
 situation: `model` (else the profile's), `variant: {NAME: VALUE}`, `faults` (commands count from the first of `before`),
 `clock`, `files: {NAME: TEXT}` (`@ca`: the test's own CA; `@client.cert`, `@client.key`: a client of it), `boot: true`
 (the dialogue begins at power-up), `before: [COMMAND, …]` (given before, each has to succeed; they end as the dialogue's
-own commands do; `~ SECONDS` lets time pass) and `wait: TEXT` (a line to come after those). `clock: now` is this moment.
+own commands do; `~ SECONDS` lets time pass, `< TEXT` waits for a line that begins so). `clock: now` is this moment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.transcripts.peers import Peer, running
 if TYPE_CHECKING:
     from tests.support.pki import Pki
 
-OWN = {"model", "variant", "faults", "clock", "files", "before", "wait", "boot"}
+OWN = {"model", "variant", "faults", "clock", "files", "before", "boot"}
 FINAL = re.compile(rb"\r\n(OK|ERROR|\+CM[ES] ERROR: [^\r\n]*)\r\n\Z")
 # The most that a modem may take for an answer, in its own seconds and in real ones.
 REAL = 4.0
@@ -70,7 +70,7 @@ def play(session: Session, transcript: Transcript, pki: Pki) -> None:
         _prepare(modem, session)
         entries = [entry for part in session.parts for entry in part.entries]
         for turn in turns(entries):
-            _turn(modem, turn, matcher)
+            _turn(modem, turn, matcher, peers)
         modem.advance(0.2)
         modem.loop.poll(0.02)
         assert modem.read() == b"", "the modem says more than the transcript"
@@ -127,23 +127,22 @@ def _prepare(modem: Harness, session: Session) -> None:
             modem.advance(float(str(command)[2:]))
             modem.read()
             continue
+        if str(command).startswith("< "):
+            line = re.compile(re.escape(str(command)[2:].encode()) + rb"[^\r\n]*\r\n")
+            if not line.search(heard):
+                heard = modem.settle(lambda out, line=line: bool(line.search(out)))  # type: ignore[misc]
+            found = line.search(heard)
+            assert found
+            modem._line.out[:0] = heard[found.end() :]  # what came behind it belongs to what follows
+            continue
         modem.write(str(command).encode() + _ending(session))
         heard = modem.settle(lambda out: bool(FINAL.search(out)) or b"+QSSLOPEN" in out or b"+QIOPEN" in out)
         assert b"\r\nOK\r\n" in heard, f"{command}: {heard!r}"
-    wait = situation.get("wait")
-    if wait:
-        line = re.compile(re.escape(str(wait).encode()) + rb"[^\r\n]*\r\n")
-        if not line.search(heard):
-            heard = modem.settle(lambda out: bool(line.search(out)))
-        found = line.search(heard)
-        assert found
-        heard = heard[found.end() :]
-        modem._line.out[:0] = heard  # what came behind it belongs to the dialogue
     if situation.get("boot"):
         modem.machine.opened()
 
 
-def _turn(modem: Harness, turn: Turn, matcher: Matcher) -> None:
+def _turn(modem: Harness, turn: Turn, matcher: Matcher, peers: list[Peer]) -> None:
     if turn.pause:
         modem.advance(turn.pause)
     if turn.direction is Direction.OUT:
@@ -151,8 +150,14 @@ def _turn(modem: Harness, turn: Turn, matcher: Matcher) -> None:
         modem.write(matcher.said(b"".join(c for c in turn.chunks if isinstance(c, bytes))))
         return
     expression = matcher.expression(turn)
+
+    def told(out: bytes) -> bool:
+        for peer in peers:
+            peer.hear(out)
+        return bool(expression.match(out)) or _hopeless(expression, turn, out)
+
     try:
-        heard = modem.settle(lambda out: bool(expression.match(out)) or _hopeless(expression, turn, out), limit=REAL)
+        heard = modem.settle(told, limit=REAL)
     except TimeoutError:
         heard = modem.read()
     match = expression.match(heard)
