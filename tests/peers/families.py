@@ -21,8 +21,8 @@ class Family:
         return self.model, self.variants
 
 
-#: The simulated BG95's other reading of a large send has it shake hands in datagrams of 1600 bytes, of which coap-server
-#: (libcoap 4.3.1) takes 1472: a handshake with a chain of its own would not end.
+#: The simulated BG95's other reading of a large send has it shake hands in datagrams of 1600 bytes, and coap-server
+#: (libcoap 4.3.1) takes 1472 of each: a handshake with a chain of its own would not end.
 _PACKETS = "dtls-large=ERROR"
 
 FAMILIES = (
