@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 
-from modemtls.tlsengine import Engine, Settings, TlsError, Version, WantReadError, context_for
+from modemtls.tlsengine import Engine, Settings, TlsError, Verify, Version, WantReadError, context_for
 from modemtls.transcript import Value
 from tests.support.pki import Leaf
 
@@ -21,6 +21,7 @@ def settings(spec: dict[str, Value], leaf: Leaf | None) -> Settings:
         server=True,
         datagram=True,
         min_version=Version.TLS1_2,
+        verify=Verify.NONE,
         psks=keys,
         chain=b"" if leaf is None else leaf.cert_pem,
         key=b"" if leaf is None else leaf.key_pem,

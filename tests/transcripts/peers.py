@@ -4,9 +4,9 @@
 with `psk` (hexadecimal) and `identity` instead of a certificate, and `cid` (hexadecimal) for a Connection ID.
 `client: true` has a TLS client show a certificate of the test's own CA. `connects: true` is no server: it connects to
 `port` as soon as the modem listens there. `refuse: closed | expired | wrong-name | untrusted`.
-`steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`. Of a TCP, TLS or UDP server
-also `{fill: N}`: sends N bytes, whatever they are; `{after: TEXT}`: goes on when the modem has said that to the host;
-`{cut: true}`: ends the connection without a word of TLS.
+`steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`. Also, but not over DTLS,
+`{fill: N}`: sends N bytes, whatever they are; `{after: TEXT}`: goes on when the modem has said that to the host;
+`{cut: true}`: ends the connection without a word.
 """
 
 from __future__ import annotations
