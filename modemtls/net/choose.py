@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modemtls.modem.settings import Token
     from modemtls.net.contract import SslConfiguration
 
-__all__ = ["Abilities", "Choice", "VersionChoice", "choose", "choose_timers", "is_address"]
+__all__ = ["Abilities", "Choice", "VersionChoice", "bounded", "choose", "choose_timers", "is_address"]
 
 #: Suites with a pre-shared key that no engine of this host has (IANA, "TLS Cipher Suites"): RC4 and 3DES, with the key
 #: alone, with Diffie-Hellman too, and with a certificate as well.
@@ -360,6 +360,17 @@ def choose_timers(timers: tuple[float, float] | None, abilities: Abilities) -> t
     if abilities.timers == "total":
         total = min((one for one in abilities.timer_totals if one >= total), default=max(abilities.timer_totals))
     return low, high, total
+
+
+def bounded(timers: tuple[int, int, int] | None, seconds: float, abilities: Abilities) -> tuple[int, int, int] | None:
+    """Return these timers for a handshake that nobody waits for longer than ``seconds``.
+
+    A modem that goes on waiting by itself would be of no use meanwhile.
+    """
+    if timers is None or abilities.timers != "total":
+        return timers
+    first, longest, total = timers
+    return first, longest, min((one for one in abilities.timer_totals if seconds <= one < total), default=total)
 
 
 def _waits(first: int, longest: int) -> Iterator[int]:

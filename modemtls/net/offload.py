@@ -12,6 +12,7 @@ from modemtls.errors import (
     CommandError,
     ConfigurationError,
     ConnectError,
+    ConnectOrHandshakeError,
     HandshakeError,
     ModemError,
     ModemRestartedError,
@@ -206,12 +207,16 @@ class OffloadSocket(Socket):
         self, host: str, port: int, families: tuple[AddressFamily, ...], deadline: float | None
     ) -> Slot:
         """Connect, by one family of addresses after the other."""
+        told: ModemError | None = None
         for family in families:
             try:
                 slot = self._open(self._opening(host=host, port=port, family=family), deadline)
             except ModemError as error:
-                if family is families[-1] or not of_the_transport(error):
-                    raise
+                if told is None or isinstance(told, NameResolutionError):
+                    told = error
+                # A modem may not tell a handshake that failed from a transport that did.
+                if family is families[-1] or not isinstance(error, (*_OF_THE_TRANSPORT, ConnectOrHandshakeError)):
+                    raise told from told.__cause__
                 logger.info("%s: %s, trying the other family of addresses", family.name, error)
             else:
                 self._address_family = family
@@ -413,6 +418,11 @@ class OffloadSocket(Socket):
     def version(self) -> TlsVersion | None:
         """The protocol version, where the modem was set to exactly one; it does not tell otherwise."""
         return None if self._securing is None or self._state is not State.CONNECTED else self._securing.version
+
+    @property
+    def suites(self) -> tuple[int, ...]:
+        """The cipher suites that the modem is told to offer, by IANA number; none if all that it has, or plain."""
+        return () if self._securing is None else self._securing.suites
 
     @property
     def end_authenticated(self) -> bool | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from modemtls.errors import CertificateError, CommandError, ConfigurationError, ModemError, NotSupportedError
 from modemtls.modem.settings import TlsSettings
 from modemtls.net.abilities import abilities_of, able_for
-from modemtls.net.choose import choose, choose_timers
+from modemtls.net.choose import bounded, choose, choose_timers
 from modemtls.net.contract import Certificates, Psk
 from modemtls.net.contract.configuration import check_dtls_timeouts
 from modemtls.net.contract.dane import check_records, digest
@@ -173,7 +173,9 @@ class Securing:
     def _open(self, wanted: Opening, made: list[Slot], deadline: float | None) -> Slot:
         """As :meth:`open`; ``made``: what the modem has opened, before this returns."""
         means = self._means()
-        self._choice = choice = choose(self._configuration, self._abilities, wanted.host, verified=means.verified)
+        self._choice = choice = choose(
+            self._configuration, self._abilities, wanted.host or None, verified=means.verified
+        )
         with self._modem.credentials.hold() as holding:
             # Before the modem is brought up: some write only while the radio is off. And again behind it, which is
             # for nothing unless what is believed of the modem has become doubtful meanwhile.
@@ -203,6 +205,9 @@ class Securing:
         if self._configuration.handshake_timeout is not None and not self._modem.capabilities.get("handshake_timeout"):
             end = self._modem.now() + self._configuration.handshake_timeout
             deadline = end if deadline is None else min(deadline, end)
+        if deadline is not None:
+            timers = bounded(settings.dtls_timers, deadline - self._modem.now(), self._abilities)
+            settings = replace(settings, dtls_timers=timers)
         session, purge = self._resuming.begin(bound, resume=settings.resume, deadline=deadline)
         more: dict[str, Any] = {"session": session, "purge": purge}
         lease = None

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from modemtls.errors import ModemError
 from modemtls.net import Certificates, Option, SslConfiguration, State, TlsaRecord
 from modemtls.net.contract import resumption
+from tests.support.contract_peers import remembering
 from tests.support.loopback import LoopbackSocket
 
 
@@ -38,16 +39,19 @@ class TestSection02Ownership:
         with pytest.raises(ModemError):
             sock.connect(*echo.address)
 
-    def test_the_resumption_buffer_is_the_callers_and_used_in_place(self, subject, trusting, echo):
-        subject.need("resumption")
+    def test_the_resumption_buffer_is_the_callers_and_used_in_place(self, subject, trusting, leaf):
+        subject.need("resumption_buffer")
         buffer = bytearray(4096)
-        sock = subject.socket(trusting(session_resumption_buffer=buffer))
-        sock.connect(*echo.address)
-        assert not resumption.is_clear(buffer)
-        sock.cleanup()
-        again = subject.socket(trusting(session_resumption_buffer=buffer))
-        again.connect(*echo.address)
-        assert again.get_opt(Option.SESSION_RESUMED) is True
+        with remembering(leaf) as peer:
+            sock = subject.socket(trusting(session_resumption_buffer=buffer))
+            sock.connect(*peer.address)
+            assert not resumption.is_clear(buffer)
+            sock.cleanup()
+            again = subject.socket(trusting(session_resumption_buffer=buffer))
+            again.connect(*peer.address)
+            again.send(b"x")
+            assert again.receive(1) == b"x"
+            assert peer.reused == [False, True]
 
     def test_the_lower_socket_is_destroyed_with_the_upper_one(self, loopback, psk):
         from modemtls.host import HostSocket

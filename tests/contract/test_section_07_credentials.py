@@ -41,6 +41,9 @@ class TestSection07Credentials:
             "nested": [[], [[der(pki.ca.read_bytes())[0]], [other]]],
             "folder": tmp_path,
         }[form]
+        if form in ("list", "nested") and not subject.has("several_anchors"):
+            refuses("credential_chain", lambda: subject.socket(trusting(trusted=trusted)))
+            return
         talk(subject.socket(trusting(trusted=trusted)), echo)
 
     @pytest.mark.parametrize("form", ["PEM", "file", "one text", "list"])
@@ -91,9 +94,9 @@ class TestSection07Credentials:
 
     def test_what_is_in_a_modem_is_for_its_own_engine(self, subject, trusting):
         if subject.socket(trusting()).engine == "host":
-            refuses("stored_credentials", lambda: subject.socket(trusting(trusted=Stored("ca.pem"))))
+            refuses("stored_credentials", lambda: subject.socket(trusting(trusted=Stored("42"))))
         else:
-            subject.socket(trusting(trusted=Stored("ca.pem")))
+            subject.socket(trusting(trusted=Stored("42")))
 
     @pytest.mark.parametrize(
         ("identity", "key"),
@@ -107,6 +110,13 @@ class TestSection07Credentials:
     )
     def test_keys_and_identities_are_bytes_of_any_value(self, subject, identity, key):
         subject.need("psk", "dtls")
+        if not subject.has("psk_of_any_bytes"):
+            configuration = SslConfiguration(security=Psk(identity, key))
+            if identity.isascii() and identity.decode().isprintable() and identity:
+                subject.socket(configuration, datagram=True)
+            else:
+                refuses("psk", lambda: subject.socket(configuration, datagram=True))
+            return
         if b"\0" in identity:
             need_mbedtls()
         server = Settings(server=True, datagram=True, psks={identity: key}, cid=b"" if b"\0" in identity else None)
@@ -117,10 +127,9 @@ class TestSection07Credentials:
             assert sock.receive(1) == b"x"
             assert peer.handshakes[0].psk_identity == identity
 
-    def test_what_no_engine_can_hold_fails_at_creation(self, subject):
+    def test_what_no_engine_can_hold_fails_at_creation(self, loopback):
         """OpenSSL has identities without NUL before TLS 1.3 only, Mbed TLS keys of up to 32 bytes."""
-        subject.need("psk", "dtls")
-        refuses("psk", lambda: subject.socket(SslConfiguration(security=Psk(b"\0", bytes(64))), datagram=True))
+        refuses("psk", lambda: loopback.socket(SslConfiguration(security=Psk(b"\0", bytes(64))), datagram=True))
 
     def test_an_empty_key_is_none(self):
         with pytest.raises(ConfigurationError) as caught:

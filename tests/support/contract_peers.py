@@ -85,6 +85,22 @@ def tls_peer(
         yield peer
 
 
+def remembering(leaf: Leaf, version: str = "TLSv1_2") -> contextlib.AbstractContextManager[Peer]:
+    """A server that can resume with whoever takes no tickets (of TLS 1.2).
+
+    It forgets those that end without goodbye, so it says goodbye itself, whatever the client does.
+    """
+
+    def serve(stream: ssl.SSLSocket) -> None:
+        try:
+            servers.echo(stream)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                stream.unwrap()
+
+    return tls_peer(leaf, versions=(version, version), tickets=False, serve=serve)
+
+
 @contextlib.contextmanager
 def plain_peer(serve: Callable[[socket.socket], object] = servers.echo) -> Iterator[int]:
     with servers.tls_service(None, serve) as port:

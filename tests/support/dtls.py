@@ -31,11 +31,11 @@ def say(process: subprocess.Popen[bytes], what: bytes) -> None:
 class DtlsEcho:
     """A server in a thread that returns each record. A peer that moves is known by its Connection ID again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, host: str = "127.0.0.1") -> None:
         self._context = context_for(settings)
         self._cid = settings.cid or b""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((host, 0))
         self._socket.settimeout(0.02)
         self.port: int = self._socket.getsockname()[1]
         self.handshakes: list[Info] = []
@@ -47,6 +47,15 @@ class DtlsEcho:
         self._up: set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        return "server.example", str(self.port)
+
+    @property
+    def reused(self) -> list[bool]:
+        """Of each handshake, whether it took a session up again."""
+        return [one.resumed for one in self.handshakes]
 
     def __enter__(self) -> DtlsEcho:
         self._thread.start()

@@ -12,30 +12,33 @@ from modemtls.net import (
     Socket,
     SocketConfiguration,
     SslConfiguration,
+    TlsVersion,
     create_dtls_socket,
     create_ssl_socket,
     create_tcp_socket,
     create_udp_socket,
 )
+from modemtls.net.abilities import abilities_of, able_for
 from tests.support.loopback import LoopbackSocket
+from tests.support.tls_ends import has_mbedtls
 
 NAME = "server.example"
 UNKNOWN = "nosuch.invalid"
 
 #: What a TLS stack of this host gives, whatever it runs over.
 OF_THE_HOST = {
-    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody",
-    "compound", "crl", "dane", "decorate",
-    "encrypted_keys", "handshake_error", "hostname_check", "psk", "rebuild", "resumption", "sni", "sni_name",
-    "resumption_buffer", "suite_list", "tls1.3", "tls_range", "version_told",
+    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody", "compound",
+    "crl", "dane", "date_check", "decorate", "encrypted_keys", "handshake_error", "hostname_check", "psk",
+    "psk_of_any_bytes", "resumption", "resumption_buffer", "several_anchors", "sni", "sni_name", "suite_list",
+    "suites", "tls1.3", "tls_range", "version_told", "without_credentials",
 }  # fmt: skip
-#: What every modem adds that gives notice of data.
-OF_MODEMS = {"pollable"}
 #: What a datagram socket under it adds.
-OF_DATAGRAMS = {"cid", "dtls", "handshake_timers", "mtu"}
+OF_DATAGRAMS = {"cid", "connections_saved", "dtls", "handshake_timers", "mtu", "timers_below_a_second"}
 #: What the sockets of this machine add.
 OF_LOOPBACK = {
-    "accept", "addresses", "bind", "families", "forced_mtu", "interface", "pollable", "refusal", "resolution_error",
+    "accept", "addresses", "bind", "bind_stream", "families", "families_in_turn", "family_told", "forced_mtu",
+    "interface", "interface_name", "local_host", "local_port", "packet_size", "pollable", "refusal", "remote_host",
+    "resolution_error", "several_anchors", "udp_unconnected",
 }  # fmt: skip
 
 
@@ -51,6 +54,8 @@ class Subject:
     ) -> None:
         self.name = name
         self.capabilities = capabilities
+        self.limits: dict[str, int] = {}
+        """Bytes of the largest "payload" of a secured datagram, or "record", that a modem takes."""
         self._secure, self._plain = secure, plain
         self._made: list[Socket] = []
 
@@ -79,6 +84,12 @@ class Subject:
         """A closed plain socket."""
         return self.keep(self._plain(configuration, datagram))
 
+    def short_waits(self) -> dict[str, tuple[float, float]]:
+        """The least that the waits of a handshake over datagrams can be set to, for a configuration."""
+        if self.has("timers_below_a_second") and has_mbedtls():
+            return {"dtls_handshake_timeouts": (0.05, 0.1)}
+        return {"dtls_handshake_timeouts": (1.0, 1.0)} if self.has("handshake_timers") else {}
+
     def keep(self, sock: Socket) -> Socket:
         self._made.append(sock)
         return sock
@@ -106,41 +117,82 @@ def over_modem(modem) -> Subject:
         create = create_dtls_socket if datagram else create_ssl_socket
         return create(modem, configuration, engine="host")
 
-    capabilities = OF_THE_HOST | OF_MODEMS | datagrams | _told_by(modem)
-    return Subject("the host's engine over a modem", capabilities, secure, _plain_of(modem))
+    plain = {
+        "bind": able_for(modem.attached, "local_port", "udp"),
+        "bind_stream": modem.capabilities.get("listen"),
+        "listen": modem.capabilities.get("listen"),
+        "udp_unconnected": modem.capabilities.get("udp_unconnected"),
+    }
+    capabilities = OF_THE_HOST | _notices(modem) | datagrams | _told_by(modem, "tcp_address")
+    capabilities |= {word for word, able in plain.items() if able}
+    made = Subject("the host's engine over a modem", capabilities, secure, _plain_of(modem))
+    made.limits["record"] = modem.attached.profile.size("udp", "send")
+    return made
 
 
 def in_modem(modem) -> Subject:
     """The modem's own engine: its capabilities are those of its profile, in the words of these tests."""
+    attached = modem.attached
+    tls, dtls = abilities_of(attached, "tls"), abilities_of(attached, "dtls")
     able = modem.capabilities
     words = {
-        "hostname_check": able.get("hostname_check"),
-        "sni": able.get("sni"),
-        "suite_list": able.get("suites") == "list",
+        "alpn": tls.alpn,
+        "accept_secure": able.get("server"),
+        "bind": able_for(attached, "local_port", "dtls"),
+        "bind_stream": able.get("server"),
+        "listen": able.get("listen"),
+        "several_anchors": attached.limits.get("credential_chain") != 1,
+        "udp_unconnected": able.get("udp_unconnected"),
+        "without_credentials": attached.profile.behaviour.get("credential_store") != "tagged",
+        "check_dates_off": tls.date_check,
+        "cid": dtls.cid,
         "clean_end": able.get("close_reason"),
-        "check_dates_off": able.get("date_check"),
-        "date_check": able.get("date_check"),
-        "resumption": able.get("resumption") == "reported",
-        "resumption_buffer": able.get("resumption"),
+        "client_to_anybody": able.get("client_to_anybody"),
+        "connections_saved": able_for(attached, "saved_connections", "dtls"),
+        "date_check": tls.date_check,
+        "dtls": bool(dtls.versions),
+        "families": able.get("address_family"),
+        "families_in_turn": able.get("address_family"),
+        "handshake_timers": dtls.timers != "no",
+        "hostname_check": tls.hostname_check,
+        "mtu": bool(dtls.versions),
+        "pinning": able_for(attached, "pinning", "tls"),
+        "psk": tls.psk != "no",
+        "psk_of_any_bytes": tls.psk == "inline",
+        "resumption": able_for(attached, "resumption", "tls") == "reported",
+        "resumption_buffer": tls.resumption,
+        "sni": tls.sni != "no",
+        "sni_name": tls.sni == "name",
+        "suite_list": tls.suites is not None and tls.suite_mode == "list",
+        "suites": tls.suites is not None,
+        "tls1.3": any(TlsVersion.TLS1_3 in one.versions for one in tls.versions),
     }
-    always = {"compound", "dane_by_provisioning", "encrypted_keys", "rebuild"}
+    always = {"compound", "dane_by_provisioning", "encrypted_keys"}
 
     def secure(configuration: SslConfiguration, datagram: bool) -> Socket:
         create = create_dtls_socket if datagram else create_ssl_socket
         return create(modem, configuration)
 
-    return Subject(
+    made = Subject(
         "the modem's engine",
-        {word for word, able in words.items() if able} | always | OF_MODEMS | _told_by(modem),
+        {word for word, able in words.items() if able} | always | _notices(modem) | _told_by(modem, "tls_address"),
         secure,
         _plain_of(modem),
     )
+    if dtls.versions:
+        made.limits["payload"] = attached.profile.size("dtls", "send")
+    return made
 
 
-def _told_by(modem) -> set[str]:
-    """What a modem tells of its sockets: the addresses at both ends, not the interface."""
-    programs = modem.attached.profile.programs
-    return {"addresses_of_modem"} if {"tls_address", "tcp_address"} <= set(programs) else set()
+def _notices(modem) -> set[str]:
+    """Whether a modem says unasked that there is data."""
+    return set() if modem.attached.profile.behaviour.get("poll") else {"pollable"}
+
+
+def _told_by(modem, program: str) -> set[str]:
+    """What a modem tells of its sockets' ends, each by the name of its property."""
+    told = repr(modem.attached.profile.programs.get(program))
+    return {name for name in ("remote_host", "local_host", "local_port") if f"{{{name}:" in told}
 
 
 def _plain_of(modem):

@@ -27,6 +27,15 @@ def whole(datagrams: list[bytes], _: str) -> list[bytes]:
     return datagrams
 
 
+def has_mbedtls() -> bool:
+    """Whether Mbed TLS is there."""
+    try:
+        require("mbedtls")
+    except EngineUnavailableError:
+        return False
+    return True
+
+
 def need_mbedtls() -> None:
     """Skip with the engine's reason where Mbed TLS is absent; fail where servers are required."""
     try:
