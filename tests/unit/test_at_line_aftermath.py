@@ -74,7 +74,7 @@ def test_what_concerns_others_waits_a_moment_after_a_short_answer(ex):
     one = rig()
     read(one)
     one.submit(ex)
-    one.go(0.004)
+    one.go(0.016)
     assert one.take_sent() == []
     one.go(0.02)
     assert one.take_sent() == [ex.line + b"\r"]
