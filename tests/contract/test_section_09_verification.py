@@ -10,11 +10,11 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from modemtls.errors import CertificateError, HandshakeError, ModemError
+from modemtls.errors import CertificateError, HandshakeError, ModemError, NotSupportedError
 from modemtls.net import Certificates, Errno, Option, SslConfiguration, State, TlsaRecord, lwm2m_record
 from modemtls.net.contract.der import subject_public_key_info
 from modemtls.tlsengine import Settings, Verify
-from tests.support.contract_peers import tls_peer
+from tests.support.contract_peers import remembering, tls_peer
 from tests.support.dtls import DtlsEcho
 from tests.support.subjects import NAME, refuses
 
@@ -39,6 +39,18 @@ def talk(sock, peer):
     sock.close()
 
 
+def certified(leaf, **more):
+    """A DTLS server that shows a certificate."""
+    return Settings(server=True, datagram=True, chain=leaf.cert_pem, key=leaf.key_pem, verify=Verify.NONE, **more)
+
+
+def declined(sock, peer):
+    """A peer that is not accepted, by a stack that may not tell why."""
+    with pytest.raises(HandshakeError):
+        sock.connect(*peer.address)
+    assert sock.get_opt(Option.STATE) is State.CLOSED
+
+
 def refused(sock, peer, code=Errno.EPROTO):
     with pytest.raises(HandshakeError) as caught:
         sock.connect(*peer.address)
@@ -49,12 +61,12 @@ def refused(sock, peer, code=Errno.EPROTO):
 
 class TestSection09Verification:
     def test_a_chain_to_a_trust_anchor(self, subject, trusting, pki):
-        with tls_peer(pki.intermediate(NAME), versions=("TLSv1_2", "TLSv1_2")) as peer:
+        with tls_peer(pki.intermediate(NAME), versions=TLS12) as peer:
             talk(subject.socket(trusting()), peer)
 
     def test_none_to_any(self, subject, trusting, pki):
         for bad in (pki.self_signed(NAME), pki.leaf(NAME, days=(-20, -10)), pki.leaf(NAME, days=(10, 20))):
-            with tls_peer(bad, versions=("TLSv1_2", "TLSv1_2")) as peer:
+            with tls_peer(bad, versions=TLS12) as peer:
                 sock = subject.socket(trusting())
                 with pytest.raises(CertificateError if subject.has("certificate_error") else ModemError):
                     sock.connect(*peer.address)
@@ -62,17 +74,18 @@ class TestSection09Verification:
 
     def test_dates_need_not_be_checked(self, subject, trusting, pki):
         subject.need("check_dates_off")
-        with tls_peer(pki.leaf(NAME, days=(-20, -10)), versions=("TLSv1_2", "TLSv1_2")) as peer:
+        with tls_peer(pki.leaf(NAME, days=(-20, -10)), versions=TLS12) as peer:
             talk(subject.socket(trusting(check_dates=False)), peer)
 
     def test_the_name_is_that_of_the_host_or_the_sni(self, subject, trusting, pki):
         if not subject.has("hostname_check"):
             refuses("hostname_check", lambda: subject.socket(trusting(check_hostname=True)))
             return
-        with tls_peer(pki.leaf("other.example"), versions=("TLSv1_2", "TLSv1_2")) as peer:
+        with tls_peer(pki.leaf("other.example"), versions=TLS12) as peer:
             with pytest.raises(ModemError):
                 subject.socket(trusting()).connect(*peer.address)
-            talk(subject.socket(trusting(check_hostname=False)), peer)
+            # Not every modem looks at dates where it does not look at the name.
+            talk(subject.socket(trusting(check_hostname=False, check_dates=False)), peer)
             if subject.has("sni_name"):
                 talk(subject.socket(trusting(server_name_indication="other.example")), peer)
 
@@ -83,9 +96,35 @@ class TestSection09Verification:
         with tls_peer(pki.leaf(NAME)) as peer, pytest.raises(CertificateError):
             subject.socket(trusting()).connect("127.0.0.1", str(peer.port))
 
+    def test_without_the_name_dates_count_or_cannot_be_had(self, subject, trusting, pki):
+        lacking, sock = "", None
+        try:
+            sock = subject.socket(trusting(check_hostname=False, check_dates=True))
+        except NotSupportedError as error:
+            lacking = error.capability
+        assert (sock is None) == (lacking in {"check_dates", "date_check"})
+        if sock is None:
+            return
+        with tls_peer(pki.leaf("other.example", days=(-20, -10)), versions=TLS12) as peer:
+            declined(sock, peer)
+        with tls_peer(pki.leaf("other.example"), versions=TLS12) as peer:
+            talk(sock, peer)
+
     def test_no_name_is_checked_where_nothing_is_verified(self, subject, pki):
-        with tls_peer(pki.leaf("other.example"), versions=("TLSv1_2", "TLSv1_2")) as peer:
-            talk(subject.socket(SslConfiguration(security=Certificates(verify=False))), peer)
+        with tls_peer(pki.self_signed("other.example"), versions=TLS12) as peer:
+            trusted = None if subject.has("without_credentials") else pki.ca  # given, and not used
+            talk(subject.socket(SslConfiguration(security=Certificates(verify=False, trusted=trusted))), peer)
+
+    def test_over_datagrams_as_over_streams(self, subject, trusting, pki, leaf):
+        subject.need("dtls")
+        for shown, fine in ((leaf, True), (pki.self_signed(NAME), False)):
+            with DtlsEcho(certified(shown)) as peer:
+                sock = subject.socket(trusting(**subject.short_waits()), datagram=True)
+                if fine:
+                    talk(sock, peer)
+                else:
+                    declined(sock, peer)
+                    assert peer.heard == []
 
     def test_revoked(self, subject, trusting, pki):
         leaf = pki.leaf(NAME)
@@ -251,7 +290,7 @@ class TestSection09Dane:
         leaf, path = chain
         buffer = bytearray(8192)
         configuration = SslConfiguration(security=Certificates(dane=True), session_resumption_buffer=buffer)
-        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2")) as peer:
+        with tls_peer(leaf, versions=TLS12) as peer:
             sock = loopback.socket(configuration)
             for resumed in (False, True):
                 sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, path[0])])
@@ -265,7 +304,7 @@ class TestSection09Dane:
         leaf, path = chain
         buffer = bytearray(8192)
         configuration = SslConfiguration(security=Certificates(dane=True), session_resumption_buffer=buffer)
-        with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2")) as peer:
+        with tls_peer(leaf, versions=TLS12) as peer:
             sock = loopback.socket(configuration)
             sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, path[1])])
             refused(sock, peer)
@@ -280,8 +319,7 @@ class TestSection09Dane:
 
     def test_over_datagrams(self, loopback, pki, chain):
         leaf, path = chain
-        server = Settings(server=True, datagram=True, chain=leaf.cert_pem, key=leaf.key_pem, verify=Verify.NONE)
-        with DtlsEcho(server) as peer:
+        with DtlsEcho(certified(leaf)) as peer:
             for records, fine in (
                 ([record(3, path[0])], True),
                 ([record(2, path[1])], True),
@@ -315,12 +353,9 @@ class TestSection09Dane:
             (forged, [record(2, path[1])], None, False),
             (forged, [record(2, path[1], 0, 0)], None, False),
         ):
-            settings = Settings(
-                server=True, datagram=True, chain=server.cert_pem, key=server.key_pem, verify=Verify.NONE
-            )
             security = Certificates(dane=True, trusted=trusted)
             configuration = SslConfiguration(security=security, dtls_handshake_timeouts=(0.5, 5))
-            with DtlsEcho(settings) as peer:
+            with DtlsEcho(certified(server)) as peer:
                 sock = loopback.socket(configuration, datagram=True)
                 sock.set_opt(Option.DANE_TLSA_ARRAY, records)
                 if fine:
@@ -331,23 +366,19 @@ class TestSection09Dane:
                         sock.connect(NAME, str(peer.port))
 
 
-def declined(sock, peer):
-    """A peer that is not accepted, by a stack that may not tell why."""
-    with pytest.raises(HandshakeError):
-        sock.connect(*peer.address)
-    assert sock.get_opt(Option.STATE) is State.CLOSED
-
-
 class TestSection09DaneByProvisioning:
     """What a stack without DANE can do: one whole certificate, as its only CA or as the one that it compares with."""
 
     @pytest.fixture
     def socket(self, subject):
-        subject.need("dane_by_provisioning")
-
-        def make(records=(), **more):
+        def make(records=(), *, datagram=False, buffer=None, **more):
             security = {"check_hostname": subject.has("hostname_check"), "check_dates": subject.has("date_check")}
-            sock = subject.socket(SslConfiguration(security=Certificates(dane=True, **(security | more))))
+            configuration = SslConfiguration(
+                security=Certificates(dane=True, **(security | more)),
+                session_resumption_buffer=buffer,
+                **(subject.short_waits() if datagram else {}),
+            )
+            sock = subject.socket(configuration, datagram=datagram)
             sock.set_opt(Option.DANE_TLSA_ARRAY, list(records))
             return sock
 
@@ -370,32 +401,82 @@ class TestSection09DaneByProvisioning:
         with tls_peer(other, versions=TLS12) as peer:
             talk(socket([record(3, ders(other.cert_pem)[0], 0, 0)], verify=False), peer)
 
+    def test_as_lwm2m_says_it_over_datagrams(self, subject, socket, pki):
+        subject.need("dtls")
+        own, other = pki.self_signed(NAME), pki.self_signed(NAME)
+        with DtlsEcho(certified(own)) as peer:
+            talk(socket([lwm2m_record(ders(own.cert_pem)[0])], datagram=True), peer)
+            declined(socket([lwm2m_record(ders(other.cert_pem)[0])], datagram=True), peer)
+
+    def test_another_array_takes_the_place_of_the_one_before(self, socket, pki):
+        own, other = pki.self_signed(NAME), pki.self_signed(NAME)
+        with tls_peer(own, versions=TLS12) as peer:
+            sock = socket([record(3, ders(other.cert_pem)[0], 0, 0)])
+            declined(sock, peer)
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, ders(own.cert_pem)[0], 0, 0)])
+            talk(sock, peer)
+            talk(sock, peer)
+
+    def test_a_certificate_is_compared_besides_a_chain(self, subject, socket, pki, leaf):
+        """Another one of the same CA is not enough."""
+        other = pki.leaf(NAME)
+        if not {"dane", "pinning"} & subject.capabilities:
+            refuses("dane", lambda: socket([record(3, ders(leaf.cert_pem)[0], 0, 0)], trusted=pki.ca))
+            return
+        with tls_peer(leaf, versions=TLS12) as peer:
+            talk(socket([record(3, ders(leaf.cert_pem)[0], 0, 0)], trusted=pki.ca), peer)
+            declined(socket([record(3, ders(other.cert_pem)[0], 0, 0)], trusted=pki.ca), peer)
+
     def test_the_name_counts(self, subject, socket, pki):
         subject.need("hostname_check")
         other = pki.self_signed("other.example")
+        own = [record(3, ders(other.cert_pem)[0], 0, 0)]
         with tls_peer(other, versions=TLS12) as peer:
-            declined(socket([record(3, ders(other.cert_pem)[0], 0, 0)]), peer)
-            talk(socket([record(3, ders(other.cert_pem)[0], 0, 0)], check_hostname=False), peer)
+            declined(socket(own), peer)
+            talk(socket(own, check_hostname=False, check_dates=False), peer)
 
-    def test_everything_else_is_refused_and_never_ignored(self, socket, pki, leaf):
+    def test_everything_else_is_refused_and_never_ignored(self, subject, socket, pki, leaf):
+        if subject.has("dane"):
+            pytest.skip(f"{subject.name} has all of DANE")
         (ca,), own = ders(pki.ca.read_bytes()), ders(leaf.cert_pem)[0]
         with tls_peer(leaf, versions=TLS12) as peer:
+            sock = socket(trusted=pki.ca)
             for records in (
                 [record(0, ca, 0, 0)], [record(1, own, 0, 0)], [record(2, ca)], [record(3, own)],
                 [record(3, own, 1, 0)], [record(2, own, 0, 0)], [record(2, ca, 0, 0), record(2, ca, 0, 0)],
             ):  # fmt: skip
-                sock = socket(trusted=pki.ca)
-                refuses("dane", lambda sock=sock, records=records: sock.set_opt(Option.DANE_TLSA_ARRAY, records))
-                refuses("dane", lambda sock=sock: sock.connect(*peer.address))  # also for who took no notice
-                sock.set_opt(Option.DANE_TLSA_ARRAY, [])
-                talk(sock, peer)
+                refuses("dane", lambda records=records: sock.set_opt(Option.DANE_TLSA_ARRAY, records))
+                refuses("dane", lambda: sock.connect(*peer.address))  # also for who took no notice
+                assert sock.get_opt(Option.STATE) is State.CLOSED
+            assert peer.versions == []
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [])
+            talk(sock, peer)
 
     def test_without_a_usable_record(self, socket, pki, leaf):
+        useless = [TlsaRecord(3, 0, 1, b"short")]
         with tls_peer(leaf, versions=TLS12) as peer:
             talk(socket(trusted=pki.ca), peer)
             declined(socket(), peer)
-            declined(socket([TlsaRecord(3, 0, 1, b"short")], trusted=pki.ca), peer)
-            talk(socket([TlsaRecord(3, 0, 1, b"short")], trusted=pki.ca, verify=False), peer)
+            declined(socket(useless, trusted=pki.ca), peer)
+            talk(socket(useless, trusted=pki.ca, verify=False), peer)
+
+    def test_a_session_does_not_get_around_other_records(self, subject, socket, pki):
+        subject.need("resumption_buffer")
+        own, other = pki.self_signed(NAME), pki.self_signed(NAME)
+        sock = socket(buffer=bytearray(4096))
+        with remembering(own) as peer:
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, ders(own.cert_pem)[0], 0, 0)])
+            for _ in range(2):
+                talk(sock, peer)
+            assert peer.reused == [False, True]
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, ders(other.cert_pem)[0], 0, 0)])
+            declined(sock, peer)
+
+    def test_records_without_dane_are_an_error(self, subject, trusting, leaf):
+        sock = subject.socket(trusting())
+        with pytest.raises(ModemError) as caught:
+            sock.set_opt(Option.DANE_TLSA_ARRAY, [record(3, ders(leaf.cert_pem)[0])])
+        assert caught.value.code == Errno.EINVAL
 
 
 def revocation_list(pki, leaf):

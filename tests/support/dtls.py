@@ -36,6 +36,7 @@ class DtlsEcho:
         self._cid = settings.cid or b""
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((host, 0))
+        self.host = host
         self._socket.settimeout(0.02)
         self.port: int = self._socket.getsockname()[1]
         self.handshakes: list[Info] = []
