@@ -3,19 +3,22 @@
 `host`, `port`: as the host names them. `tls: false` for plain TCP, `udp: true` for datagrams, `dtls: true` for DTLS,
 with `psk` (hexadecimal) and `identity` instead of a certificate, and `cid` (hexadecimal) for a Connection ID.
 `client: true` has a TLS client show a certificate of the test's own CA. `connects: true` is no server: it connects to
-`port` as soon as the modem listens there. `refuse: closed | expired | wrong-name | untrusted`.
-`steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`. Also, but not over DTLS,
-`{fill: N}`: sends N bytes, whatever they are; `{after: TEXT}`: goes on when the modem has said that to the host;
-`{cut: true}`: ends the connection without a word.
+`port` as soon as the modem listens there; with a text, when the modem has said that as well (`tls: true`: with TLS,
+trusting the test's own CA). `refuse: closed | expired | wrong-name | untrusted`.
+`steps: [{expect: TEXT}, {send: TEXT}, {close: true}]`, or in short `expect`, `send` and `close`. Also, but not over
+DTLS, `{fill: N}`: sends N bytes, whatever they are; `{after: TEXT}`: goes on when the modem has once said that to the
+host; `{cut: true}`: ends the connection without a word.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -40,13 +43,19 @@ class Peer:
         steps = spec.get("steps") or [{k: spec[k]} for k in ("expect", "send", "close") if k in spec]
         self._steps: list[dict[str, Value]] = steps  # type: ignore[assignment]
         self._open: list[socket.socket] = []
-        self._said = b""
+        self._said: list[bytes] = []
         self._hears = threading.Condition()
+        self._answers = False  # whether this serves datagrams and has not done with it
+        self._answering = threading.Lock()
         self._dtls: dtls_peer.DtlsPeer | None = None
+        self._context: ssl.SSLContext | None = None
         if spec.get("connects"):
             self._socket = socket.socket()
+            if spec.get("tls"):
+                self._context = ssl.create_default_context(cafile=pki.ca)
+                self._context.check_hostname = False
             self.real_port = self.port
-            self._thread = threading.Thread(target=self._connect, daemon=True)
+            self._thread = threading.Thread(target=self._connect, args=(spec["connects"],), daemon=True)
             self._thread.start()
             return
         if spec.get("dtls"):
@@ -58,6 +67,7 @@ class Peer:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._socket.bind(("127.0.0.1", 0))
             self.real_port = self._socket.getsockname()[1]
+            self._answers = True
             self._thread = threading.Thread(target=self._datagrams, daemon=True)
             self._thread.start()
             return
@@ -92,12 +102,14 @@ class Peer:
     def hear(self, said: bytes) -> None:
         """Take what the modem has said to the host since the host last spoke."""
         with self._hears:
-            self._said = said
+            if self._said and said.startswith(self._said[-1]):
+                self._said.pop()
+            self._said.append(said)
             self._hears.notify_all()
 
     def _after(self, value: Value) -> None:
         with self._hears:
-            if not self._hears.wait_for(lambda: _bytes(value) in self._said, 5):
+            if not self._hears.wait_for(lambda: any(_bytes(value) in one for one in self._said), 5):
                 self._failure = self._failure or f"the modem never said {value!r}"
 
     def close(self) -> None:
@@ -126,7 +138,9 @@ class Peer:
             except OSError as error:
                 self._failure = self._failure or str(error)
 
-    def _connect(self) -> None:
+    def _connect(self, when: Value) -> None:
+        if isinstance(when, str):
+            self._after(when)
         end = time.monotonic() + 5
         while time.monotonic() < end:
             try:
@@ -134,29 +148,44 @@ class Peer:
             except ConnectionRefusedError:
                 time.sleep(0.002)  # nobody tells that the modem listens now
                 continue
-            self._open.append(connection)
             try:
+                if self._context is not None:
+                    connection = self._context.wrap_socket(connection)
+                self._open.append(connection)
                 self._talk(connection)
             except OSError as error:
                 self._failure = self._failure or str(error)
             return
         self._failure = f"nobody listens on port {self.port}"
 
+    @property
+    def quiet(self) -> bool:
+        """Whether a server of datagrams has answered all that it has been sent; others are not asked."""
+        if not self._answers:
+            return True
+        with self._answering:
+            return not select.select([self._socket], [], [], 0)[0]
+
     def _datagrams(self) -> None:
         peer = None
-        for step in self._steps:
-            [(what, value)] = step.items()
+        steps = deque(self._steps)
+        while steps:
+            [(what, value)] = steps.popleft().items()
             try:
-                if what == "expect":
-                    got, peer = self._socket.recvfrom(4096)
-                    if got != _bytes(value):
-                        self._failure = f"the server expected {_bytes(value)!r}, got {got!r}"
-                elif what == "after":
+                if what == "after":
                     self._after(value)
-                else:
-                    self._socket.sendto(_data(what, value), peer)
-            except OSError:
-                return
+                elif what == "expect":
+                    select.select([self._socket], [], [])
+                with self._answering:
+                    if what == "expect":
+                        got, peer = self._socket.recvfrom(4096)
+                        if got != _bytes(value):
+                            self._failure = f"the server expected {_bytes(value)!r}, got {got!r}"
+                    while steps and (following := next(iter(steps[0]))) in {"send", "fill"}:
+                        self._socket.sendto(_data(following, steps.popleft()[following]), peer)
+            except (OSError, ValueError):  # closed
+                break
+        self._answers = False
 
     def _talk(self, connection: socket.socket) -> None:
         for number, step in enumerate(self._steps):

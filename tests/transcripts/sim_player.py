@@ -10,6 +10,7 @@ own commands do; `~ SECONDS` lets time pass, `< TEXT` waits for a line that begi
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -144,6 +145,10 @@ def _prepare(modem: Harness, session: Session) -> None:
 
 def _turn(modem: Harness, turn: Turn, matcher: Matcher, peers: list[Peer]) -> None:
     if turn.pause:
+        end = time.monotonic() + REAL
+        while not all(peer.quiet for peer in peers) and time.monotonic() < end:
+            modem.loop.poll(0.001)  # in a while of the modem's all arrives that has been sent
+        modem.loop.poll(0.0)
         modem.advance(turn.pause)
     if turn.direction is Direction.OUT:
         assert not any(isinstance(c, Redacted) for c in turn.chunks), f"line {turn.line}: the host's bytes are needed"

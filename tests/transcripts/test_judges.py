@@ -74,6 +74,12 @@ def test_the_simulator_is_judged(name: str, old: str, new: str, says: str, pki: 
         ("ublox/r5-session-not-resumed.at", "session=YW5vdGhlci1pZA== ", "session=nowhere ", "YW5vdGhlci1pZA"),
         ("nordic/slm-credentials.at", '0,"2C43952E', '0,"2C43952F', "2C43952E"),
         ("nordic/slm-tls.at", '{files: {4711/0: "@ca"}, ', "{", "ERROR"),
+        ("nordic/slm-tls-server.at", "tls: true, steps: [{send: hello}", "tls: true, steps: [{send: hallo}", "hallo"),
+        ("ublox/r4-tls-dead.at", "{cut: true}", "{close: true}", "+UUSOCL: 0"),
+        ("quectel/tcp-listen-fails.at", 'connects: "+QIOPEN: 11"', 'connects: "never"', "incoming full"),
+        ("quectel/udp-datagrams.at", "{send: three}", "{fill: 5}", "xxxxx"),
+        ("quectel/bg95-dtls-refused.at", "dtls: true, refuse: untrusted", "dtls: true", "+QSSLOPEN: 0,0"),
+        ("quectel/tls-closed-at-the-prompt.at", '{after: ">"}', '{after: "<"}', "+QSSLURC"),
     ],
 )
 def test_servers_and_situations_count(name: str, old: str, new: str, says: str, pki: Pki, monkeypatch) -> None:
