@@ -70,7 +70,8 @@ class TLSConfig:
     error if given as True.
     ``check_dates=False``: do not compare the certificate's dates with the modem's clock.
     ``min_version``, ``max_version``: ``"1.2"`` and the like.
-    ``suites``: IANA numbers such as ``0xC02F``; None for all that the modem has. An empty list is an error.
+    ``suites``: IANA numbers such as ``0xC02F``; None for all that the modem has, of those with a pre-shared key for the
+    usual ones (decision 0011). An empty list is an error.
     ``sni``: the server name to send, and to check the certificate for; None for the host connected to.
     ``alpn``: application protocols to offer.
     ``handshake_timeout``: seconds, as near as the modem can be set to it.

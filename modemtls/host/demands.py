@@ -111,9 +111,9 @@ class Demands:
     def _check_versions(self) -> None:
         highest = self.configuration.max_version
         if highest is TlsVersion.SSL3:
-            raise NotSupportedError("the host's TLS engines have no SSL 3.0", capability="tls")
+            raise NotSupportedError("the host's TLS engines have no SSL 3.0", capability="ssl3")
         if self.datagram and self.configuration.version is TlsVersion.TLS1_3:
-            raise NotSupportedError("the host's TLS engines have no DTLS 1.3", capability="dtls")
+            raise NotSupportedError("the host's TLS engines have no DTLS 1.3", capability="dtls1.3")
 
     def _chosen_suites(self) -> tuple[int, ...] | None:
         """Return what is left of the suites asked for; None for all.

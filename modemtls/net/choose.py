@@ -79,9 +79,11 @@ class Abilities:
 class Choice:
     """The expression that was found; fields as :class:`~modemtls.modem.settings.TlsSettings` has them.
 
-    ``versions``: what ``version`` allows. ``numbers``: the IANA numbers that ``suites`` stand for; none if all.
+    ``datagram``: whether it is for DTLS. ``versions``: what ``version`` allows. ``numbers``: the IANA numbers that
+    ``suites`` stand for; none if all.
     """
 
+    datagram: bool
     version: Token
     versions: frozenset[TlsVersion]
     suites: tuple[Token, ...]
@@ -133,10 +135,11 @@ def choose(
         verified = security.verify if verified is None else verified
     _check_sessions(configuration, abilities)
     version = _version(configuration, abilities)
-    suites, numbers = _suites(configuration, abilities)
+    suites, numbers = _suites(configuration, abilities, max(version.versions, key=lambda one: one.age))
     # A name or a date in a certificate that anybody may have made proves nothing.
     checks_name = isinstance(security, Certificates) and verified and _hostname(security, abilities)
     return Choice(
+        datagram=abilities.datagram,
         version=version.token,
         versions=version.versions,
         suites=suites,
@@ -173,11 +176,9 @@ def _of_datagrams(version: TlsVersion) -> TlsVersion:
 
 
 def _version(configuration: SslConfiguration, abilities: Abilities) -> VersionChoice:
-    lowest, highest = configuration.version, configuration.max_version
-    kind, capability = "", "tls"
-    if abilities.datagram:
+    lowest, highest, datagram = configuration.version, configuration.max_version, abilities.datagram
+    if datagram:
         lowest, highest = _of_datagrams(lowest), None if highest is None else _of_datagrams(highest)
-        kind, capability = "D", "dtls"
     fitting = [
         choice
         for choice in abilities.versions
@@ -185,14 +186,15 @@ def _version(configuration: SslConfiguration, abilities: Abilities) -> VersionCh
     ]
     if not fitting:
         known = sorted(set().union(*(choice.versions for choice in abilities.versions)))
-        wanted = f"{kind}{lowest} or later" if highest is None else f"{kind}{lowest} to {highest}"
+        least = lowest.named(datagram=datagram)
+        wanted = f"{least} or later" if highest is None else f"{least} to {highest.value}"
         if highest == lowest:
-            wanted = f"exactly {kind}{lowest}"
-        names = ", ".join(f"{kind}{one}" for one in known)
+            wanted = f"exactly {least}"
+        names = ", ".join(one.named(datagram=datagram) for one in known)
         way_out = [v for v in reversed(known) if any(choice.versions == {v} for choice in abilities.versions)][:1]
         raise NotSupportedError(
             f"{abilities.modem} cannot be set to {wanted} and nothing else (it knows {names})",
-            capability=capability,
+            capability=lowest.capability(datagram=datagram),
             choices=[f'min_version="{v.value}"' for v in way_out],
         )
     # The most versions; among as many, the latest.
@@ -211,7 +213,29 @@ def _fitting(numbers: Iterable[int], configuration: SslConfiguration) -> list[in
     return [number for number in dict.fromkeys(numbers) if _fits(number, psk=psk)]
 
 
-def _suites(configuration: SslConfiguration, abilities: Abilities) -> tuple[tuple[Token, ...], tuple[int, ...]]:
+#: What is offered with a pre-shared key where the caller names no suite, the first that the modem has: over datagrams
+#: what CoAP and LwM2M demand (RFC 7252, 9.1.3.1; RFC 7925, 4.2), else what most servers have: OpenSSL has all of the
+#: others by default, GnuTLS those before the last two (``gnutls-cli -l --priority NORMAL:+PSK``).
+_STREAM_PSK = (0x00A8, 0x00A9, 0x008C, 0x008D, 0x00AE, 0x00AF)
+_DATAGRAM_PSK = (0xC0A8, *_STREAM_PSK)
+#: Those of them that there are before version 1.2 (RFC 4279).
+_EARLY_PSK = (0x008C, 0x008D)
+
+
+def _usual_psk(abilities: Abilities, latest: TlsVersion) -> list[int]:
+    """Return what to offer with a pre-shared key, best first. All that a modem has would be suites without it, too.
+
+    A list is for streams alone: over datagrams servers were seen to fail when offered many (decision 0011, 2).
+    """
+    usual = _DATAGRAM_PSK if abilities.datagram else _STREAM_PSK
+    known = [number for number in usual if number in (abilities.suites or ())]
+    fit = [number for number in known if latest >= TlsVersion.TLS1_2 or number in _EARLY_PSK]
+    return fit if abilities.suite_mode == "list" and not abilities.datagram else fit[:1]
+
+
+def _suites(
+    configuration: SslConfiguration, abilities: Abilities, latest: TlsVersion
+) -> tuple[tuple[Token, ...], tuple[int, ...]]:
     if abilities.suites is None:
         if not configuration.ciphersuites:
             return (), ()
@@ -222,6 +246,8 @@ def _suites(configuration: SslConfiguration, abilities: Abilities) -> tuple[tupl
         )
     usable = _fitting(abilities.suites, configuration)
     if not configuration.ciphersuites:
+        if isinstance(configuration.security, Psk) and (usual := _usual_psk(abilities, latest)):
+            return tuple(abilities.suites[number] for number in usual), tuple(usual)
         if abilities.all_suites is not None:
             return (abilities.all_suites,), ()
         if abilities.suite_mode == "list":

@@ -18,6 +18,7 @@ from modemtls.errors import (
     PdpError,
 )
 from modemtls.net.contract import Psk, Stored
+from modemtls.tlsengine.suites import SUITES
 
 if TYPE_CHECKING:
     from modemtls.net.choose import Choice
@@ -58,7 +59,8 @@ def connect_failure(
         case "connect_failed":
             return ConnectError(f"could not connect to {where}: {reason}")
         case "handshake_failed":
-            return HandshakeError(f"the TLS handshake with {where} failed: {reason}")
+            kind = "DTLS" if choice is not None and choice.datagram else "TLS"
+            return HandshakeError(f"the {kind} handshake with {where} failed: {reason}")
         case "certificate":
             return CertificateError(f"the certificate of {where} was refused: {reason}")
         case "name_not_resolved":
@@ -104,9 +106,9 @@ def _reason(error: CommandError) -> str:
 def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock: str) -> str:
     """List what this connection asked for and the server may not have fulfilled, the likeliest first."""
     security = configuration.security
-    versions = " or ".join(map(str, sorted(choice.versions)))
+    nothing = _nothing_in_common(choice)
     if isinstance(security, Psk):
-        return f"nobody listens there; another pre-shared key or identity; no {versions} or common cipher suite"
+        return f"nobody listens there; another pre-shared key or identity; {nothing}"
     certificate = []
     if security.dane:
         certificate.append("not what the TLSA record says")
@@ -122,11 +124,17 @@ def _suspects(host: str, configuration: SslConfiguration, choice: Choice, clock:
         found.append(f"certificate {_listed(certificate)}")
     relied_on = (security.trusted if security.verify else None, security.client_cert, security.client_key)
     found.extend(f"no {one.name!r} in the modem" for one in relied_on if isinstance(one, Stored))
-    found.append(f"no {versions} or common cipher suite")
+    found.append(nothing)
     found.append(f"client certificate {'wanted' if security.client_cert is None else 'refused'}")
     if not choice.sni:
         found.append("server name (SNI) needed")
     return "; ".join(found)
+
+
+def _nothing_in_common(choice: Choice) -> str:
+    versions = " or ".join(one.named(datagram=choice.datagram) for one in sorted(choice.versions))
+    only = SUITES.get(choice.numbers[0]) if len(choice.numbers) == 1 else None
+    return f"no {versions} or {'common cipher suite' if only is None else only.name}"
 
 
 def _listed(parts: list[str]) -> str:

@@ -176,6 +176,7 @@ class Securing:
         self._choice = choice = choose(
             self._configuration, self._abilities, wanted.host or None, verified=means.verified
         )
+        self._resuming.sweep(deadline)  # before anything is stored for which nothing may be open
         with self._modem.credentials.hold() as holding:
             # Before the modem is brought up: some write only while the radio is off. And again behind it, which is
             # for nothing unless what is believed of the modem has become doubtful meanwhile.
@@ -338,6 +339,11 @@ class Securing:
         if not self._connected or len(self._choice.versions) != 1:
             return None
         return next(iter(self._choice.versions))
+
+    @property
+    def suites(self) -> tuple[int, ...]:
+        """The suites that the modem is told to offer, by IANA number; none if it offers all that it has."""
+        return self._choice.numbers
 
     def set_records(self, records: object) -> None:
         """Take TLSA records for the next handshake, in place of those before.

@@ -48,8 +48,8 @@ class TestSection08Versions:
             assert peer.versions == ["TLSv1.2"]
 
     def test_what_there_is_not_fails_at_creation(self, subject, trusting, datagrams):
-        refuses("tls", lambda: subject.socket(trusting(version=TlsVersion.SSL3, max_version=TlsVersion.SSL3)))
-        refuses("dtls", lambda: subject.socket(datagrams(version=TlsVersion.TLS1_3), datagram=True))
+        refuses("ssl3", lambda: subject.socket(trusting(version=TlsVersion.SSL3, max_version=TlsVersion.SSL3)))
+        refuses("dtls1.3", lambda: subject.socket(datagrams(version=TlsVersion.TLS1_3), datagram=True))
 
     def test_a_very_old_minimum_allows_the_new(self, subject, trusting, echo):
         subject.need("tls_range")

@@ -190,11 +190,23 @@ class TestPreSharedKeys:
         assert dtls.handshakes[0].suite == 0xC0A8
         refuses("suites", lambda: user.dtls(ciphersuites=(0xC0AE,)))
 
+    def test_which_suite_is_offered_by_default_is_told(self, user, dtls):
+        user.need(dtls=True, psk=True)
+        told = bool(user.modem.capabilities.get("suites"))
+        sock = user.dtls()
+        assert sock.suites == ((0xC0A8,) if told else ())
+        talk(sock, dtls.port)
+        assert dtls.handshakes[0].suite == 0xC0A8
+        refused = user.dtls(Psk(b"somebody", KEY))
+        with pytest.raises(ModemError) as caught:
+            refused.connect(NAME, str(dtls.port), timeout=2)
+        assert "TLS 1.2" not in str(caught.value).replace("DTLS 1.2", "")
+
     def test_of_old_modules_a_key_of_any_bytes_is_refused(self, tmp_path):
         MODEMS["r410m"] = ("ublox-sara-r4", {**QUICK, "module": "R410M-02B"})
         with using("r410m", tmp_path) as user:
             refuses("psk", lambda: user.tls(Psk(IDENTITY, KEY)))
-            user.tls(Psk(IDENTITY, b"printable"))
+            assert user.tls(Psk(IDENTITY, b"printable")).suites == (0x00A8,)
             refuses("dtls", user.dtls)
 
     def test_where_it_would_keep_nobody_out_it_is_refused(self, tmp_path):
@@ -295,10 +307,10 @@ class TestNames:
 class TestVersions:
     def test_over_datagrams_the_names_of_tls_stand_for_those_of_dtls(self, user):
         user.need(dtls=True, psk=True)
-        refuses("dtls", lambda: user.dtls(version=TlsVersion.TLS1_3))
+        refuses("dtls1.3", lambda: user.dtls(version=TlsVersion.TLS1_3))
         user.dtls(version=TlsVersion.TLS1_1)
         if user.name == "r5":
-            refuses("dtls", lambda: user.dtls(version=TlsVersion.TLS1_0, max_version=TlsVersion.TLS1_1))
+            refuses("dtls1.0", lambda: user.dtls(version=TlsVersion.TLS1_0, max_version=TlsVersion.TLS1_1))
 
     def test_the_one_that_was_set_is_told(self, user, dtls):
         user.need(dtls=True, psk=True)

@@ -62,6 +62,7 @@ def lacking(feature: Feature, able: Mapping[str, object], *, host: bool) -> list
     if host:
         return [] if able.get(transport) else [transport]
     protocol = "dtls" if feature.datagram else "tls"
+    version = f"{protocol}{feature.version.value}"
     known = able.get(protocol)
     needs = {
         protocol: True,
@@ -72,5 +73,5 @@ def lacking(feature: Feature, able: Mapping[str, object], *, host: bool) -> list
     }
     found = [capability for capability, needed in needs.items() if needed and not able.get(capability)]
     if protocol not in found and not (isinstance(known, list | tuple) and feature.version.value in known):
-        found.insert(0, protocol)
+        found.insert(0, version)
     return found

@@ -113,7 +113,7 @@ def parse(text: str) -> dict[Cell, str]:
     for cell in cells():
         feature, family, letter = cell
         field = fields.get((feature, family), "")
-        lacks = re.findall(r"no `(\w+)`", field)
+        lacks = re.findall(r"no `([\w.]+)`", field)
         entry = re.search(rf"(?<!\S){letter}(\S?)(?!\S)", field)
         if entry:
             found[cell] = next((note for note, (mark, _) in NOTES.items() if mark == entry[1]), PASSED)

@@ -67,7 +67,7 @@ class TestVersion:
     def test_1_3_is_refused_with_a_choice_that_works(self):
         with pytest.raises(NotSupportedError, match=r"TLS 1\.3 or later") as caught:
             ask(version=V.TLS1_3)
-        assert caught.value.capability == "tls"
+        assert caught.value.capability == "tls1.3"
         assert caught.value.choices == ('min_version="1.2"',)
         assert ask(version=V.of("1.2")).version == 3
 

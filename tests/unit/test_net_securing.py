@@ -46,18 +46,56 @@ class TestChoice:
         assert ask(version=V.TLS1_1).versions == {V.TLS1_0, V.TLS1_2}
         assert ask(version=V.SSL3).version == 2
         assert ask().versions == {V.TLS1_2}
-        for impossible in ({"version": V.TLS1_3}, {"version": V.TLS1_0, "max_version": V.TLS1_1}):
-            with pytest.raises(NotSupportedError, match="DTLS") as caught:
-                ask(**impossible)
-            assert caught.value.capability == "dtls"
+        impossible = (
+            ("dtls1.3", "DTLS 1.3 or later", {"version": V.TLS1_3}),
+            ("dtls1.0", "exactly DTLS 1.0", {"version": V.TLS1_0, "max_version": V.TLS1_1}),
+        )
+        for capability, wanted, versions in impossible:
+            with pytest.raises(NotSupportedError) as caught:
+                ask(**versions)
+            assert caught.value.capability == capability
+            assert f"m cannot be set to {wanted} and nothing else (it knows DTLS 1.0, DTLS 1.2)" in str(caught.value)
 
     def test_suites_of_the_other_way_of_authentication_are_left_out(self):
-        assert ask().suites == ("CCM8", "OLD")
+        assert ask(security=PSK, ciphersuites=(0xC02F, 0x008B, 0xC0A8)).suites == ("OLD", "CCM8")
         assert ask(security=Certificates(verify=False)).suites == ("RSA",)
         assert ask(ciphersuites=(0xC02F, 0xC0A8, 0x0094)).numbers == (0xC0A8,)
         with pytest.raises(NotSupportedError, match="for a pre-shared key") as caught:
             ask(ciphersuites=(0xC02F,))
         assert caught.value.choices[0] == "suites=[0xC0A8]"
+
+    @pytest.mark.parametrize(
+        ("datagram", "mode", "lacking", "versions", "offered"),
+        [
+            (True, "one", (), {}, [0xC0A8]),
+            (True, "list", (), {}, [0xC0A8]),
+            (True, "one", (0xC0A8,), {}, [0x00A8]),
+            (True, "one", (), {"version": V.TLS1_0}, [0xC0A8]),
+            (False, "one", (), {}, [0x00A8]),
+            (False, "one", (0x00A8,), {}, [0x008C]),
+            (False, "one", (0x00A8, 0x008C), {}, [0x00AE]),
+            (False, "one", (), {"version": V.TLS1_0, "max_version": V.TLS1_1}, [0x008C]),
+            (False, "list", (), {}, [0x00A8, 0x008C, 0x00AE]),
+        ],
+    )
+    def test_with_a_key_the_usual_suites_are_offered_and_none_without_it(
+        self, datagram, mode, lacking, versions, offered
+    ):
+        numbers = (0xC02F, 0x0094, 0x008B, 0x00AE, 0x008C, 0x00A8, 0xC0A8)
+        known = {number: f"{number:04X}" for number in numbers if number not in lacking}
+        every = (V.TLS1_0, V.TLS1_2) if datagram else (V.TLS1_0, V.TLS1_1, V.TLS1_2)
+        spoken = tuple(VersionChoice(0, frozenset(every[:upto])) for upto in range(1, len(every) + 1))
+        modem = able(
+            suites=known, suite_mode=mode, datagram=datagram, all_suites="all",
+            versions=(*spoken, VersionChoice(1, frozenset({V.TLS1_2}))),
+        )  # fmt: skip
+        choice = ask(modem, **versions)
+        assert list(choice.numbers) == offered
+        assert choice.suites == tuple(known[number] for number in offered)
+        assert ask(modem, security=Certificates(verify=False), **versions).suites == ("all",)
+
+    def test_a_modem_that_names_no_suite_with_the_key_offers_all_that_it_has(self):
+        assert ask(able(suites={0xC02F: "RSA"}, all_suites="all")).suites == ("all",)
 
     def test_a_modem_that_can_be_told_none(self):
         assert ask(able(suites=None)).suites == ()
@@ -127,12 +165,24 @@ class TestChoice:
 
 
 class TestFailures:
-    def fail(self, kind, security=PSK, **configuration):
+    def fail(self, kind, security=PSK, modem=DTLS, **configuration):
         made = SslConfiguration(security=security, **configuration)
-        return connect_failure(CommandError("no", kind=kind), "server.example", 443, made, ask())
+        choice = choose(made, replace(modem, cid=True, hostname_check=True), "server.example")
+        return connect_failure(CommandError("no", kind=kind), "server.example", 443, made, choice)
 
     def test_with_a_key_the_key_is_suspected(self):
         assert "another pre-shared key or identity" in str(self.fail("connect_or_handshake"))
+
+    @pytest.mark.parametrize(("datagram", "kind"), [(True, "DTLS"), (False, "TLS")])
+    def test_the_protocol_has_its_name_and_a_suite_that_is_the_only_one(self, datagram, kind):
+        modem = able(datagram=datagram)
+        text = str(self.fail("connect_or_handshake", modem=modem, ciphersuites=(0xC0A8,)))
+        assert text.endswith(f"; no {kind} 1.2 or TLS_PSK_WITH_AES_128_CCM_8")
+        text = str(self.fail("connect_or_handshake", modem=modem, ciphersuites=(0xC0A8, 0x008B), version=V.TLS1_0))
+        assert text.endswith(f"; no {kind} 1.0 or {kind} 1.2 or common cipher suite")
+        text = str(self.fail("connect_or_handshake", Certificates(verify=False), able(datagram=datagram, suites=None)))
+        assert f"; no {kind} 1.2 or common cipher suite; " in text
+        assert f"the {kind} handshake with" in str(self.fail("handshake_failed", modem=modem))
 
     def test_with_records_the_record_is(self):
         error = self.fail("connect_or_handshake", Certificates(dane=True))
@@ -241,7 +291,10 @@ class TestConnecting:
         showing.profile.suites = SimpleNamespace(mode="one", all="0", codes={0x00A8: 16})
         made = Securing(showing, SslConfiguration(security=PSK, ciphersuites=(0x00A8,)), "tls")
         assert (made.shape().nonce, made.shape().tag, made.shape().block) == (8, 16, 1)
-        assert Securing(showing, SslConfiguration(security=PSK), "tls").shape() is None
+        usual = Securing(showing, SslConfiguration(security=PSK), "tls")
+        assert (usual.suites, usual.shape()) == ((0x00A8,), made.shape())
+        every = Securing(showing, SslConfiguration(security=Certificates(verify=False)), "tls")
+        assert (every.suites, every.shape()) == ((), None)
 
     def test_a_limit_that_the_modem_does_not_keep_is_kept_here(self, showing):
         seen = []

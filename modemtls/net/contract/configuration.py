@@ -134,7 +134,19 @@ class TlsVersion(enum.Enum):
         return self.age <= other.age
 
     def __str__(self) -> str:
+        return self.named(datagram=False)
+
+    def named(self, *, datagram: bool) -> str:
+        """Return its name, ``"TLS 1.2"``; over datagrams that of the version of DTLS that it stands for there."""
+        if datagram:
+            return f"DTLS {self.value}"
         return "SSL 3.0" if self is TlsVersion.SSL3 else f"TLS {self.value}"
+
+    def capability(self, *, datagram: bool) -> str:
+        """Return what an engine lacks that does not speak it: ``"tls1.3"``, ``"dtls1.2"``, ``"ssl3"``."""
+        if self is TlsVersion.SSL3:
+            return "ssl3"
+        return f"{'dtls' if datagram else 'tls'}{self.value}"
 
 
 def check_dtls_timeouts(value: object) -> tuple[float, float]:
@@ -267,8 +279,8 @@ class SslConfiguration:
     """How a secure socket is to connect.
 
     ``version``: the lowest version allowed, ``max_version`` the highest (None: the engine's highest).
-    ``ciphersuites``: IANA numbers, none meaning all; numbers that the engine does not know are passed over, and if
-    none is left that is an error.
+    ``ciphersuites``: IANA numbers, none meaning all, or what is usual with a pre-shared key; numbers that the engine
+    does not know are passed over, and if none is left that is an error.
     ``server_name_indication``: SNI, and the name that the certificate must have; None means the host given to connect.
     ``handshake_timeout``: seconds for the handshake; None leaves it to the engine.
     ``dtls_handshake_timeouts``: the first wait for an answer, which each retransmission doubles, and the longest, after
