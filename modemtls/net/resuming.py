@@ -179,7 +179,7 @@ class Resuming:
         if self._buffer is None or not self._saves:
             return None
         word = self._engine(deadline)
-        self._sweep(deadline)
+        self.sweep(deadline)
         kept = resumption.read(self._buffer, word)
         if kept is None or kept.kind is not Kind.CONNECTION or kept.payload[:_BOUND] != bound:
             return None
@@ -228,10 +228,10 @@ class Resuming:
             self._lot.parked[ticket] = _Parked(slot, self._bound, self._buffer)
         return True
 
-    def _sweep(self, deadline: float | None) -> None:
-        """Close what no buffer speaks of any more."""
-        if self._saves and self._word:
-            self._close(self._lot.stale(self._word), deadline)
+    def sweep(self, deadline: float | None) -> None:
+        """Close what no buffer speaks of any more, whichever socket of this process has put it aside."""
+        if self._lot.parked:
+            self._close(self._lot.stale(self._engine(deadline)), deadline)
 
     def _close(self, slots: list[Slot], deadline: float | None) -> None:
         for slot in slots:
@@ -253,7 +253,7 @@ class Resuming:
                 resumption.clear(self._buffer)  # what was in there did not serve
         else:
             self._written = resumption.write(self._buffer, self._word, Kind.SESSION, self._bound)
-        self._sweep(deadline)
+        self.sweep(deadline)
 
     def note(self, slot: Slot) -> None:
         """Put what the modem has told of its session meanwhile into the buffer; not after the caller has zeroed it."""

@@ -176,6 +176,7 @@ class Securing:
         self._choice = choice = choose(
             self._configuration, self._abilities, wanted.host or None, verified=means.verified
         )
+        self._resuming.sweep(deadline)  # before anything is stored for which nothing may be open
         with self._modem.credentials.hold() as holding:
             # Before the modem is brought up: some write only while the radio is off. And again behind it, which is
             # for nothing unless what is believed of the modem has become doubtful meanwhile.

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import select
+import socket
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
-from modemtls.errors import ModemTimeoutError
-from modemtls.net import Certificates, Option, Psk, SslConfiguration, State, TlsaRecord
+from modemtls.errors import ModemError, ModemTimeoutError
+from modemtls.net import Option, State, lwm2m_record
 from modemtls.tlsengine import Settings
 from tests.contract.conftest import IDENTITY, KEY
+from tests.support.contract_peers import remembering, tls_peer
 from tests.support.dtls import DtlsEcho
+from tests.support.subjects import NAME, refuses
 from tests.support.tls_ends import need_mbedtls
+
+
+def free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("0.0.0.0", 0))
+        return probe.getsockname()[1]
 
 
 def drain(sock):
@@ -50,61 +61,110 @@ def exchange(sock, message):
     return b"".join(found)
 
 
+class Client:
+    """One server of an LwM2M client: what it calls on its one socket, in the order in which it does."""
+
+    def __init__(self, subject, sock, server, static_port="") -> None:
+        self.subject, self.sock, self.server = subject, sock, server
+        self.port = self.static_port = static_port
+        self.resumed = []
+
+    def online(self, *, resumed, restored=False):
+        """Bind to the port of the last time, connect, remember the port; see whether to register again."""
+        sock = self.sock
+        if self.port or self.static_port:
+            try:
+                sock.bind(None, self.port)
+            except ModemError:
+                sock.bind(None, self.static_port)
+        sock.connect(*self.server.address)
+        try:
+            self.port = sock.local_port
+        except ModemError:
+            self.port = ""  # not every modem tells
+        assert sock.get_opt(Option.STATE) is State.CONNECTED
+        told = self.subject.has("resumption") or restored
+        assert sock.get_opt(Option.SESSION_RESUMED) is (resumed and told)
+        assert sock.get_opt(Option.CONNECTION_ID_RESUMED) is restored
+        assert sock.get_opt(Option.INNER_MTU) > 100
+        assert (sock.remote_hostname, sock.remote_port) == self.server.address
+
+    def offline(self):
+        self.sock.shutdown()
+        assert self.sock.get_opt(Option.STATE) is State.SHUTDOWN
+        self.sock.close()
+        assert self.sock.get_opt(Option.STATE) is State.CLOSED
+
+
 class TestSection14OrderOfCalls:
-    def test_registered_asleep_and_back_over_datagrams(self, subject, dtls):
-        subject.need("dtls", "resumption", "bind", "addresses")
-        buffer = bytearray(1024)
-        configuration = SslConfiguration(security=Psk(IDENTITY, KEY), session_resumption_buffer=buffer)
-        sock = subject.socket(configuration, datagram=True)
-        port = ""
-        for resumed in (False, True, True):
-            sock.bind(None, port)
-            sock.connect("127.0.0.1", str(dtls.port))
-            port = sock.local_port
-            assert sock.get_opt(Option.STATE) is State.CONNECTED
-            assert sock.get_opt(Option.SESSION_RESUMED) is resumed
-            assert sock.get_opt(Option.INNER_MTU) > 100
-            assert (sock.remote_host, sock.remote_port) == ("127.0.0.1", str(dtls.port))
+    @pytest.fixture
+    def buffer(self):
+        made = bytearray(4096)
+        yield made
+        made[:] = bytes(4096)  # nothing stays put aside
+
+    @pytest.fixture
+    def client(self, subject, datagrams, buffer):
+        def make(server, static_port="", configured=datagrams, **more):
+            if subject.has("resumption_buffer"):
+                more["session_resumption_buffer"] = buffer
+            return Client(subject, subject.socket(configured(**more), datagram=True), server, static_port)
+
+        return make
+
+    def test_registered_asleep_and_back_on_one_object(self, subject, client, dtls):
+        one = client(dtls, str(free_udp_port()) if subject.has("bind") else "")
+        for number in range(3):
+            again = number > 0 and subject.has("resumption_buffer")
+            one.online(resumed=again)
             for message in (b"register", b"update"):
-                assert exchange(sock, message) == message
-            assert sock.get_opt(Option.BYTES_SENT) > 0
-            sock.shutdown()
-            sock.close()
-        assert len(set(dtls.addresses)) == 1, "the server knows it by its port"
+                assert exchange(one.sock, message) == message
+            assert dtls.reused[-1] is again
+            assert one.sock.get_opt(Option.BYTES_SENT) == (number + 1) * len(b"registerupdate")
+            one.offline()
+        if subject.has("bind"):
+            assert {port for _, port in dtls.addresses} == {int(one.static_port)}, "the server knows it by its port"
 
-    def test_a_server_that_is_disabled_gets_a_full_handshake(self, subject, dtls):
-        subject.need("dtls", "resumption")
-        buffer = bytearray(1024)
-        configuration = SslConfiguration(security=Psk(IDENTITY, KEY), session_resumption_buffer=buffer)
-        sock = subject.socket(configuration, datagram=True)
-        for _ in range(2):
-            sock.connect("127.0.0.1", str(dtls.port))
-            assert sock.get_opt(Option.SESSION_RESUMED) is False
-            assert exchange(sock, b"x") == b"x"
-            sock.shutdown()
-            sock.close()
-            buffer[:] = bytes(1024)
-
-    def test_stateless_with_a_connection_id(self, subject):
-        subject.need("dtls", "cid")
-        need_mbedtls()
-        buffer = bytearray(1024)
-        configuration = SslConfiguration(
-            security=Psk(IDENTITY, KEY),
-            session_resumption_buffer=buffer,
-            use_connection_id=True,
-            ciphersuites=(0xC0A8,),
-        )
-        with DtlsEcho(Settings(server=True, datagram=True, psks={IDENTITY: KEY}, cid=b"cid")) as server:
-            for both in (False, True, True):
-                sock = subject.socket(configuration, datagram=True)
-                sock.connect("127.0.0.1", str(server.port))
-                assert sock.get_opt(Option.SESSION_RESUMED) is both
-                assert sock.get_opt(Option.CONNECTION_ID_RESUMED) is both
-                assert exchange(sock, b"x") == b"x"
-                sock.shutdown()
+    def test_over_a_stream(self, subject, trusting, leaf, buffer):
+        more = {"session_resumption_buffer": buffer} if subject.has("resumption_buffer") else {}
+        with remembering(leaf) as peer:
+            sock = subject.socket(trusting(**more))
+            for number in range(2):
+                sock.connect(*peer.address)
+                assert exchange(sock, b"register") == b"register"
+                again = number > 0 and subject.has("resumption_buffer")
+                assert peer.reused[-1] is again
+                assert sock.get_opt(Option.SESSION_RESUMED) is (again and subject.has("resumption"))
                 sock.close()
-                sock.cleanup()
+
+    def test_the_static_port_is_for_when_the_last_one_is_taken(self, loopback, psk, dtls):
+        one = Client(loopback, loopback.socket(psk(), datagram=True), dtls, str(free_udp_port()))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("0.0.0.0", 0))
+            one.port = str(other.getsockname()[1])
+            one.online(resumed=False)
+            assert exchange(one.sock, b"x") == b"x"
+            assert dtls.addresses[-1][1] == int(one.static_port)
+
+    def test_a_server_that_is_disabled_gets_a_full_handshake(self, subject, client, dtls, buffer):
+        subject.need("resumption_buffer")
+        one = client(dtls)
+        for _ in range(2):
+            one.online(resumed=False)
+            assert exchange(one.sock, b"x") == b"x"
+            one.offline()
+            buffer[:] = bytes(4096)
+        assert dtls.reused == [False, False]
+
+    def test_stateless_with_a_connection_id(self, subject, client, psk):
+        subject.need("dtls", "cid", "connections_saved")
+        need_mbedtls()
+        with DtlsEcho(Settings(server=True, datagram=True, psks={IDENTITY: KEY}, cid=b"cid")) as server:
+            one = client(server, configured=psk, use_connection_id=True)
+            for both in (False, True, True):
+                one.online(resumed=both, restored=both)
+                assert exchange(one.sock, b"x") == b"x"
+                one.offline()
             assert len(server.handshakes) == 1
 
     def test_a_download_that_is_suspended_and_resumed(self, subject, trusting, echo):
@@ -119,30 +179,36 @@ class TestSection14OrderOfCalls:
         assert exchange(sock, b"second") == b"second"
         assert sock.get_opt(Option.BYTES_RECEIVED) == len(b"firstsecond")
 
-    def test_the_record_is_set_right_after_creation(self, subject, pki, leaf, echo):
-        subject.need("dane")
-        from cryptography import x509
-        from cryptography.hazmat.primitives import serialization
+    def test_the_one_record_is_set_right_after_creation(self, subject, trusting, pki):
+        own = pki.self_signed(NAME)
+        der = x509.load_pem_x509_certificate(own.cert_pem).public_bytes(serialization.Encoding.DER)
+        sock = subject.socket(trusting(dane=True, trusted=None))
+        sock.set_opt(Option.DANE_TLSA_ARRAY, [lwm2m_record(der)])
+        with tls_peer(own, versions=("TLSv1_2", "TLSv1_2")) as peer:
+            for _ in range(2):
+                sock.connect(*peer.address)
+                assert exchange(sock, b"x") == b"x"
+                sock.close()
 
-        der = x509.load_pem_x509_certificate(leaf.cert_pem).public_bytes(serialization.Encoding.DER)
-        sock = subject.socket(SslConfiguration(security=Certificates(dane=True)))
-        sock.set_opt(Option.DANE_TLSA_ARRAY, [TlsaRecord(3, 0, 0, der)])
-        sock.connect(*echo.address)
-        assert exchange(sock, b"x") == b"x"
+    def test_new_handshake_timeouts_are_pushed_to_every_socket(self, subject, datagrams, dtls):
+        """Whoever cannot set them says so; the client does not mind."""
+        sock = subject.socket(datagrams(), datagram=True)
 
-    def test_new_handshake_timeouts_are_pushed_to_every_socket(self, subject, psk, dtls):
-        subject.need("handshake_timers", "dtls")
-        sock = subject.socket(psk(), datagram=True)
-        sock.set_opt(Option.DTLS_HANDSHAKE_TIMEOUTS, (2.0, 30.0))
-        sock.connect("127.0.0.1", str(dtls.port))
-        sock.set_opt(Option.DTLS_HANDSHAKE_TIMEOUTS, (1.0, 60.0))
+        def push(*timers):
+            if subject.has("handshake_timers"):
+                sock.set_opt(Option.DTLS_HANDSHAKE_TIMEOUTS, timers)
+            else:
+                refuses("handshake_timers", lambda: sock.set_opt(Option.DTLS_HANDSHAKE_TIMEOUTS, timers))
+
+        push(2.0, 30.0)
+        sock.connect(*dtls.address)
+        push(1.0, 60.0)
         assert exchange(sock, b"x") == b"x"
 
     @pytest.mark.parametrize("count", [1, 5])
-    def test_several_datagrams_at_once_are_all_drained(self, subject, psk, dtls, count):
-        subject.need("dtls")
-        sock = subject.socket(psk(), datagram=True)
-        sock.connect("127.0.0.1", str(dtls.port))
+    def test_several_datagrams_at_once_are_all_drained(self, subject, datagrams, dtls, count):
+        sock = subject.socket(datagrams(), datagram=True)
+        sock.connect(*dtls.address)
         for number in range(count):
             sock.send(b"%d" % number)
         found = []

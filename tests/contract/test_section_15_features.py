@@ -4,48 +4,63 @@ from __future__ import annotations
 
 import pytest
 
-from modemtls.errors import NotSupportedError
-from modemtls.net import Certificates, Psk, SslConfiguration, TlsVersion
+from modemtls.errors import CredentialError
+from modemtls.net import Certificates, Psk, SslConfiguration, State, TlsVersion
+from tests.support.subjects import refuses
+from tests.support.tls_ends import need_mbedtls
 
-#: Capability, as the subject and the error name it, and the configuration that needs it.
+#: Capability, as subject and error name it, the configuration that needs it, and whether it is one for datagrams.
 NEEDS = {
-    "psk": lambda pki: SslConfiguration(security=Psk(b"", b"key")),
-    "system_trust": lambda pki: SslConfiguration(security=Certificates(use_system_trust=True)),
-    "revocation_lists": lambda pki: SslConfiguration(security=Certificates(verify=False, revocation_lists=b"whatever")),
-    "alpn": lambda pki: SslConfiguration(security=Certificates(verify=False), alpn=("coap",)),
+    "psk": (lambda own: SslConfiguration(security=Psk(b"gateway", b"key")), False),
+    "system_trust": (lambda own: SslConfiguration(security=Certificates(use_system_trust=True)), False),
+    "revocation_lists": (
+        lambda own: SslConfiguration(security=Certificates(**own, revocation_lists=b"no list")),
+        False,
+    ),
+    "alpn": (lambda own: SslConfiguration(security=Certificates(**own), alpn=("coap",)), False),
+    "dtls": (lambda own: SslConfiguration(security=Certificates(**own)), True),
+    "tls1.3": (lambda own: SslConfiguration(security=Certificates(**own), version=TlsVersion.TLS1_3), False),
+    "suites": (lambda own: SslConfiguration(security=Certificates(**own), ciphersuites=(0xC02F,)), False),
+    "resumption": (
+        lambda own: SslConfiguration(security=Certificates(**own), session_resumption_buffer=bytearray(1024)),
+        False,
+    ),
+    "cid": (lambda own: SslConfiguration(security=Certificates(**own), use_connection_id=True), True),
+    "handshake_timers": (
+        lambda own: SslConfiguration(security=Certificates(**own), dtls_handshake_timeouts=(1.0, 60.0)),
+        True,
+    ),
+    "credentials": (lambda own: SslConfiguration(security=Certificates(verify=False)), False),
+}
+#: What these tests call otherwise than errors do.
+WORDS = {
+    "resumption": "resumption_buffer",
+    "revocation_lists": "crl",
+    "credentials": "without_credentials",
 }
 
 
 class TestSection15Features:
     @pytest.mark.parametrize("capability", NEEDS)
-    def test_what_is_lacking_is_refused_by_name_before_anything_is_sent(self, subject, pki, capability):
-        configuration = NEEDS[capability](pki)
-        if subject.has("psk"):  # a stack of this host's: it has all of them
-            try:
-                subject.socket(configuration)
-            except NotSupportedError as error:
-                pytest.fail(f"{subject.name} refuses {capability}: {error}")
-            except OSError:
-                pass  # what is wrong with these credentials is told elsewhere
+    def test_what_is_declared_is_accepted_and_what_is_not_is_refused_by_name(self, subject, trusting, capability):
+        configuration, datagram = NEEDS[capability]
+        if datagram and capability != "dtls":
+            subject.need("dtls")
+        if capability == "cid" and subject.has("cid"):
+            need_mbedtls()
+        security = trusting().security
+        own = {name: getattr(security, name) for name in ("trusted", "check_hostname", "check_dates")}
+        wanted = configuration(own)
+        if not subject.has(WORDS.get(capability, capability)):
+            error = refuses(capability, lambda: subject._secure(wanted, datagram))
+            assert error.choices  # a way out
             return
-        with pytest.raises(NotSupportedError) as caught:
-            subject.socket(configuration)
-        assert caught.value.capability == capability
-        assert caught.value.errno is not None
-
-    def test_a_lack_names_a_way_out(self, subject, pki):
-        if subject.has("psk"):
-            return
-        with pytest.raises(NotSupportedError, match='engine="host"'):
-            subject.socket(NEEDS["psk"](pki))
-
-    def test_dtls_is_declared_or_refused(self, subject, psk):
-        if subject.has("dtls"):
-            assert subject.socket(psk(), datagram=True).datagram
-            return
-        with pytest.raises(NotSupportedError) as caught:
-            subject._secure(psk(), True)
-        assert caught.value.capability in {"dtls", "udp"} | ({"psk"} - subject.capabilities)
+        try:
+            made = subject.socket(wanted, datagram=datagram)
+        except CredentialError:  # of it what is wrong with these credentials
+            assert capability == "revocation_lists"
+        else:
+            assert (made.datagram, made.encrypted, made.state) == (datagram, True, State.CLOSED)
 
     def test_which_engine_it_is_and_what_kind(self, subject, trusting):
         sock = subject.socket(trusting())

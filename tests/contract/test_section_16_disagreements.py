@@ -6,25 +6,28 @@ import pytest
 
 from modemtls.errors import ModemError
 from modemtls.net import Errno, Option, State
+from tests.support.contract_peers import remembering
 
 
 class TestSection16Disagreements:
-    def test_resumption_needs_no_particular_engine(self, subject, trusting, echo):
-        subject.need("resumption")
+    def test_resumption_needs_no_particular_engine(self, subject, trusting, leaf):
+        subject.need("resumption_buffer")
         sock = subject.socket(trusting(session_resumption_buffer=bytearray(4096)))
-        for expected in (False, True):
-            sock.connect(*echo.address)
-            sock.send(b"x")
-            assert sock.receive(1) == b"x"
-            assert sock.get_opt(Option.SESSION_RESUMED) is expected
-            sock.close()
+        with remembering(leaf) as peer:
+            for _ in range(2):
+                sock.connect(*peer.address)
+                sock.send(b"x")
+                assert sock.receive(1) == b"x"
+                sock.close()
+            assert peer.reused == [False, True]
 
     def test_shutdown_says_no_goodbye(self, subject, trusting, echo):
-        subject.need("tls_range")
+        """Where a modem has one command to close, what that says is its own affair."""
         sock = subject.socket(trusting())
         sock.connect(*echo.address)
         sock.shutdown()
-        assert echo.end() == "cut"
+        assert echo.end() in ({"cut"} if sock.engine == "host" else {"cut", "close_notify"})
+        assert sock.state is State.SHUTDOWN
 
     def test_after_shutdown_only_close_leads_on(self, subject, trusting, echo):
         sock = subject.socket(trusting())

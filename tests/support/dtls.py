@@ -45,6 +45,7 @@ class DtlsEcho:
         """Where each record came from."""
         self.silent = False
         self._engines: dict[tuple[str, int], Engine] = {}
+        self._all: list[Engine] = []  # OpenSSL forgets the session of who goes without goodbye when it frees it
         self._up: set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -99,6 +100,7 @@ class DtlsEcho:
         begins = data[:1] == b"\x16" and data[13:14] == b"\x01" and data[3:5] == b"\0\0"  # a new ClientHello
         if address not in self._engines or (begins and id(self._engines[address]) in self._up):
             self._engines[address] = self._context.engine(repr(address).encode())
+            self._all.append(self._engines[address])
         return self._engines[address]
 
     def _serve(self, engine: Engine, address: tuple[str, int]) -> None:
