@@ -91,7 +91,7 @@ class MbedEngine:
 
     def _prepare(self) -> None:
         """Set what a reset of the connection takes back."""
-        self._lib.ssl_set_mtu(self._ssl, c.c_uint16(min(self._settings.mtu, 0xFFFF)))
+        self._lib.ssl_set_mtu(self._ssl, c.c_uint16(self._settings.flight))
         if self._settings.server and self._settings.cookies:
             code = self._lib.ssl_set_client_transport_id(self._ssl, self._peer, SIZE(len(self._peer)))
             self._made.check(code, "peer")
@@ -141,6 +141,7 @@ class MbedEngine:
         if self._settings.server and self._settings.verify is Verify.JUDGED and not self._peer_chain():
             self._call(self._lib.ssl_send_alert_message, c.c_ubyte(_FATAL), c.c_ubyte(_HANDSHAKE_FAILURE))
             raise ProtocolError("handshake failed: the peer showed no certificate", **self._alerts())
+        self._lib.ssl_set_mtu(self._ssl, c.c_uint16(self._settings.mtu))
         self._done = True
         digest = hashlib.sha256(self._notes.master).digest()
         if self._settings.server:

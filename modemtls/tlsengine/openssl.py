@@ -86,7 +86,7 @@ class OpenSslEngine:
             self._connection.set_connect_state()
         if settings.datagram:
             self._connection.set_options(SSL.OP_NO_QUERY_MTU)
-            self._connection.set_ciphertext_mtu(settings.mtu)
+            self._connection.set_ciphertext_mtu(settings.flight)
         demand(self._ssl, settings)
         if settings.server_name and not settings.server and not is_address(settings.server_name):
             self._connection.set_tlsext_host_name(wire_name(settings.server_name))

@@ -96,7 +96,8 @@ class Settings:
     ``server_name``: sent as SNI, unless it is an address. ``alpn``: protocols in order of preference; a server
     refuses a client that offers others only.
 
-    ``mtu``: largest datagram that is sent, in bytes of UDP payload. ``timers``: None is the engine's own, 1 s to 60 s.
+    ``mtu``: largest datagram that is sent, in bytes of UDP payload; ``handshake_mtu``: largest of a handshake, None for
+    the same. ``timers``: None is the engine's own, 1 s to 60 s.
     ``cookies``: a server over datagrams has the client return a cookie before it keeps anything (RFC 6347, 4.2.1).
     ``cid``: RFC 9146, datagrams only: the Connection ID by which the peer is to call us. ``b""``: we want none, the
     peer may have one. None: not offered.
@@ -130,6 +131,7 @@ class Settings:
     server_name: str = ""
     alpn: tuple[bytes, ...] = ()
     mtu: int = 1232  # what IPv6 lets through everywhere (1280, RFC 8200, section 5) without its header and UDP's
+    handshake_mtu: int | None = None
     timers: Timers | None = None
     cookies: bool = True
     cid: bytes | None = None
@@ -154,12 +156,18 @@ class Settings:
             raise SettingsError("a server needs a certificate or pre-shared keys")
         if not self.datagram and (self.cid is not None or self.timers is not None):
             raise SettingsError("Connection ID and retransmission timers are for datagrams")
-        if self.datagram and not 256 <= self.mtu <= 65507:  # OpenSSL's least; UDP's most over IPv4
-            raise SettingsError(f"datagrams of at most {self.mtu} bytes: 256 to 65507 is possible")
+        for size in (self.mtu, self.flight):
+            if self.datagram and not 256 <= size <= 65507:  # OpenSSL's least; UDP's most over IPv4
+                raise SettingsError(f"datagrams of at most {size} bytes: 256 to 65507 is possible")
         if any(not 0 < len(name) < 256 for name in self.alpn):
             raise SettingsError("an ALPN protocol name has 1 to 255 bytes (RFC 7301, section 3.1)")
         if self.cid is not None and len(self.cid) > 32:
             raise SettingsError("a Connection ID has at most 32 bytes here")
+
+    @property
+    def flight(self) -> int:
+        """The largest datagram of a handshake."""
+        return self.mtu if self.handshake_mtu is None else self.handshake_mtu
 
     @property
     def highest(self) -> Version:

@@ -21,12 +21,8 @@ class Family:
         return self.model, self.variants
 
 
-#: The simulated BG95's other reading of a large send has it shake hands in datagrams of 1600 bytes, and coap-server
-#: (libcoap 4.3.1) takes 1472 of each: a handshake with a chain of its own would not end.
-_PACKETS = "dtls-large=ERROR"
-
 FAMILIES = (
-    Family("bg95", "BG95", "quectel-bg95", (_PACKETS,)),
+    Family("bg95", "BG95", "quectel-bg95"),
     Family("sara-r5", "SARA-R5", "ublox-sara-r5"),
     Family("sara-r410m", "SARA-R410M", "ublox-sara-r4", ("module=R410M-02B",)),
     Family("sara-r422s", "SARA-R422S", "ublox-sara-r4", ("module=R422S",)),

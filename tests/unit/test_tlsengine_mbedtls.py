@@ -317,6 +317,18 @@ def test_doubled_and_reordered(pair, pki, leaf, seed):
     ends.talk()
 
 
+def test_a_handshake_has_a_limit_of_its_own(pair, pki, leaf):
+    over = {"mtu": 1600, "handshake_mtu": 500}
+    ends = Ends(asking(pair[0], pki, **over).engine(), serving(pair[1], leaf, **over).engine(b"client"))
+    sizes = []
+    ends.network = lambda datagrams, _: (sizes.extend(map(len, datagrams)), datagrams)[1]
+    ends.handshake()
+    assert 300 < max(sizes) <= 500
+    ends.client.write(bytes(1500))
+    (datagram,) = ends.client.take()
+    assert len(datagram) > 1500
+
+
 # --- timers ---------------------------------------------------------------------------------------
 
 

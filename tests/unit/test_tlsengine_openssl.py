@@ -20,6 +20,7 @@ from modemtls.tlsengine import (
     ProtocolError,
     Psk,
     Settings,
+    SettingsError,
     StreamEndedError,
     TlsError,
     UnsupportedError,
@@ -558,6 +559,17 @@ def test_a_write_is_a_record_is_a_datagram(pki, leaf):
         ends.client.write(bytes(limit + 1))
     assert caught.value.limit == limit
     assert ends.client.take() == []
+
+
+def test_a_handshake_has_a_limit_of_its_own(pki, leaf):
+    over = {"datagram": True, "mtu": 1600, "handshake_mtu": 500}
+    ends = shaken(asking(pki, suites=(0xC02F,), **over), serving(leaf, **over))
+    assert max(map(len, ends.up + ends.down)) <= 500
+    ends.client.write(bytes(1600 - 37))
+    (datagram,) = ends.client.take()
+    assert len(datagram) == 1600
+    with pytest.raises(SettingsError, match="at most 100 bytes"):
+        asking(pki, datagram=True, handshake_mtu=100)
 
 
 @pytest.mark.parametrize("suite", [0xC0A8, 0x00A8, 0x00AE, 0x008C, 0xCCAB, 0x00AF])

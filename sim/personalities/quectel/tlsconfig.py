@@ -155,6 +155,7 @@ class TlsConfig(Area):
         return Settings(
             datagram=datagram,
             mtu=_FRAGMENTED if self.variants["dtls-large"] == "fragments" else _PACKET,
+            handshake_mtu=_PACKET,  # a handshake is cut into messages that fit (RFC 6347, 4.2.3)
             tickets=self.variants["session-by"] == "ticket",
             min_version=Version(low),
             max_version=Version(high),
