@@ -310,7 +310,8 @@ class Link:
             if straggling:
                 self._let_straggler_in()
             self._straggler = False
-            self._arrived(result, mark, after_close=after_close)
+            if not (self.closing and isinstance(result, SocketClosedError)):  # closed here: that is no failure
+                self._arrived(result, mark, after_close=after_close)
             self.changed()
 
     def _is_own_time(self, error: BaseException, deadline: float | None) -> bool:

@@ -123,6 +123,11 @@ class Bench:
     def sim_is(self, vendor: str) -> bool:
         return SUBJECTS[self.word][0].startswith(vendor)
 
+    @property
+    def says_when_it_starts(self) -> bool:
+        """Whether the modem prints something when it has restarted; another one shows it by its next answer."""
+        return not self.sim_is("ublox")
+
     @contextlib.contextmanager
     def hurried(self, seconds: float = 0.4) -> Iterator[None]:
         """The modem gives up a peer that does not answer early."""
