@@ -342,6 +342,21 @@ class TestReceive:
         with pytest.raises(SocketClosedError, match="data may be missing"):
             sock.receive(10, timeout=0.01)
 
+    def test_closed_just_when_the_modem_is_asked(self, modem):
+        """It was closed here: that is no connection that the far side has lost."""
+        sock = connected(modem)
+
+        def script(op, slot, bindings):
+            if op == "receive":
+                sock.close()
+                raise SocketClosedError("the connection is closed")
+
+        modem.script = script
+        modem.peer.say(b"x")
+        with pytest.raises(ModemError) as caught:
+            sock.receive(10, timeout=5)
+        assert caught.value.errno == errno.EBADF
+
     def test_closing_releases_a_receiver_in_another_thread(self, modem):
         sock = connected(modem)
         result = in_thread(lambda: sock.receive(10, timeout=None))
