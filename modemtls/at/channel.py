@@ -30,7 +30,7 @@ from modemtls.at.watch import Watch
 from modemtls.errors import ModemError, ModemRestartedError, ModemTimeoutError, PortLostError, SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from modemtls.at import events as ev
     from modemtls.at.aftermath import Kind
@@ -202,6 +202,8 @@ class Channel(Reactor):
         epoch: int | None = None,
         payload: bytes | None = None,
         on_failure: Callable[[Reply], None] | None = None,
+        still: Callable[[], ModemError | None] | None = None,
+        on_lines: Callable[[Sequence[Line]], None] | None = None,
     ) -> Reply:
         """Send a command and return its answer, of whatever outcome.
 
@@ -211,11 +213,15 @@ class Channel(Reactor):
         If ``deadline`` passes (ModemTimeoutError) or the caller is interrupted once something was sent, the exchange
         goes on without him, and ``on_orphan`` is called in the background thread with what came of it (there the
         channel may be used). Before anything was sent: LineBusyError, and on_orphan is never called.
-        With ``epoch`` nothing is sent unless that is still the boot epoch.
+        With ``epoch`` nothing is sent unless that is still the boot epoch. ``still`` is asked when the line is this
+        exchange's, and nothing is sent if it gives an error: that is raised. ``on_lines`` is called with the
+        lines of its answer before the line is anybody else's, whatever came of it, and whether or not the caller waits
+        for that. Both run in whichever thread reads, under the channel's lock: they must only look at state, or set it.
 
         Raises ModemTimeoutError (for the modem's own time-out, too), ModemRestartedError, PortLostError, SyncError.
         """
-        job = Job(ex, on_orphan, epoch, payload, None if on_failure is None else threading.get_ident())
+        keeps = None if on_failure is None else threading.get_ident()
+        job = Job(ex, on_orphan, epoch, payload, keeps, still, on_lines)
         try:
             shielded = shield()
             try:
@@ -272,10 +278,8 @@ class Channel(Reactor):
         if self._queue or not line.free or (holder is not None and holder != thread):
             self._queue.append(_Turn(thread, job))
             self._advance()
-        elif job.epoch is not None and job.epoch != line.epoch:
-            job.fail(_stale())
         else:
-            line.submit(job, self.clock())
+            self._submit(job)
         if line.output:
             self._flush()
         self._torn = False
@@ -581,14 +585,14 @@ class Channel(Reactor):
                 self._held = 1
                 self._hold_epoch = line.epoch
                 return
-            if turn.job.epoch is not None and turn.job.epoch != line.epoch:
-                turn.job.fail(_stale())
-                continue
-            line.submit(turn.job, self.clock())
+            self._submit(turn.job)
 
-
-def _stale() -> ModemRestartedError:
-    return ModemRestartedError("the modem restarted meanwhile")
+    def _submit(self, job: Job) -> None:
+        obstacle = job.obstacle(self._line.epoch)
+        if obstacle is None:
+            self._line.submit(job, self.clock())
+        else:
+            job.fail(obstacle)
 
 
 def _again(error: BaseException) -> BaseException:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from modemtls.at.exchange import Line, Outcome, Reply
 from modemtls.at.expect import flight_tables
-from modemtls.errors import printable
+from modemtls.errors import ModemRestartedError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modemtls.at.exchange import Exchange
     from modemtls.at.grammar import FinalRule, Value
     from modemtls.at.hiding import Secrets
+    from modemtls.errors import ModemError
 
 __all__ = ["Job", "Phase", "text_of"]
 
@@ -91,17 +92,22 @@ class Job:
         epoch: int | None = None,
         payload: bytes | None = None,
         keeps: int | None = None,
+        still: Callable[[], ModemError | None] | None = None,
+        on_lines: Callable[[Sequence[Line]], None] | None = None,
     ) -> None:
         """Raise KeyError for a bound name without a value.
 
         ``payload`` stands for the exchange's own. ``keeps``: the thread that keeps the line if the outcome is not OK;
-        ``kept`` then tells that it does.
+        ``kept`` then tells that it does. ``still`` is asked when its turn has come: why it is not to be sent.
+        ``on_lines`` is called with the lines of its answer, if it has any, before anything else is sent.
         """
         self.ex = ex
         self.expects = flight_tables(ex)
         self.on_orphan = on_orphan
         self.epoch = epoch
         self.keeps = keeps
+        self.still = still
+        self.on_lines = on_lines
         self.phase = _PENDING
         data = ex.payload if payload is None else payload
         self.payload = data + ex.payload_end if ex.payload_end else data  # all that follows a prompt
@@ -123,6 +129,12 @@ class Job:
         """Whether there is a reply that is not, or not quite, OK."""
         reply = self.reply
         return reply is not None and (reply.outcome is not Outcome.OK or bool(reply.missing))
+
+    def obstacle(self, epoch: int) -> ModemError | None:
+        """Return why it is not to be sent in ``epoch``, although its turn has come."""
+        if self.epoch is not None and self.epoch != epoch:
+            return ModemRestartedError("the modem restarted meanwhile")
+        return None if self.still is None else self.still()
 
     def is_finished(self) -> bool:
         """Whether there is a reply or an error."""
@@ -189,3 +201,5 @@ class Job:
         self.phase = _DONE
         self.timer = None
         self.finished = True
+        if self.on_lines is not None and self.lines:
+            self.on_lines(self.lines)

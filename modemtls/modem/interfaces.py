@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modemtls.at.exchange import Reply
+    from modemtls.errors import ModemError
     from modemtls.modem.runner import Result
 
 __all__ = ["Host", "Turn", "remaining"]
@@ -57,10 +58,13 @@ class Host(Protocol):
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
         on_socket: Callable[[int], None] | None = None,
+        still: Callable[[], ModemError | None] | None = None,
     ) -> Result:
         """Run an operation of the profile; ``on_orphan`` as :meth:`~modemtls.at.channel.Channel.exchange` has it.
 
-        ``on_socket`` is told the number of a socket that the modem chose, as soon as it says it.
+        ``still`` is asked before each command, when the line is its own: nothing of it is sent, nor of what would clean
+        up behind it, if it gives an error, which is raised. ``on_socket`` is told the number of a socket that the modem
+        chose before anybody else gets the line. Both run in whichever thread reads: they only look at state, or set it.
         """
         ...
 

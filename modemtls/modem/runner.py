@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Exchange, Reply, Urc
+    from modemtls.errors import ModemError
     from modemtls.modem.runner_quick import Quick
     from modemtls.profile.model import Program
     from modemtls.profile.profile import Profile
@@ -105,17 +106,18 @@ class Runner:
         deadline: float | None = None,
         on_orphan: Callable[[Reply | BaseException], None] | None = None,
         on_socket: Callable[[int], None] | None = None,
+        still: Callable[[], ModemError | None] | None = None,
     ) -> Result:
         """Run an operation. ``deadline`` is of the channel's clock; ``on_orphan`` as for ``Channel.exchange``.
 
-        ``on_socket`` is told the number of a socket that the modem chose, as soon as it says it.
+        ``still`` and ``on_socket`` as :meth:`modemtls.modem.interfaces.Host.run` has them.
         Raises NotSupportedError and ConfigurationError before anything is sent; CommandError if the modem refuses, or
         its answer lacks what the operation's callers rely on;
         ModemTimeoutError, ModemRestartedError, PortLostError, SyncError as the channel does. All commands of one run
         belong to one boot epoch.
         """
         epoch = self.channel.epoch
-        result = self._run(op, bindings, deadline, on_orphan, on_socket)
+        result = self._run(op, bindings, deadline, on_orphan, on_socket, still)
         if op == "probe" and not self._probed and self.channel.epoch == epoch:
             self._probed = True
         return result
@@ -127,6 +129,7 @@ class Runner:
         deadline: float | None,
         on_orphan: Callable[[Reply | BaseException], None] | None,
         on_socket: Callable[[int], None] | None,
+        still: Callable[[], ModemError | None] | None,
     ) -> Result:
         program = self._programs.get(op)
         if program is None:
@@ -138,13 +141,14 @@ class Runner:
         if quick is not None:
             exchange = self._ready(quick, bindings)
             if exchange is not None:
-                result = self._single(quick, exchange, bindings, deadline, on_orphan)
+                result = self._single(quick, exchange, bindings, deadline, on_orphan, still)
                 if op in self._wanted:
                     self._wanted[op].check(op, result)
                 return result
         self._check(op, program, bindings)
         run = Run(self, program, bindings, deadline, on_orphan, self._epoch)
         run.on_socket = on_socket
+        run.still = still
         result = run.whole()
         self._forget_ended(op, bindings)
         if op in self._wanted:
@@ -193,6 +197,7 @@ class Runner:
         bindings: Mapping[str, Any],
         deadline: float | None,
         on_orphan: Callable[[Reply | BaseException], None] | None,
+        still: Callable[[], ModemError | None] | None,
     ) -> Result:
         """Run a program that is one exchange: what the data path consists of."""
         epoch = self._epoch
@@ -215,6 +220,7 @@ class Runner:
             payload=payload,
             # The cause of a failure is only known until the next command: nobody may come between.
             on_failure=explain if quick.explains else None,
+            still=still,
         )
         result = explained[0] if explained else quick.settle(reply)
         if result is None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError, ModemTimeoutError
+from modemtls.errors import CommandError, ModemTimeoutError, SocketClosedError
 from modemtls.profile.model import Items
 from modemtls.profile.template import value_of
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from modemtls.at.exchange import Exchange, Line, Reply
+    from modemtls.errors import ModemError
     from modemtls.modem.runner import Runner
     from modemtls.profile import model as m
 
@@ -48,6 +49,7 @@ class Answers(ABC):
         "on_orphan",
         "on_socket",
         "shown",
+        "still",
         "values",
     )
 
@@ -67,6 +69,7 @@ class Answers(ABC):
         self.deadline = deadline
         self.on_orphan = on_orphan
         self.on_socket: Callable[[int], None] | None = None
+        self.still: Callable[[], ModemError | None] | None = None
         self.epoch = epoch
         self.values: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
@@ -203,7 +206,7 @@ class Answers(ABC):
         try:
             self.steps([cause.use])
             code = self.values.get(cause.source)
-        except (CommandError, ModemTimeoutError, Ended) as failed:
+        except (CommandError, ModemTimeoutError, SocketClosedError, Ended) as failed:
             _log.debug("%s: its cause could not be learnt: %s", shown, failed)
             code = None
         finally:
@@ -250,8 +253,6 @@ class Answers(ABC):
                 mine[data] = payload
         elif isinstance(values.get("data"), bytes):  # written in hexadecimal
             self._payload += values["data"]
-        if self.on_socket is not None and isinstance(number := values.get("socket"), int):
-            self.on_socket(number)
 
     def _check(self, check: tuple[tuple[str, m.ValueSpec], ...], shown: str) -> None:
         for name, spec in check:

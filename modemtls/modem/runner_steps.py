@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError, SyncError
+from modemtls.errors import CommandError, ConfigurationError, ModemTimeoutError, SocketClosedError, SyncError
 from modemtls.modem.runner_answers import Answers, Ended
 from modemtls.modem.runner_render import render
 from modemtls.modem.runner_result import Result
@@ -15,10 +15,10 @@ from modemtls.profile import model as m
 from modemtls.profile.template import value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from modemtls.at.channel import Watch
-    from modemtls.at.exchange import Exchange, Reply, Urc
+    from modemtls.at.exchange import Exchange, Line, Reply, Urc
     from modemtls.modem.runner import Runner
 
 __all__ = ["Run"]
@@ -204,8 +204,22 @@ class Run(Answers):
         self._settle(
             step,
             exchange,
-            self.channel.exchange(exchange, deadline=self.deadline, on_orphan=self.on_orphan, epoch=self.epoch),
+            self.channel.exchange(
+                exchange,
+                deadline=self.deadline,
+                on_orphan=self.on_orphan,
+                epoch=self.epoch,
+                still=self.still,
+                on_lines=None if self.on_socket is None else lambda lines: self._numbered(step, lines),
+            ),
         )
+
+    def _numbered(self, step: m.SendStep, lines: Sequence[Line]) -> None:
+        """Tell the number that the modem has chosen (called in the reading thread, before anything else is sent)."""
+        for line in lines:
+            number = line.values.get("socket")
+            if isinstance(number, int) and step.lines[line.index].repeat != "many" and self.on_socket is not None:
+                self.on_socket(number)
 
     # -- waiting for lines ------------------------------------------------------------------------------------
 
@@ -284,6 +298,8 @@ class Run(Answers):
 
     def _awaited(self, step: m.AwaitStep, rule: m.AwaitRule, urc: Urc) -> None:
         self._take(urc.values, rule.maps, rule.sets, rule.data, urc.payload)
+        if self.on_socket is not None and isinstance(number := urc.values.get("socket"), int):
+            self.on_socket(number)
         shown = self.shown or self._program.name
         word = "ok"
         if rule.outcome or rule.fail is not None:
@@ -357,7 +373,7 @@ class Run(Answers):
         for step in steps:
             try:
                 self.steps([step])
-            except (CommandError, ModemTimeoutError, ConfigurationError, Ended, _Return) as error:
+            except (CommandError, ModemTimeoutError, SocketClosedError, ConfigurationError, Ended, _Return) as error:
                 _log.debug("%s: cleaning up: %s", self._program.name, error)
         self.final, self.shown = final, shown
 
@@ -367,6 +383,7 @@ class Run(Answers):
             return
         again = Run(self._runner, self._program, dict(self._bindings), None, None, self.epoch)
         again.values = dict(self.values)
+        again.still = self.still
 
         def work() -> None:
             try:

@@ -154,6 +154,10 @@ class Slot:
         if self.lost is not None:
             raise type(self.lost)(self.lost.message, number=self.lost.errno)  # one for each who asks
 
+    def obstacle(self) -> ModemError | None:
+        """Return why nothing may be sent for it now: its number may be another's already."""
+        return None if self.state == "open" else SocketClosedError("the connection is closed")
+
     def mark(self) -> int:
         """Take a mark before asking the modem for data, for :meth:`drained`."""
         return self._data_count
@@ -250,8 +254,8 @@ class SlotTable:
     be at once. Allocation and the URC entry points may be called
     from any thread. Nothing here sends a command.
 
-    Attribute to set: ``stray``, called as ``stray(family, number)`` in the reading thread when the modem reports a
-    connection that nobody waits for any more; it must only set state.
+    Attribute to set: ``unwanted``, called in the reading thread with the slot of a connection that has come and that
+    nobody waits for any more, to be closed; it must only set state.
     """
 
     def __init__(
@@ -270,7 +274,7 @@ class SlotTable:
         self._chosen = chosen
         self._secure = secure
         self._now = now
-        self.stray: Callable[[Family, int], None] | None = None
+        self.unwanted: Callable[[Slot], None] | None = None
         self._lock = threading.Lock()  # held for a few instructions, never across I/O or a callback
         self._slots: dict[tuple[str, int], Slot] = {}
         self._free: dict[str, deque[int]] = {}
@@ -338,14 +342,22 @@ class SlotTable:
             slot.numbered = not self._chosen
             return slot
 
-    def seize(self, family: Family, number: int) -> Slot | None:
-        """Take a certain number in order to close it, if nobody has it."""
+    def seize(self, family: Family, number: int, *, given: bool = False) -> Slot | None:
+        """Take a certain number in order to close it, if nobody has it.
+
+        ``given``: the modem has just given it to what is to be closed, so whoever had it has it no more.
+        """
+        former = None
         with self._lock:
-            if number not in self._free.get(self._pools.get(family, ""), ()):
+            pool = self._pools.get(family, "")
+            if given and pool:
+                former = self._given(pool, number)
+            elif number not in self._free.get(pool, ()):
                 return None
             slot = self._take(family, number, pdp=None, receive="pull")
             slot.state = "closing"
-            return slot
+        self._succeeded(former)
+        return slot
 
     def _reclaim(self) -> None:
         # A thread opens one socket at a time. What it has reserved and not given back was lost to an interrupt between
@@ -390,45 +402,83 @@ class SlotTable:
         free.remove(number)  # directly behind: wherever an interrupt strikes, the number is in one of the two
         return slot
 
-    def rebind(self, slot: Slot, number: int) -> None:
-        """Note which number the modem chose; whoever had it has it no more."""
+    def rebind(self, slot: Slot, number: int) -> bool:
+        """Note which number the modem chose; whoever had it has it no more. False if the slot has been given up."""
         with self._lock:
             pool = self._pools[slot.family]
+            if self._slots.get((pool, slot.number)) is not slot:
+                return False
             slot.numbered = True
             slot.forget()  # what was reported for the number that was reserved was about another's
-            if number == slot.number or not self._drop(slot):
-                return
-            former = self._seized(pool, number)
-            if number in self._free[pool]:
-                self._free[pool].remove(number)
+            self._foreign[pool].pop(number, None)
+            if number == slot.number:
+                return True
+            self._drop(slot)
+            former = self._given(pool, number)
+            self._free[pool].remove(number)
             slot.number = number
             self._slots[pool, number] = slot
         self._succeeded(former)
+        return True
 
-    def adopt(self, listener: Slot, number: int, remote: tuple[str, int] | None = None) -> Slot | None:
-        """Take the number of a connection that came to a socket of the driver's; None if that is being closed."""
+    def adopt(
+        self, listener: Slot, number: int, remote: tuple[str, int] | None = None, *, pending: bool = False
+    ) -> Slot | None:
+        """Take the number of a connection that came to a socket of the driver's, where it waits to be accepted.
+
+        ``pending``: there may be data already. None if that socket is being closed; the connection is, then, too.
+        """
         with self._lock:
-            pool = self._pools[listener.family]
-            if listener.state != "open" or listener.epoch != self._epoch:
+            if listener.epoch != self._epoch:
                 return None
-            former = self._seized(pool, number)
-            if number not in self._free[pool]:
-                self._free[pool].append(number)
+            wanted = listener.state == "open"
+            former = self._given(self._pools[listener.family], number)
             slot = self._take(listener.family, number, pdp=listener.pdp, receive=listener.receive)
             slot.remote = remote
             slot.settings = listener.settings
-            slot.state = "open"
+            slot.state = "open" if wanted else "closing"
+            if wanted:
+                if pending:
+                    slot.note_data(None)
+                if listener.lease is not None:
+                    slot.lease = listener.lease.share()
+                listener.waiting.append(slot)
         self._succeeded(former)
-        if listener.lease is not None:
-            slot.lease = listener.lease.share()
-        return slot
+        if not wanted and self.unwanted is not None:
+            self.unwanted(slot)
+        return slot if wanted else None
 
-    def _seized(self, pool: str, number: int) -> Slot | None:
-        """Take a number away from the slot that has it: the modem has given it to another socket."""
+    def _given(self, pool: str, number: int) -> Slot | None:
+        """Have a number free that the modem has given to a new socket; return the slot that had it until now."""
         former = self._slots.get((pool, number))
         if former is not None:
             self._drop(former)
+        elif number not in self._free[pool]:
+            self._free[pool].append(number)
+        self._foreign[pool].pop(number, None)
+        if former is not None and not former.numbered:
+            # It had the number only in the count, and the modem will choose another one for it.
+            own = self.numbers(former.family)
+            other = next((one for one in self._free[pool] if one != number and one in own), None)
+            if other is not None:
+                former.number = other
+                self._free[pool].remove(other)
+                self._slots[pool, other] = former
+                return None
         return former
+
+    def leave(self, slot: Slot) -> None:
+        """Note that a socket is being closed: what comes to it from now on is not wanted."""
+        with self._lock:
+            slot.state = "closing"
+
+    def forgo(self, slot: Slot) -> bool:
+        """Give up what was reserved; False if the modem has chosen a number for it, which is to be closed."""
+        with self._lock:
+            if slot.numbered:
+                return False
+            self._drop(slot)
+            return True
 
     def _succeeded(self, former: Slot | None) -> None:
         """Tell a slot that its number is another's; that it was closed, it may have missed."""
@@ -510,9 +560,7 @@ class SlotTable:
         """Take note of a connection that came; ``listener``: where, None if the modem does not say."""
         for waits in self._find(family, listener):
             if waits.listening:
-                slot = self.adopt(waits, number, remote)
-                if slot is not None:
-                    waits.waiting.append(slot)
+                if self.adopt(waits, number, remote) is not None:
                     waits.tell()
                 return
 
@@ -553,11 +601,13 @@ class SlotTable:
         for slot in found:
             if slot.state == "opening":
                 slot.forget()
-        if found or error or self.stray is None:
+        if found or error or self.unwanted is None:
             return
         for each in self._numbers if family is None else (family,):
             if number in self.numbers(each) and number not in self.foreign(each):
-                self.stray(each, number)
+                late = self.seize(each, number)
+                if late is not None:
+                    self.unwanted(late)
 
     def on_network_lost(self, pdp: int | None) -> None:
         """Take note that the bearer of a PDP context is gone, and all sockets on it."""

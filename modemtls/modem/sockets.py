@@ -142,7 +142,7 @@ class Sockets:
         self._connecting = Turn("connecting") if one_at_a_time else None
         self._host = host
         self._table = table
-        table.stray = self.stray
+        table.unwanted = self._unwanted
         self._take_over = take_over
         self._frees_failed = frees_failed
         self._frees_closed = frees_closed
@@ -226,20 +226,24 @@ class Sockets:
             op,
             bindings,
             deadline=deadline,
-            on_orphan=lambda reply: self._made_late(slot, reply),
-            on_socket=lambda number: self._table.rebind(slot, number),
+            on_socket=lambda number: self._numbered(slot, number),
+            still=lambda: self._obstacle(slot) if slot.numbered else None,
         )
 
-    def _made_late(self, slot: Slot, reply: Reply | BaseException) -> None:
-        """Close a socket that the modem made after its caller had gone (called in the reading thread)."""
-        for line in () if slot.numbered or isinstance(reply, BaseException) else reply.lines:
-            number = line.values.get("socket")
-            if not isinstance(number, int):
-                continue
-            if self._table.holds(slot):
-                self._table.rebind(slot, number)  # it waits to be closed, and now with this number
-            else:
-                self.stray(slot.family, number)
+    def _numbered(self, slot: Slot, number: int) -> None:
+        """Take the number that the modem chose (called in the reading thread); close what was given up meanwhile."""
+        if slot.epoch == self._host.epoch and not self._table.rebind(slot, number):
+            self.stray(slot.family, number, given=True)
+
+    def _obstacle(self, slot: Slot) -> SocketClosedError | None:
+        """Return why nothing may be sent about a slot's number: the modem has it no more, or for something else."""
+        if slot.epoch == self._host.epoch and self._table.holds(slot):
+            return None
+        return SocketClosedError("the modem has closed the connection, and may use its number again")
+
+    def _closed_already(self, slot: Slot) -> SocketClosedError | None:
+        freed = self._frees_closed and slot.closed is not None and not slot.held
+        return SocketClosedError("the far side has closed the connection") if freed else self._obstacle(slot)
 
     def _prepare_session(self, wanted: Opening, deadline: float | None) -> None:
         """Have the modem use the session that is wanted, or none."""
@@ -290,20 +294,25 @@ class Sockets:
         op = _OPERATIONS[slot.family, "accept"]
         if not slot.waiting and self._host.has(op):
             mark = slot.mark()
-            result = self.run(slot, "accept", {}, deadline=deadline, on_socket=lambda number: self._came(slot, number))
-            if slot.waiting:
-                host, port = result.values.get("host"), result.values.get("port")
-                slot.waiting[-1].remote = (host, port) if isinstance(host, str) and isinstance(port, int) else None
-            elif result.outcome is Outcome.EMPTY:
+            came: list[Slot | None] = []
+            # A notice of data may have come before the number was known.
+            pending = slot.receive == "pull"
+            result = self.run(
+                slot,
+                "accept",
+                {},
+                deadline=deadline,
+                on_socket=lambda number: came.append(self._table.adopt(slot, number, pending=pending)),
+            )
+            host, port = result.values.get("host"), result.values.get("port")
+            for one in came:
+                if one is not None and isinstance(host, str) and isinstance(port, int):
+                    one.remote = (host, port)
+            if not slot.waiting and result.outcome is Outcome.EMPTY:
                 slot.drained(mark)
-        return slot.waiting.popleft() if slot.waiting else None
-
-    def _came(self, listener: Slot, number: int) -> None:
-        slot = self._table.adopt(listener, number)
-        if slot is not None:
-            if slot.receive == "pull":
-                slot.note_data(None)  # a notice may have come before the number was known
-            listener.waiting.append(slot)
+        with contextlib.suppress(IndexError):
+            return slot.waiting.popleft()
+        return None
 
     def park(self, slot: Slot, *, deadline: float | None = None) -> bool:
         """Have the modem put a DTLS connection aside; False if it cannot, or has put as many aside as it can."""
@@ -327,7 +336,8 @@ class Sockets:
         slot.check()
         if slot.state != "parked" or slot.epoch != self._host.epoch:
             raise SocketClosedError("the connection is closed")
-        self._host.run(_OPERATIONS[slot.family, "connection_load"], {"socket": slot.number}, deadline=deadline)
+        op = _OPERATIONS[slot.family, "connection_load"]
+        self._host.run(op, {"socket": slot.number}, deadline=deadline, still=lambda: self._obstacle(slot))
         slot.state = "open"
         if slot.receive == "pull":
             slot.note_data(None)
@@ -372,7 +382,7 @@ class Sockets:
             logger.warning("%s socket %d: %s; closing it", slot.family, slot.number, reason)
             closed = False
             with contextlib.suppress(CommandError, ModemTimeoutError):
-                self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
+                self._have_closed(slot, deadline)
                 closed = True
             self._host.end_epoch(reason)
             if not closed:
@@ -399,13 +409,14 @@ class Sockets:
             slot.check()
         if slot.epoch != self._host.epoch:
             raise ModemRestartedError("the modem restarted: the connection is gone")
-        if slot.state != "open":
-            raise SocketClosedError("the connection is closed")
+        obstacle = slot.obstacle()
+        if obstacle is not None:
+            raise obstacle
         name = _OPERATIONS[slot.family, op]
         bindings = {"socket": slot.number, **bindings}
-        if on_socket is not None:
-            return self._host.run(name, bindings, deadline=deadline, on_orphan=on_orphan, on_socket=on_socket)
-        return self._host.run(name, bindings, deadline=deadline, on_orphan=on_orphan)
+        return self._host.run(
+            name, bindings, deadline=deadline, on_orphan=on_orphan, on_socket=on_socket, still=slot.obstacle
+        )
 
     def foreign(self, family: Family, deadline: float | None) -> dict[int, int | None]:
         """Ask for sockets that are not the driver's, with their TLS context where the modem tells it."""
@@ -436,21 +447,30 @@ class Sockets:
             if others and self._take_over:
                 for number in others:
                     logger.warning("%s socket %d is not the driver's: closing it, as take_over says", family, number)
-                    self._host.run(_OPERATIONS[family, "close"], {"socket": number}, deadline=deadline)
+                    self._close_foreign(family, number, deadline)
                 self._table.set_foreign(family, ())
             elif others:
                 logger.info("%s sockets %s are not the driver's: left alone", family, others)
+
+    def _close_foreign(self, family: Family, number: int, deadline: float | None) -> None:
+        def obstacle() -> SocketClosedError | None:
+            if number in self._table.foreign(family):
+                return None
+            return SocketClosedError("it is the driver's by now")
+
+        with contextlib.suppress(SocketClosedError):
+            self._host.run(_OPERATIONS[family, "close"], {"socket": number}, deadline=deadline, still=obstacle)
 
     def close(self, slot: Slot, *, deadline: float | None = None) -> None:
         """Close a socket in the modem and free its number; what fails is finished in the background. Idempotent."""
         if slot.state in {"closing", "gone"}:
             return
-        while slot.waiting:  # nobody has taken them
-            self.close(slot.waiting.popleft(), deadline=deadline)
         before = slot.state
         try:
-            slot.state = "closing"
+            self._table.leave(slot)
             try:
+                for one in tuple(slot.waiting):  # nobody has taken them, and no more will come
+                    self.close(one, deadline=deadline)
                 self._close(slot, deadline)
             except (ModemTimeoutError, CommandError) as error:
                 logger.info("%s socket %d: not closed yet (%s)", slot.family, slot.number, error)
@@ -479,7 +499,7 @@ class Sockets:
         """Close in the background what nobody waits for any more; its number stays taken until then."""
         if slot.state == "gone" or slot in self._burying:
             return
-        slot.state = "closing"
+        self._table.leave(slot)
         try:
             self._burying.add(slot)
             self._defer(lambda: self._bury(slot))
@@ -489,19 +509,27 @@ class Sockets:
             self._burying.discard(slot)
             raise
 
-    def stray(self, family: Family, number: int) -> None:
-        """Close a connection that came up after its number had been given up (called in the reading thread)."""
-        slot = self._table.seize(family, number)
+    def stray(self, family: Family, number: int, *, given: bool = False) -> None:
+        """Close a connection that came up after its number had been given up; ``given``: just now by the modem."""
+        slot = self._table.seize(family, number, given=given)
         if slot is not None:
-            logger.info("%s socket %d: opened after its caller had gone, closing it", family, number)
-            self.abandon(slot)
+            self._unwanted(slot)
+
+    def _unwanted(self, slot: Slot) -> None:
+        logger.info("%s socket %d: opened after its caller had gone, closing it", slot.family, slot.number)
+        self.abandon(slot)
 
     def _close(self, slot: Slot, deadline: float | None, rest: float = 0.0) -> None:
-        freed = self._frees_closed and slot.closed is not None and not slot.held
-        there = slot.numbered and not freed
-        if there and slot.epoch == self._host.epoch and self._table.holds(slot):
-            self._host.run(_OPERATIONS[slot.family, "close"], {"socket": slot.number}, deadline=deadline)
+        if slot.numbered or not self._table.forgo(slot):
+            self._have_closed(slot, deadline)
         self._free(slot, rest)
+
+    def _have_closed(self, slot: Slot, deadline: float | None) -> None:
+        """Have the modem close a socket, unless it has already, and may use the number for something else."""
+        if self._closed_already(slot) is None:
+            op = _OPERATIONS[slot.family, "close"]
+            with contextlib.suppress(SocketClosedError):
+                self._host.run(op, {"socket": slot.number}, deadline=deadline, still=lambda: self._closed_already(slot))
 
     def _free(self, slot: Slot, rest: float = 0.0) -> None:
         self._table.free(slot, rest=rest)

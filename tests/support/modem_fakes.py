@@ -47,9 +47,12 @@ class FakeHost:
     def has(self, op):
         return op in self.on
 
-    def run(self, op, bindings=None, *, deadline=None, on_orphan=None, on_socket=None):
+    def run(self, op, bindings=None, *, deadline=None, on_orphan=None, on_socket=None, still=None):
         if deadline is not None and self.time >= deadline:
             raise ModemTimeoutError(f"{op}: too late")
+        obstacle = still() if still is not None else None
+        if obstacle is not None:
+            raise obstacle
         self.calls.append((op, dict(bindings or {})))
         what = self.on[op]
         if isinstance(what, list):

@@ -164,21 +164,15 @@ def test_what_it_numbered_and_could_not_connect_is_closed_unless_the_modem_does(
     assert [(op, given["socket"]) for op, given in bench.host.calls] == [(op, 2) for op in closed]
 
 
-class Late:
-    def __init__(self, **values):
-        self.lines = [self]
-        self.values = values
-
-
 @pytest.mark.parametrize("first", ["answer", "closing"])
 def test_a_socket_made_after_its_caller_has_gone_is_closed(first):
     bench = Bench(modem_ids=True)
     run = bench.host.run
-    orphans = []
+    late = []
 
-    def host_run(op, bindings=None, *, on_socket=None, on_orphan=None, **rest):
+    def host_run(op, bindings=None, *, on_socket=None, **rest):
         if on_socket is not None:
-            orphans.append(on_orphan)
+            late.append(on_socket)
             raise ModemTimeoutError("out of time")
         return run(op, bindings, **rest)
 
@@ -186,7 +180,7 @@ def test_a_socket_made_after_its_caller_has_gone_is_closed(first):
     with pytest.raises(ModemTimeoutError):
         bench.open()
     number = 0 if first == "answer" else 2  # 0 is what had been reserved
-    steps = [lambda: orphans[0](Late(socket=number)), bench.later]
+    steps = [lambda: late[0](number), bench.later]
     for each in steps if first == "answer" else reversed(steps):
         each()
     bench.later()

@@ -9,6 +9,7 @@ from modemtls.errors import ModemError, ModemRestartedError, PdpError, SocketClo
 from modemtls.modem import slots as slots_module
 from modemtls.modem.slots import SlotTable
 from tests.support.modem_fakes import FakeHost
+from tests.support.threads import in_thread
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def stray():
 @pytest.fixture
 def table(host, stray):
     table = SlotTable({"tls": [0, 1, 2], "tcp": [0, 1, 2]}, now=host.now)
-    table.stray = lambda family, number: stray.append((family, number))
+    table.unwanted = lambda slot: stray.append((slot.family, slot.number, slot.state))
     table.begin_epoch(1, "")
     return table
 
@@ -158,7 +159,7 @@ def test_a_connection_that_nobody_waits_for_is_reported(table, stray):
     table.on_opened("tls", 77, 0)  # no number of ours
     table.set_foreign("tls", [2])
     table.on_opened("tls", 2, 0)  # another program's
-    assert stray == [("tls", 0)]
+    assert stray == [("tls", 0, "closing")]
 
 
 def test_seizing_takes_only_what_is_free(table):
@@ -243,6 +244,37 @@ def test_a_number_chosen_by_the_modem(table):
     assert sorted(opened(table).number for _ in range(2)) == [0, 1]
     table.free(slot)
     assert opened(table).number == 2
+
+
+def test_whoever_waits_for_a_number_of_the_modems_is_not_in_the_way_of_another(host):
+    table = SlotTable({"tls": [0, 1]}, now=host.now, chosen=True)
+    table.begin_epoch(1, "")
+    first, second = table.reserve("tls", epoch=1), in_thread(lambda: table.reserve("tls", epoch=1))()
+    assert table.rebind(second, first.number)  # its command came first, so it has what was counted for the other
+    assert table.rebind(first, 1)
+    assert (first.lost, second.lost, first.number, second.number) == (None, None, 1, 0)
+    assert table.holds(first) and table.holds(second)  # noqa: PT018 - one fact
+
+
+def test_what_was_given_up_gets_no_number_any_more(host):
+    table = SlotTable({"tls": [0, 1]}, now=host.now, chosen=True)
+    table.begin_epoch(1, "")
+    slot = table.reserve("tls", epoch=1)
+    assert table.forgo(slot)
+    assert not table.rebind(slot, 0)
+    slot = table.reserve("tls", epoch=1)
+    assert table.rebind(slot, 0)
+    assert not table.forgo(slot)  # it is to be closed
+    taken = table.seize("tls", 0, given=True)
+    assert (taken.number, taken.state, slot.state) == (0, "closing", "gone")
+
+
+def test_a_number_that_the_modem_gives_is_not_another_programs_any_more(host):
+    table = SlotTable({"tls": [0, 1]}, now=host.now, chosen=True)
+    table.begin_epoch(1, "")
+    table.set_foreign("tls", [1])
+    assert table.rebind(table.reserve("tls", epoch=1), 1)
+    assert table.foreign("tls") == frozenset()
 
 
 def test_a_reservation_lost_to_an_interrupt_comes_back(table):
