@@ -258,19 +258,26 @@ class Stream:
             self.on_room()
 
     def _readable(self) -> None:
+        """Take what has come, and the end if it came with it: a modem is told of both at once."""
+        data = self._look(READ_SIZE)
+        if data:
+            self.on_data(data)
+            if not self._paused and not self._ended:
+                data = self._look(1, socket.MSG_PEEK)
+        if data == b"":
+            self._end(None)
+
+    def _look(self, size: int, flags: int = 0) -> bytes | None:
+        """Return what is there, ``None`` if nothing is, or if the connection broke, which is told."""
         assert self._socket is not None
         try:
-            data = self._socket.recv(READ_SIZE)
+            return self._socket.recv(size, flags)
         except BlockingIOError:
-            return
+            return None
         except OSError as error:
             self.error = error.errno or errno.EIO
             self._end(str(error))
-            return
-        if data:
-            self.on_data(data)
-        else:
-            self._end(None)
+            return None
 
     def _end(self, why: str | None) -> None:
         if self._ended:

@@ -223,6 +223,10 @@ def test_a_server_accepts_without_waiting():
     with modem(SM) as made:
         made.command("AT#XSOCKET=1,1,1")
         assert made.command("AT#XLISTEN=0") == ERROR  # not bound
+        made.command("AT#XSOCKET=1,1,1")
+        assert made.command("AT#XBIND=1,0") == OK
+        assert made.command("AT#XLISTEN=1") == ERROR  # to any port
+        made.command("AT#XCLOSE=1")
         assert made.command(f"AT#XBIND=0,{port}") == OK
         assert made.command("AT#XLISTEN=0") == OK
         assert ask(made, "AT#XACCEPT=0") == ERROR
@@ -231,6 +235,7 @@ def test_a_server_accepts_without_waiting():
             assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 0,1\r\n"
             mine = client.getsockname()[1]
             assert ask(made, "AT#XACCEPT=0") == f'\r\n#XACCEPT: 1,0,"127.0.0.1",{mine}\r\n'.encode() + OK
+            assert made.command("AT#XSOCKET?").endswith(b"\r\n#XSOCKET: 1,1,0,1,0\r\n" + OK)  # a client's
             client.sendall(b"hello")
             assert ask(made, "AT#XRECV=1,0,0,5") == b"\r\n#XRECV: 1,0,5\r\nhello" + OK
             assert ask(made, 'AT#XSEND=1,0,0,"hi"') == b"\r\n#XSEND: 1,0,2\r\n" + OK
@@ -238,6 +243,21 @@ def test_a_server_accepts_without_waiting():
             assert client.recv(10) == b"hi"
             assert made.command("AT#XCLOSE=1") == b"\r\n#XCLOSE: 1,0\r\n" + OK
             assert client.recv(10) == b""
+
+
+@pytest.mark.parametrize(("role", "variant", "listens"), [(1, "any", True), (0, "any", True), (0, "server", False)])
+def test_who_may_listen(role, variant, listens):
+    port = free_port()
+    with modem(SM, f"listen-role={variant}") as made:
+        made.command(f"AT#XSOCKET=1,1,{role}")
+        made.command(f"AT#XBIND=0,{port}")
+        assert made.command("AT#XLISTEN=0") == (OK if listens else ERROR)
+        if listens:
+            made.command("AT#XAPOLL=0,1,1")
+            for handle in (1, 2):  # one after the other is told
+                with socket.create_connection(("127.0.0.1", port), 5):
+                    assert made.expect(b"XAPOLL") == b"\r\n#XAPOLL: 0,1\r\n"
+                    assert ask(made, "AT#XACCEPT=0").startswith(b"\r\n#XACCEPT: %d,0," % handle)
 
 
 # --- what is told unasked ---------------------------------------------------------------------------------------------
@@ -274,6 +294,20 @@ def test_data_and_hang_up_together(variant, told):
         assert ask(made, "AT#XRECV=0,0,0,1") == b"\r\n#XRECV: 0,0,3\r\nbye" + OK
         made.advance(5)
         assert made.read() == b""  # the hang-up is told once
+
+
+def test_data_and_hang_up_that_arrive_together_are_told_together():
+    def serve(stream):
+        stream.recv(100)
+        stream.sendall(b"bye", socket.MSG_MORE)
+        stream.shutdown(socket.SHUT_WR)
+
+    with echo_modem(serve=serve) as made:
+        made.command("AT#XAPOLL=0,1,5")
+        made.read()
+        told = ask(made, 'AT#XSEND=0,0,0,"x"')
+        told += made.settle(lambda _: made.machine.personality.sockets.table[0].ended)
+        assert told == b"\r\n#XSEND: 0,0,1\r\n" + OK + b"\r\n#XAPOLL: 0,4\r\n\r\n#XAPOLL: 0,17\r\n"
 
 
 @pytest.mark.parametrize(("variant", "value"), [("17", 17), ("16", 16)])

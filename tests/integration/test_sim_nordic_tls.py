@@ -372,7 +372,8 @@ def test_a_tls_server(pki, leaves, model, stored, verify, client, accepted):
     }[client]()
     port = free_port()
     handle = "0," if model == SM else ""
-    with modem(model, files={place: content[what] for place, what in stored.items()}, clock=NOW) as made:
+    variants = ["tls-listen=yes"] if model == SM else []
+    with modem(model, *variants, files={place: content[what] for place, what in stored.items()}, clock=NOW) as made:
         made.command(f"AT#XSSOCKET=1,1,1,7{verify}")
         assert made.command(f"AT#XBIND={handle}{port}") == OK
         assert made.command("AT#XLISTEN=0" if model == SM else "AT#XLISTEN") == OK
@@ -391,6 +392,15 @@ def test_a_tls_server(pki, leaves, model, stored, verify, client, accepted):
         else:
             assert answer == ERROR
             made.settle(lambda _: bool(visitor.error))
+
+
+def test_the_serial_modem_has_no_tls_server(pki, leaves):
+    content = credentials(pki, leaves)
+    with modem(SM, files={"7/1": content["cert"], "7/2": content["key"]}) as made:
+        assert made.command("AT#XSSOCKET=1,1,1,7").endswith(OK)
+        assert made.command(f"AT#XBIND=0,{free_port()}") == OK
+        assert made.command("AT#XLISTEN=0") == ERROR
+        assert "no TLS server" in made.machine.trace.notes[-1]
 
 
 def test_there_is_no_dtls_server(pki, leaves):

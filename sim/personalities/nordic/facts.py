@@ -158,6 +158,8 @@ _VARIANTS = (
     Variant("receive-buffer", "bytes buffered per socket before the modem stops reading", ("16384",), number=True),
     Variant("send-buffer", "unsent bytes per socket at which a send has to wait", ("16384",), number=True),
     Variant("tls-timeout", "seconds that a TLS handshake may take", ("60",), number=True),
+    Variant("listen-role", "XLISTEN of a socket opened as a client's: works (SM-LATER at XACCEPT; SM-C does not "
+            "ask), or is an error", ("any", "server")),
     Variant("connect-again", "XCONNECT of a socket whose XCONNECT has failed", ("error", "tries")),
     Variant("poll-combined", "XAPOLL: data and hang-up in one value (17), or one after the other", _YES_NO),
     Variant("poll-end", "XAPOLL tells the end without data, if POLLIN is asked for: as 17 (SM-LATER), or 16",
@@ -179,7 +181,10 @@ _ONLY = {
     "nordic-slm": (
         Variant("native-tls", "TLS in the application: #XCMNG instead of %CMNG, no PSK, no sessions kept", _NO_YES),
     ),
-    "nordic-sm": (Variant("modem-urcs", "#XMODEM: SHUTDOWN and INIT with AT#XMODEMRESET", _NO_YES),),
+    "nordic-sm": (
+        Variant("modem-urcs", "#XMODEM: SHUTDOWN and INIT with AT#XMODEMRESET", _NO_YES),
+        Variant("tls-listen", "XLISTEN of a secure socket: an error (SM-SOCK, SM-C), or serves TLS", _NO_YES),
+    ),
 }
 
 

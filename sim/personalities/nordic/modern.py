@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from modemtls.sim.command import Form
 from modemtls.sim.personalities.base import at
-from modemtls.sim.personalities.nordic.dialect import LONGEST_HOST, Dialect
+from modemtls.sim.personalities.nordic.dialect import CLIENT, LONGEST_HOST, Dialect
+from modemtls.sim.personalities.nordic.socket import IN
 from modemtls.sim.personalities.nordic.traffic import DONT_WAIT, NOTIFY_ACK, PEEK, WAIT_ACK, WAIT_ALL
 
 if TYPE_CHECKING:
@@ -85,20 +86,28 @@ class Modern(Dialect):
                 if item.listener is not None:
                     job.info(f"#XLISTEN: {item.handle},{item.cid},{item.local_port}")
             return
-        self.module.sockets.listen(self._socket(self.args(job, 1, 1)))
+        socket = self._socket(self.args(job, 1, 1))
+        if not socket.local_port:
+            raise self.refuse(f"socket {socket.handle} is bound to no port")
+        if socket.security is not None and not self.variants.on("tls-listen"):
+            raise self.refuse("there is no TLS server")
+        self.module.sockets.listen(socket)
 
     @at("#XACCEPT")
     def _accept(self, job: Job) -> None:
         server = self._socket(self.args(job, 1, 1))
         if not server.waiting:
             raise self.refuse("nobody waits to be accepted")
-        client = self.module.sockets.open(server.family, server.kind, server.role, server.cid, server.security)
+        role = CLIENT if server.security is None else server.role  # do_accept() makes a client's socket of it (SM-C)
+        client = self.module.sockets.open(server.family, server.kind, role, server.cid, server.security)
         self.module.polling.opened(client)
+        server.poll.rearm(IN)
 
         def done(why: Errno) -> None:
             if why:
                 self.module.sockets.close(client)
             self.end(job, why, f'#XACCEPT: {client.handle},{client.cid},"{client.host}",{client.port}')
+            self.module.sockets.changed(server)
 
         job.defer()
         self.module.sockets.accept(server, client, done)

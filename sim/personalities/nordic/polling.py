@@ -32,6 +32,7 @@ class Polling(Area):
         self._polled: int | None = None  # of sockets to come
         self._received: tuple[int, bool] = 0, False
         self._pushing = False
+        self._arriving: set[Socket] = set()  # their data is told when what has come with it is known
 
     # --- XAPOLL -------------------------------------------------------------------------------------------------------
 
@@ -84,21 +85,44 @@ class Polling(Area):
             self.later(0, lambda: self.module.sockets.changed(socket))
 
     def observe(self, socket: Socket) -> bool:
-        """Tell what is to be told."""
-        if self.module.sockets.table.get(socket.handle) is not socket:
+        """Tell what is to be told; of data not before it is known whether the end has come with it.
+
+        The application collects events until its work queue tells them, in one URC (SM-C).
+        """
+        if not self._known(socket):
             return False
         self._push(socket)
+        if socket in self._arriving:
+            return False
+        if self._state(socket) & socket.poll.armed == IN:
+            self._arriving.add(socket)
+            self.later(0, lambda: self._arrived(socket))
+        else:
+            self._tell(socket)
+        return False
+
+    def _known(self, socket: Socket) -> bool:
+        return self.module.sockets.table.get(socket.handle) is socket
+
+    def _arrived(self, socket: Socket) -> None:
+        self._arriving.discard(socket)
+        if self._known(socket):
+            self._tell(socket)
+
+    def _state(self, socket: Socket) -> int:
         state = socket.events
         if state & HUP and self.variants["poll-end"] == "17":
             state |= IN
         if socket.automatic & IN_COMMANDS:
             state &= ~IN
-        told = socket.poll.due(state)
+        return state
+
+    def _tell(self, socket: Socket) -> None:
+        told = socket.poll.due(self._state(socket))
         together = self.variants.on("poll-combined")
         for value in [told] if together else [told & bit for bit in (IN, OUT, ERR, HUP)]:
             if value:
                 self.module.urc(f"#XAPOLL: {socket.handle},{value}")
-        return False
 
     # --- automatic reception ------------------------------------------------------------------------------------------
 

@@ -205,7 +205,11 @@ class Sockets(Area):
     # --- connecting ---------------------------------------------------------------------------------------------------
 
     def bind(self, socket: Socket, port: int) -> None:
-        """Take a local port; 0 is any."""
+        """Take a local port; 0 is any.
+
+        That a stream's port is taken shows when it listens. No source says where it does: the application hands both
+        calls to the modem library, which is closed, and whose header leaves them to POSIX, where either may fail.
+        """
         if socket.bound or socket.state is not State.FRESH or socket.kind == RAW:
             raise self.refuse(f"socket {socket.handle} cannot be bound now")
         socket.local_port = port
@@ -281,7 +285,8 @@ class Sockets(Area):
 
     def listen(self, socket: Socket) -> None:
         """Listen on the bound port."""
-        if not socket.stream or not socket.role or not socket.bound or socket.state is not State.FRESH:
+        served = socket.role or (self.variants["listen-role"] == "any" and socket.security is None)
+        if not served or not socket.stream or not socket.bound or socket.state is not State.FRESH:
             raise self.refuse(f"socket {socket.handle} cannot listen")
         if self.usable(socket):
             raise self.refuse("no PDN")
