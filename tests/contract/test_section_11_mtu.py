@@ -128,7 +128,7 @@ class TestSection11EverySubject:
         sock = secure(**self.suite(subject))
         sock.connect(server.host, str(server.port), timeout=5)
         inner = sock.get_opt(Option.INNER_MTU)
-        if subject.has("mtu_of_network"):  # packets of this machine to itself are larger than any record
+        if subject.has("packet_size"):  # packets of this machine to itself are larger than any record
             assert sock.get_opt(Option.MTU) > inner > 1500
         else:
             assert inner == 548 - self.overhead(subject)
@@ -162,13 +162,13 @@ class TestSection11EverySubject:
     def test_of_plain_datagrams_there_is_no_overhead(self, subject):
         with Silent(datagram=True) as far:
             for mtu, room in ((700, 700 - 28), (0, 548)):
-                if not mtu and subject.has("mtu_of_network"):
+                if not mtu and subject.has("packet_size"):
                     continue
                 sock = subject.plain(SocketConfiguration(forced_mtu=mtu), datagram=True)
                 assert sock.get_opt(Option.INNER_MTU) == 0
                 sock.connect("127.0.0.1", far.port)
                 assert sock.get_opt(Option.INNER_MTU) == room
-                if not subject.has("mtu_of_network"):
+                if not subject.has("packet_size"):
                     too_large(sock, room + 1)
                 assert far.heard() == []
                 sock.close()

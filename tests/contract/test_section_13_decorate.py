@@ -17,6 +17,7 @@ from modemtls.tlsengine import Settings, engine_for
 from tests.contract.conftest import IDENTITY, KEY
 from tests.support.contract_peers import plain_peer
 from tests.support.loopback import LoopbackSocket
+from tests.support.servers import free_port
 from tests.support.subjects import refuses
 
 
@@ -151,16 +152,18 @@ class TestSection13Decorate:
                 assert plain.state is State.CONNECTED
 
     @pytest.fixture
-    def accepted(self, loopback):
+    def accepted(self, subject):
         """An accepted socket, and the caller's end of it."""
-        listener = loopback.plain()
-        listener.bind("127.0.0.1", "0")
-        caller = socket.create_connection(("127.0.0.1", int(listener.local_port)))
+        subject.need("accept")
+        listener = subject.plain()
+        port = free_port()
+        listener.bind(None, str(port))
+        caller = socket.create_connection(("127.0.0.1", port))
         caller.settimeout(5)
         with caller:
-            yield loopback.keep(listener.accept()), caller
+            yield subject.keep(listener.accept()), caller
 
-    def test_a_server_over_an_accepted_stream(self, loopback, pki, leaf, accepted):
+    def test_a_server_over_an_accepted_stream(self, subject, pki, leaf, accepted):
         called, caller = accepted
         got = []
 
@@ -173,7 +176,7 @@ class TestSection13Decorate:
         client = threading.Thread(target=talk)
         client.start()
         own = Certificates(client_cert=leaf.cert, client_key=leaf.key, verify=False)
-        secure = loopback.keep(decorate(called, SslConfiguration(security=own)))
+        secure = subject.keep(decorate(called, SslConfiguration(security=own)))
         assert secure.state is State.ACCEPTED
         assert secure.receive(100) == b"hello"
         secure.send(b"welcome")
@@ -181,7 +184,7 @@ class TestSection13Decorate:
         assert got == [b"welcome"]
 
     @pytest.mark.parametrize("shown", [True, False])
-    def test_a_server_that_wants_certificates(self, loopback, pki, leaf, accepted, shown):
+    def test_a_server_that_wants_certificates(self, pki, leaf, accepted, shown):
         called, caller = accepted
 
         def talk():

@@ -175,9 +175,9 @@ class TestAdapters:
 class TestWeather:
     """What befalls the modem below reaches the secure socket as what it is, and leaves both usable."""
 
-    @pytest.fixture(params=MODELS)
+    @pytest.fixture(params=["quectel-bg95", "nordic-sm"])
     def own(self, request):
-        """A modem of the test's own, to be ill-treated."""
+        """A modem of the test's own, to be ill-treated, of those that print something when they start."""
         with (
             embedded.open(request.param, Options.build(variants=["start=running"])) as sim,
             modemtls.open(sim.path, apn="iot.example") as modem,
@@ -212,7 +212,7 @@ def test_a_psk_through_a_modem_that_has_none(modems, psk, tmp_path):
 
     with openssl_psk(tmp_path, IDENTITY, KEY) as port:
         configuration = SslConfiguration(security=Psk(IDENTITY, KEY))
-        sock = create_ssl_socket(modems[MODELS[0]], configuration, engine="auto")
+        sock = create_ssl_socket(modems["quectel-bg95"], configuration, engine="auto")
         assert sock.engine == "host"
         sock.connect("server.example", str(port))
         sock.send(b"abc\n")

@@ -30,7 +30,7 @@ OF_THE_HOST = {
     "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody", "compound",
     "crl", "dane", "date_check", "decorate", "encrypted_keys", "handshake_error", "hostname_check", "psk",
     "psk_of_any_bytes", "resumption", "resumption_buffer", "several_anchors", "sni", "sni_name", "suite_list",
-    "suites", "tls1.3", "tls_range", "version_told", "without_credentials",
+    "suites", "system_trust", "tls1.3", "tls_range", "version_told", "without_credentials",
 }  # fmt: skip
 #: What a datagram socket under it adds.
 OF_DATAGRAMS = {"cid", "connections_saved", "dtls", "handshake_timers", "mtu", "timers_below_a_second"}
