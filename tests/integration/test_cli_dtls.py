@@ -9,21 +9,25 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from modemtls.sim.process import ModemProcess
+from modemtls.sim import embedded
+from modemtls.sim.options import Options
 from modemtls.tlsengine import Settings, Verify
 from tests.support.command_line import (
     NAME,
-    PROGRAM,
     one_line,
     plain_environment_fixture,  # noqa: F401
     spawn,
 )
 from tests.support.dtls import DtlsEcho
+from tests.support.hasty import hasty
+from tests.support.here import here
 from tests.support.pki import Pki
 
 KEY = "00ff112233445566778899aabbccddee"
-QUICK = [f"--variant={name}=0.02" for name in ("boot-time", "registration-time", "pdp-time")]
-MODELS = {"ublox-sara-r5": QUICK, "nordic-sm": [], "quectel-bg95": []}
+QUICK = [f"{name}=0.02" for name in ("boot-time", "registration-time", "pdp-time")]
+SILENT = "ublox-sara-r5"
+"""A model whose profile has much silence in it."""
+MODELS = {SILENT: QUICK, "nordic-sm": [], "quectel-bg95": []}
 
 ONE = pytest.mark.parametrize("modem", ["quectel-bg95"], indirect=True)
 
@@ -31,9 +35,12 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def modem(request: pytest.FixtureRequest) -> Iterator[ModemProcess]:
-    with ModemProcess(request.param, *MODELS[request.param]) as made:
-        yield made
+def modem(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """A simulated modem, by the options that say where it is and what it is."""
+    with embedded.open(request.param, Options.build(variants=MODELS[request.param])) as made:
+        silent = request.param == SILENT
+        profile = hasty(SILENT, tmp_path_factory.mktemp("profiles")) if silent else request.param
+        yield ["-p", made.path, "--profile", profile, "--radio-off"]
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +57,12 @@ def key(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def talk(modem: ModemProcess, echo: DtlsEcho) -> Run:
-    def run(*options: str, data: bytes = b"one\ntwo\n", port: int = echo.port) -> subprocess.CompletedProcess[bytes]:
-        command = [*PROGRAM, "-p", modem.path, "--apn", "iot.example", "--radio-off", "connect", NAME, str(port)]
-        return subprocess.run(
-            [*command, "--linger", "0.6", *options], input=data, capture_output=True, timeout=60, check=False
-        )
+def talk(modem: list[str], echo: DtlsEcho) -> Run:
+    def run(
+        *options: object, data: bytes = b"one\ntwo\n", until: bytes = b"onetwo", port: int = echo.port
+    ) -> subprocess.CompletedProcess[bytes]:
+        connect = [*modem, "--apn", "iot.example", "connect", NAME, port, "--linger", "0.05"]
+        return here(*connect, *options, data=data, until=until)
 
     return run
 
@@ -71,11 +78,11 @@ def test_lines_go_out_as_datagrams_and_what_comes_is_written_as_it_is(
 ) -> None:
     echo.heard.clear()
     binary = b"\x00\xff\r> OK\x1a\x1b"
-    done = talk(*key, "--engine", "auto", data=b"one\n\n" + binary + b"\nno end")
+    done = talk(*key, "--engine", "auto", data=b"one\n\n" + binary + b"\nno end", until=binary)
     assert said(done) in {"DTLS by the modem", "DTLS by this host"}
     assert echo.heard == [b"one", binary, b"no end"]
     assert done.stdout == b"one" + binary + b"no end"
-    assert done.stderr.decode().splitlines()[1:] == ["modemtls: closed: nothing came for 0.6 s"]
+    assert done.stderr.decode().splitlines()[1:] == ["modemtls: closed: nothing came for 0.05 s"]
 
 
 @ONE
@@ -98,7 +105,7 @@ def test_a_session_outlives_the_run_and_is_called_new_where_nothing_tells(
 def test_a_wrong_key_fails_in_one_line_that_does_not_repeat_it(talk: Run, key: list[str], tmp_path: Path) -> None:
     wrong = "aa" + KEY[2:]
     (tmp_path / "key.hex").write_text(wrong)
-    line = one_line(talk(*key, "--engine", "host", "--timeout", "3"))
+    line = one_line(talk(*key, "--engine", "host", "--timeout", "1"))
     assert wrong not in line
     assert NAME in line
 
@@ -120,10 +127,9 @@ def test_certificates(talk: Run, pki: Pki) -> None:
         one_line(talk(*ca, "--sni", "other.example", port=echo.port), "certificate")
 
 
-def test_a_person_is_answered_line_by_line(modem: ModemProcess, echo: DtlsEcho, key: list[str]) -> None:
-    child = spawn(
-        "-p", modem.path, "--radio-off", "connect", NAME, str(echo.port), *key, "--engine", "auto", "--linger", "0.1"
-    )
+@ONE
+def test_a_person_is_answered_line_by_line(modem: list[str], echo: DtlsEcho, key: list[str]) -> None:
+    child = spawn(*modem, "connect", NAME, str(echo.port), *key, "--engine", "auto", "--linger", "0.1")
     child.expect("DTLS by")
     for line in ("first", "second"):
         child.sendline(line)
@@ -137,11 +143,11 @@ def test_a_person_is_answered_line_by_line(modem: ModemProcess, echo: DtlsEcho, 
 
 
 def test_consent_to_switch_the_radio_off_is_an_option(echo: DtlsEcho, key: list[str]) -> None:
-    with ModemProcess("nordic-sm") as modem:
+    with embedded.open("nordic-sm") as modem:
 
         def connect(*options: str) -> subprocess.CompletedProcess[bytes]:
-            command = [*PROGRAM, "-p", modem.path, "connect", NAME, str(echo.port), *key, "--linger", "0.2", *options]
-            return subprocess.run(command, input=b"", capture_output=True, timeout=60, check=False)
+            at = ("-p", modem.path, "--profile", "nordic-sm")
+            return here(*at, "connect", NAME, echo.port, *key, "--linger", "0.05", *options)
 
         assert said(connect("--engine", "host")) == "DTLS by this host"  # the radio is on from here on
         one_line(connect(), "--radio-off")

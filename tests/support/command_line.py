@@ -16,12 +16,14 @@ import pytest
 
 from modemtls.sim.process import ModemProcess
 from tests.support import servers
+from tests.support.here import here
 from tests.support.pki import Leaf, Pki
 
 PROGRAM = [sys.executable, "-m", "modemtls"]
 EVERY_BYTE = bytes(range(256)) * 150 + b"\r\nOK\r\n+++\x1a\x1b> \r\nERROR\r\n"
 ALL = random.Random(7).sample(EVERY_BYTE, len(EVERY_BYTE))
 NAME = "www.example"
+KNOWN = ("--profile", "quectel-bg95")
 
 
 @pytest.fixture(name="plain_environment", autouse=True)
@@ -40,6 +42,10 @@ class Site:
     def run(self, *arguments: object, data: bytes = b"", **more: object) -> subprocess.CompletedProcess[bytes]:
         command = [*PROGRAM, "-p", self.modem.path, *map(str, arguments)]
         return subprocess.run(command, input=data, capture_output=True, timeout=60, check=False, **more)  # type: ignore[call-overload]
+
+    def here(self, *arguments: object, **more: object) -> subprocess.CompletedProcess[bytes]:
+        """As :meth:`run`, in this process, and without finding out what the modem is."""
+        return here("-p", self.modem.path, *KNOWN, *arguments, **more)  # type: ignore[arg-type]
 
     def tls(self) -> list[str]:
         return ["--cafile", str(self.pki.ca)]
