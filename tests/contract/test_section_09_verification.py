@@ -145,11 +145,17 @@ class TestSection09Verification:
         refused(loopback.socket(SslConfiguration(security=Certificates(use_system_trust=True))), echo)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chain(pki):
     """A server's leaf with its path: leaf, intermediate and root as DER."""
     leaf = pki.intermediate(NAME)
     return leaf, [*ders(leaf.cert_pem), *ders(pki.ca.read_bytes())]
+
+
+@pytest.fixture(scope="module")
+def unknown(pki):
+    """The DER of a certificate that is nobody's."""
+    return ders(pki.self_signed(NAME).cert_pem)[0]
 
 
 class TestSection09Dane:
@@ -170,11 +176,13 @@ class TestSection09Dane:
     @pytest.mark.parametrize("selector", [0, 1])
     @pytest.mark.parametrize("matching", [0, 1, 2])
     @pytest.mark.parametrize(("usage", "which"), [(0, 1), (0, 2), (1, 0), (2, 1), (3, 0)])
-    def test_each_usage_selector_and_matching_type(self, loopback, pki, chain, usage, which, selector, matching):
+    def test_each_usage_selector_and_matching_type(
+        self, loopback, pki, chain, unknown, usage, which, selector, matching
+    ):
         leaf, path = chain
         trusted = pki.ca if usage < 2 else None
         one = record(usage, path[which], selector, matching)
-        other = record(usage, ders(pki.self_signed(NAME).cert_pem)[0], selector, matching)
+        other = record(usage, unknown, selector, matching)
         configuration = SslConfiguration(security=Certificates(dane=True, trusted=trusted))
         with tls_peer(leaf, versions=ANY) as peer:
             sock = loopback.socket(configuration)
