@@ -142,6 +142,9 @@ def test_a_server_waits_for_its_client():
             with socket.create_connection(("127.0.0.1", port), 5) as client:
                 assert ask(made, "AT#XACCEPT=5") == b'\r\n#XACCEPT: 2,"127.0.0.1"\r\n' + OK
                 client.sendall(text)
+                assert ask(made, "AT#XPOLL=0,1") == OK  # only of who comes
+                assert made.command("AT#XPOLL=0,2") == ERROR
+                assert made.command("AT#XSOCKETSELECT=2") == ERROR
                 assert ask(made, "AT#XRECV=5").endswith(text + OK)
                 assert ask(made, 'AT#XSEND="hi"') == b"\r\n#XSEND: 2\r\n" + OK
                 client.settimeout(5)

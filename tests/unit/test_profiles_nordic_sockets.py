@@ -516,26 +516,12 @@ def test_a_datagram_tells_its_sender_with_or_without_the_port(connect):
     assert (second.payload, second.values["host"], second.values.get("port")) == (b"ho", "192.0.2.1", None)
 
 
-def test_a_server_of_tls_demands_certificates_of_clients_and_waits_only_when_somebody_came(connect):
-    modem = connect(
-        "nordic-slm",
-        slm(f"AT#XSSOCKET=1,1,1,{TAG},2,0", made("#XSSOCKET", 3, 1, 258)),
-        slm("AT#XSSOCKETOPT=0,5", made("#XSSOCKETOPT", 2)),
-        slm("AT#XBIND=7000"),
-        slm("AT#XLISTEN"),
-        slm("AT#XPOLL=0,3"),
-        slm("AT#XPOLL=0,3", line('#XPOLL: 3,"0x0001"')),
-        SELECTED,
-        slm("AT#XACCEPT=10", made("#XACCEPT", 4, '"198.51.100.7"')),
-    )
-    wanted = settings(
-        client_auth=True, verify=False, check_hostname=False, expected_name=None, sni=False, sni_name=None
-    )
-    listening = {key: value for key, value in wanted.items() if key not in {"host", "port"}}
-    modem.run("tls_listen", local_port=7000, **listening)
-    assert modem.run("tls_accept", socket=3).outcome is Outcome.EMPTY
-    values = modem.run("tls_accept", socket=3).values
-    assert (values["socket"], values["host"]) == (4, "198.51.100.7")
+def test_nobody_can_call_where_a_caller_has_no_socket_of_his_own(connect):
+    modem = connect("nordic-slm")
+    assert modem.runner.capabilities["listen"] is modem.runner.capabilities["server"] is False
+    for op in ("tcp_listen", "tls_listen"):
+        with pytest.raises(NotSupportedError):
+            modem.run(op, pdp=0, socket=0, local_port=7000, receive="pull")
 
 
 def test_closing_selects_first_and_uses_the_command_of_the_kind(connect):

@@ -206,7 +206,7 @@ class Legacy(Dialect):
         watched = [sockets.get(handle) for handle in handles] or list(sockets.table.values())
 
         def events(socket: Socket) -> int:
-            return (socket.peer or socket).events & (IN | ERR | HUP)
+            return socket.events & (IN | ERR | HUP)  # of one that listens: not of who it has accepted (SLM-C)
 
         def done(in_time: bool) -> None:
             if not in_time and self.variants["poll-timeout"] == "ERROR":
