@@ -149,7 +149,18 @@ def _markdown(profiles: Sequence[Profile]) -> str:
         f"| | {' | '.join(f'{p.title} (`{p.name}`)' for p in profiles)} |",
         "|---" * (len(profiles) + 1) + "|",
     ]
-    return "\n".join([*out, *(f"| {label} | {' | '.join(cells)} |" for label, cells in rows)])
+    return "\n".join([*out, *(f"| {label} | {' | '.join(cells)} |" for label, cells in rows), "", *_evidence(profiles)])
+
+
+def _evidence(profiles: Sequence[Profile]) -> list[str]:
+    """Return what documents say of capabilities, where the profiles repeat it."""
+    out = ["## Evidence", "", "What is known of capabilities, for more than the value in the table:", ""]
+    found: dict[tuple[str, str], list[str]] = {}
+    for profile in profiles:
+        for name, rule in profile.capabilities.items():
+            for one in rule.see:
+                found.setdefault((name, f"{one.text} ({one.kind})"), []).append(f"`{profile.name}`")
+    return [*out, *(f"- {name}, {', '.join(names)}: {text}" for (name, text), names in sorted(found.items()))]
 
 
 def _cell(profile: Profile, name: str) -> str:

@@ -270,9 +270,11 @@ class _Whole:
             value, condition = node, None
             if node.kind == "map":
                 value = node.entries["value"]
-                condition = parts.condition(node.entries["when"], Names(dict(flags), set()), MODEM_NAMES)
+                if "when" in node.entries:
+                    condition = parts.condition(node.entries["when"], Names(dict(flags), set()), MODEM_NAMES)
             plain: object = texts(value) if value.kind == "list" else value.scalar
-            out[name] = m.CapabilityRule(name, plain, condition)
+            see = evidence(node.entries.get("see")) if node.kind == "map" else ()
+            out[name] = m.CapabilityRule(name, plain, condition, see)
         return out
 
     # -- everything -------------------------------------------------------------------------------------------

@@ -462,11 +462,12 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class CapabilityRule:
-    """The value of a capability, and the condition under which the modem has it."""
+    """The value of a capability, the condition under which the modem has it, and where that is known from."""
 
     name: str
     value: object
     condition: Condition | None = None
+    see: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

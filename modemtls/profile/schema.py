@@ -406,8 +406,8 @@ _dtls_version: Final = Text(r"1\.[02]", "a DTLS version ('1.0' or '1.2')")
 
 
 def _capability(value: Shape) -> Shape:
-    full = Rec({"value": value, "when": CONDITION}, frozenset({"value", "when"}), "in a capability")
-    return Either(((("text", "int", "bool", "list"), value), (("map",), full)), "a value or {value, when}")
+    full = Rec({"value": value, "when": CONDITION, "see": EVIDENCE}, frozenset({"value"}), "in a capability")
+    return Either(((("text", "int", "bool", "list"), value), (("map",), full)), "a value or {value, when, see}")
 
 
 def _capability_shapes() -> dict[str, Shape]:

@@ -40,7 +40,7 @@ MISTAKES = [
     ("vendor: Example", "vendor: 5", "vendor: |5", "text expected, not a number (quote it: '5')"),
     ("vendor: Example", "vendor: true", "vendor: |true", "text expected, not true or false (quote it: 'true')"),
     ("  tcp: true", "  tcp: 1", "  tcp: |1", "true or false expected, not a number"),
-    ("  tcp: true", "  tcp: null", "  tcp: |null", "a value or {value, when} expected, not null (null only removes what is inherited)"),
+    ("  tcp: true", "  tcp: null", "  tcp: |null", "a value or {value, when, see} expected, not null (null only removes what is inherited)"),
     ("models: [XY95, XY95-M]", "models: XY95", "models: |XY95", "a list expected, not text"),
     ("terminator: CR", "terminator: CL", "terminator: |CL", "unknown word CL (known: CR, CRLF)"),
     ("means: boot", "means: reboot", "means: |reboot", "unknown word reboot (did you mean boot?)"),

@@ -195,6 +195,15 @@ def test_errors_by_number_and_by_text(folder):
     assert profile.code_of("cme", "operation not allowed") == 3
 
 
+def test_a_capability_says_what_it_is_known_from(folder):
+    said = "capabilities: {alpn: {value: false, see: [{inferred: no key for it}, {manual: 'XY95 manual, 9'}]}}\n"
+    rule = load(folder(CHILD + said)).capabilities["alpn"]
+    assert (rule.value, rule.condition) == (False, None)
+    assert [(one.kind, one.text) for one in rule.see] == [("inferred", "no key for it"), ("manual", "XY95 manual, 9")]
+    with pytest.raises(ProfileError, match="value"):
+        load(folder(CHILD + "capabilities: {alpn: {see: {manual: 'XY95 manual, 9'}}}\n"))
+
+
 def test_requiring_what_is_not_there(folder):
     profile = load(folder(CHILD))
     assert profile.require("tcp") is True
