@@ -1,7 +1,7 @@
 """Payloads in what nobody knows, found by the number in front of them.
 
 A line announces so many bytes, and behind as many the answer goes on as answers do. The bytes stand behind the line or
-in quotes on it, raw or as twice as many hexadecimal digits.
+in quotes on it, raw or as twice as many hexadecimal digits. Behind the number the line may say whom they come from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counted", "counted"]
 
-_HEADER: Final = re.compile(rb'[:,] ?(?P<size>\d{1,5})(?P<end>\r\n|,")')
+_HEADER: Final = re.compile(rb'[:,] ?(?P<size>\d{1,5})(?=(?P<end>\r\n|,"[^"\r\n]*",\d{1,5}\r\n|,"))')
 _ENDED: Final = re.compile(rb"\r(?=\r\n)|\r?\n")  # the end of an echo, or of a line
 _DIGITS: Final = re.compile(rb"[0-9A-Fa-f]+")
 # How an answer goes on behind a payload: with a line, or not at all.
@@ -48,9 +48,9 @@ def counted(data: bytes) -> Iterator[Counted]:
         ended = _ENDED.match(data, before) if before else None
         start = ended.end() if ended else before
         size = int(header["size"])
-        inline = header["end"] != b"\r\n"
+        inline = not header["end"].endswith(b"\r\n")
         for digits in (True, False):
-            begin = header.end()
+            begin = header.end("end")
             stop = begin + size * (1 + digits)
             payload, behind = data[begin:stop], data[stop:]
             if not size or len(payload) != stop - begin or (digits and not _DIGITS.fullmatch(payload)):
@@ -58,10 +58,15 @@ def counted(data: bytes) -> Iterator[Counted]:
             if inline:
                 if behind.startswith(b'"\r\n'):
                     yield Counted(start, begin, stop, stop + 1, inline, digits)
-            elif behind.startswith(b"\r\n") if digits else _goes_on(payload, behind):
+            elif behind.startswith(b"\r\n") if digits else _goes_on(payload, behind, named=header["end"] != b"\r\n"):
                 yield Counted(start, begin, stop, stop, inline, digits)
 
 
-def _goes_on(payload: bytes, behind: bytes) -> bool:
-    """Tell whether what stands behind a line's payload is how an answer goes on."""
+def _goes_on(payload: bytes, behind: bytes, *, named: bool) -> bool:
+    """Tell whether what stands behind a line's payload is how an answer goes on.
+
+    Where the line says whom it comes from (``named``) that may be nothing: what is pushed has no result behind it.
+    """
+    if named and not behind:
+        return not payload.startswith(b"\r\n")
     return _BEHIND.match(behind) is not None and (not _LINES.fullmatch(payload) or _RESULT.search(behind) is not None)

@@ -399,7 +399,8 @@ class _Reader:
                 likely = one.digits and any(pattern.payload is not None for pattern in form.lines)
             else:
                 likely = one.digits or not one.inline or flight is not None
-            if self._codec.pending or not likely:
+            begun = self._codec.pending if one.inline else self._codec.pending.strip(b"\r\n")
+            if begun or not likely:
                 continue
             if one.inline:
                 header = data[at : one.payload]

@@ -124,6 +124,29 @@ def test_a_notice_with_a_payload(data: str, count: str) -> None:
     assert told.unknown_notices == ["+XRECV: 0,4", "RDY"]
 
 
+@pytest.mark.parametrize("behind", ["\\r\\n", ""])
+def test_a_notice_with_a_payload_and_whom_it_comes_from(behind: str) -> None:
+    told = story(
+        f'> AT\\r\n< \\r\\nOK\\r\\n\n< \\r\\n+XIN: 2,4,"10.0.0.1",7\\r\\nAAAA\\r\\n+XIN: "text",5\\r\\nTests\\r\\n\n'
+        f'~ 1\n< \\r\\n+XIN: 2,7,"10.0.0.1",4\\r\\nB\\r\\nOK\\r\\n{behind}\n> AT\\r\n< \\r\\nOK\\r\\n\n'
+    )
+    assert told.complete
+    assert kinds(told)[2:-2] == [
+        ("notice", '+XIN: 2,4,"10.0.0.1",7'),
+        ("payload", "AAAA"),
+        ("notice", '+XIN: "text",5'),
+        ("payload", "Tests"),
+        ("notice", '+XIN: 2,7,"10.0.0.1",4'),
+        ("payload", "B\\r\\nOK\\r\\n"),
+    ]
+
+
+def test_a_line_with_a_name_before_a_result_of_the_length_that_it_happens_to_say() -> None:
+    told = story('> AT+XREG?\\r\n< \\r\\n+XREG: 6,"1A2B",7\\r\\n\\r\\nOK\\r\\n\n')
+    assert told.complete
+    assert kinds(told)[1:] == [("answer", '+XREG: 6,"1A2B",7'), ("result", "OK")]
+
+
 def test_data_behind_the_ok_of_a_command_that_nobody_knows() -> None:
     told = story(
         "> AT+XSEND=1\\r\n< \\r\\nOK\\r\\n\n> one\\r\\n\n< \\x00\\xff\n> two+++\n< +++\n> three+++\n"
