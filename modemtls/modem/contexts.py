@@ -56,6 +56,12 @@ class ContextLease:
     def __repr__(self) -> str:
         return f"<ContextLease {self.number} epoch {self.epoch}>"
 
+    def begin(self) -> bool:
+        """Note that a connection is about to be made; whether it is the first one since the context was written."""
+        context = self._context
+        clean, context.clean = context.clean, False
+        return clean
+
     def share(self) -> ContextLease:
         """Give another lease of the same context; each is released on its own."""
         return self._pool._share(self)  # noqa: SLF001 - one class in two parts
@@ -88,17 +94,19 @@ class ContextLease:
 class _Context:
     """What is known of one context. ``settings`` None: not configured by the driver in ``epoch``, or half.
 
-    ``doubts``: the count at which the settings were last read back and right. ``leases``: those given of it, released
+    ``doubts``: the count at which the settings were last read back and right. ``clean``: written, and nothing has been
+    connected with it since. ``leases``: those given of it, released
     ones among them until the next is given.
     """
 
-    __slots__ = ("doubts", "epoch", "leases", "number", "settings", "used")
+    __slots__ = ("clean", "doubts", "epoch", "leases", "number", "settings", "used")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.settings: TlsSettings | None = None
         self.epoch = -1
         self.doubts = -1
+        self.clean = False
         self.leases: list[weakref.ref[ContextLease]] = []
         self.used = 0
 
@@ -156,10 +164,12 @@ class ContextPool:
             with self._lock:
                 context.settings = None  # until every setting is known to be in place
                 context.epoch = epoch
+                context.clean = False
             before = self._host.doubts
             try:
                 if not (kept and self._still_there(context, settings, deadline)):
                     context.doubts = self._configure(context.number, settings, deadline)
+                    context.clean = True
             except CommandError as error:
                 error.message = f"TLS context {context.number}: {error.message}"
                 if self._host.epoch == epoch and self._host.doubts != before:

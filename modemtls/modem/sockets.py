@@ -34,8 +34,8 @@ __all__ = ["Opening", "Sockets"]
 logger = logging.getLogger(__name__)
 
 _OF_EACH: Final = (
-    "open", "listen", "accept", "bind", "confirm", "send", "sendto", "receive", "receivefrom", "pending", "close",
-    "state", "list", "address", "acked",
+    "open", "listen", "accept", "bind", "confirm", "send", "sendto", "receive", "receivefrom", "pending",
+    "pendingfrom", "close", "state", "list", "address", "acked",
 )  # fmt: skip
 _OF_SOME: Final = ("cid_status", "connection_save", "connection_load", "peer_certificate")
 _OPERATIONS: Final[dict[tuple[str, str], str]] = {
@@ -250,9 +250,10 @@ class Sockets:
         if wanted.lease is None or not wanted.lease.settings.resume:
             return
         context = {"context": wanted.lease.number}
+        clean = wanted.lease.begin()
         if wanted.session:
             self._host.run("session_restore", {**context, **wanted.session}, deadline=deadline)
-        elif wanted.purge or self._host_keeps():  # of the host's, the one before may still be in the context
+        elif not clean if self._host_keeps() else wanted.purge:  # of the host's, one before may be in the context
             self._host.run("session_purge", context, deadline=deadline)
 
     def _judge(self, slot: Slot, wanted: Opening, deadline: float | None) -> None:

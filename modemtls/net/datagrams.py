@@ -3,7 +3,7 @@
 It is read until a read comes back empty: a short read tells nothing about the next datagram. What a command gives as
 long as it can is the beginning of a larger datagram, for all one knows, unless the modem says what is left of it. Where
 the rest is kept it comes with the reads that follow: it is put together if the modem said that there is one, else
-dropped, since it could be another datagram.
+dropped, since it could be another datagram, unless it is from somebody else.
 
 What a modem calls empty may be an empty datagram that it has no other word for, with others behind it of which no
 notice comes while they are unread. So where it tells how much it holds that is asked before an empty read is believed.
@@ -85,13 +85,13 @@ class Datagrams(Link):
         unconnected: bool = False,
     ) -> None:
         super().__init__(modem, slot, manners, changed)
+        self._counting = "pending"
         if unconnected:
-            self._asking = "receivefrom"
+            self._asking, self._counting = "receivefrom", "pendingfrom"
         self._begun: _Begun | None = None
         self._failed: ModemError | None = None  # of one read; told once
         self._secure = slot.family == "dtls"
-        program = f"{slot.family}_pending"
-        self._counts = not self._secure and not unconnected and program in modem.profile.programs
+        self._counts = not self._secure and f"{slot.family}_{self._counting}" in modem.profile.programs
         self._doubtful = False  # a read came back empty, and how much there is has not been asked
         self._vain = 0  # empty reads in a row, with something there
 
@@ -195,13 +195,16 @@ class Datagrams(Link):
     def _make_sure(self, deadline: float | None) -> None:
         """Ask how much there is behind what was read as empty; if anything, it is read on."""
         try:
-            pending = self._modem.sockets.run(self.slot, "pending", {}, deadline=deadline).values.get("pending")
+            answer = self._modem.sockets.run(self.slot, self._counting, {}, deadline=deadline)
+            pending = answer.values.get("pending")
         except CommandError as error:
             logger.debug("%r: %s", self.slot, error)
             pending = 0
         self._vain += 1
         self._doubtful = False
-        self._poll_due = bool(pending) and self._vain < _VAIN
+        if pending and self._vain < _VAIN:
+            self.slot.note_data(None)  # of what is behind it no notice may come either
+        self._poll_due = False
 
     def _arrived(self, result: Result | ModemError, mark: int, *, after_close: bool) -> None:
         if isinstance(result, ModemError):
@@ -230,6 +233,9 @@ class Datagrams(Link):
     def _came(self, payload: bytes, left: int | None, source: tuple[str, int] | None) -> None:
         """Take one read's bytes; ``left``: of their datagram, so many remain in the modem, None if it does not say."""
         begun = self._begun
+        if begun is not None and source is not None and begun.source is not None and source != begun.source:
+            self._nothing_follows()  # another's: there was no rest
+            begun = None
         full = len(payload) >= self.manners.receive if left is None else left > 0
         if begun is None:
             if full and self.manners.rest_kept:

@@ -97,6 +97,8 @@ class OffloadSocket(Socket):
     engine = "modem"
     kinds: tuple[Family, Family]
     """Plain, and secure."""
+    _readable: tuple[State, ...] = OPEN
+    """The states in which the modem may have something to be read."""
 
     def __init__(
         self,
@@ -373,7 +375,7 @@ class OffloadSocket(Socket):
 
     def _may_have(self) -> bool:
         """Whether the modem may have something that it does not tell of unasked."""
-        return self._manners.poll is not None and self._state in OPEN
+        return self._manners.poll is not None and self._state in self._readable
 
     def _mtu(self) -> int:
         if self._transport.packets is not None:
@@ -549,7 +551,7 @@ class OffloadSocket(Socket):
     def unread(self) -> bool:
         """Whether the modem has, or may have, something that only asking it will tell."""
         link = self._link
-        return link is not None and self._state in OPEN and link.unread
+        return link is not None and self._state in self._readable and link.unread
 
     def take(self, size: int, *, peek: bool = False) -> bytes | None:
         """Give data, the end or an error from memory, or None."""
@@ -568,7 +570,7 @@ class OffloadSocket(Socket):
     def read_ahead(self, window: int) -> bool:
         """Fetch one piece, if there may be one and there is room."""
         link = self._link
-        return link is not None and self._state in OPEN and link.read_ahead(window)
+        return link is not None and self._state in self._readable and link.read_ahead(window)
 
     @property
     def poll_period(self) -> float | None:

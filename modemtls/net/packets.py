@@ -17,7 +17,7 @@ from modemtls.net.address import check_port
 from modemtls.net.contract import DEFAULT_SEND_TIMEOUT, UNSET, AddressFamily, State, Unset
 from modemtls.net.contract.mtu import secure_inner, udp_inner
 from modemtls.net.datagrams import Datagrams
-from modemtls.net.offload import OffloadSocket, of_the_transport
+from modemtls.net.offload import OPEN, OffloadSocket, of_the_transport
 from modemtls.net.transport import check_local
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class DatagramSocket(OffloadSocket):
 
     kinds = ("udp", "dtls")
     datagram = True
+    _readable = (*OPEN, State.BOUND)
     _local_family = AddressFamily.UNSPEC
 
     def _linked(self, slot: Slot) -> Link:

@@ -219,6 +219,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
             "host~:text port~:int left?:int",
             payload=True,
         ),
+        _op("udp_pendingfrom", "socket:int", "how much a socket without a peer holds", "pending~:int"),
         _op("tls_confirm", _CONFIRM, "compare what an open did with what it was told"),
         _op("restart", "", "restart the modem"),
         _op("session_restore", "context:int", "give session data back before a connect"),

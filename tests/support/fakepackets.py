@@ -54,7 +54,7 @@ class PacketSockets(FakeSockets):
         with self.modem.lock:
             if op == "address":
                 return Answer(values=dict(self.modem.addresses))
-            if op == "pending":
+            if op in {"pending", "pendingfrom"}:
                 return Answer(values={"pending": sum(len(data) for data, _ in peer.packets)})
             if op in {"send", "sendto"}:
                 if slot.closed:

@@ -388,8 +388,24 @@ def test_another_session_than_was_given_back_is_a_new_one(tells):
 
 def test_without_a_session_to_give_back_the_modem_has_to_forget_the_one_before():
     bench = Sessions()
+    first, lease = bench.connect()
+    assert bench.host.ops() == ["tls_configure", "tls_open"]  # what was just written has nothing to forget
+    bench.sockets.close(first)
+    lease.release()
+    bench.host.calls.clear()
     bench.connect()
-    assert bench.host.ops() == ["tls_configure", "session_purge", "tls_open"]
+    assert bench.host.ops() == ["session_purge", "tls_open"]
+
+
+def test_of_two_tries_with_one_context_the_second_begins_without_what_the_first_one_left():
+    bench = Sessions()
+    bench.host.on["tls_open"] = [refusal("connect_failed"), Answer()]
+    bench.sockets._frees_failed = True
+    lease = bench.pool.lease(RESUMING)
+    with pytest.raises(CommandError):
+        bench.open("tls", lease=lease)
+    bench.open("tls", lease=lease)
+    assert bench.host.ops() == ["tls_configure", "tls_open", "session_purge", "tls_open"]
 
 
 def test_connections_that_resume_share_no_context():

@@ -206,6 +206,12 @@ class TestReceiving:
         modem.peer.packets.append((b"x", ("192.0.2.1", 7)))
         assert sock.receive(10, timeout=0) == b"x"
 
+    def test_so_it_is_without_a_peer(self):
+        sock = bound(PacketModem(poll=60))
+        assert sock.get_opt(Option.HAS_BUFFERED_DATA) is True
+        sock.close()
+        assert sock.get_opt(Option.HAS_BUFFERED_DATA) is False
+
     def test_a_modem_that_gives_no_notice_is_asked_in_its_period(self):
         modem = PacketModem(poll=0.01)
         sock = connected(modem)
@@ -241,6 +247,19 @@ class TestReceiving:
         modem.commands.clear()
         fails(Errno.ETIMEDOUT, sock.receive, 10, timeout=0)
         assert modem.commands == []
+
+    def test_nor_does_one_to_a_socket_without_a_peer(self):
+        modem = PacketModem(tells_empty=False)
+        modem.profile.programs["udp_pendingfrom"] = None
+        sock = bound(modem)
+        modem.peer.packets.extend((data, ("192.0.2.1", 7)) for data in (b"", b"hidden", b"more"))
+        modem.peer.slot.note_data(None)
+        assert sock.receive_from(10, timeout=1) == (b"hidden", "192.0.2.1", "7")
+        assert sock.get_opt(Option.HAS_BUFFERED_DATA) is True
+        assert sock.receive_from(10, timeout=1) == (b"more", "192.0.2.1", "7")
+        fails(Errno.ETIMEDOUT, sock.receive_from, 10, timeout=0)
+        fails(Errno.ETIMEDOUT, sock.receive_from, 10, timeout=0)
+        assert modem.commands == ["receivefrom", "pendingfrom", *["receivefrom"] * 3, "pendingfrom"]
 
     def test_a_modem_that_counts_wrong_is_not_asked_for_ever(self, modem):
         modem.profile.programs["udp_pending"] = None
@@ -298,6 +317,18 @@ class TestWhatTheModemCuts:
         sock = connected(modem)
         modem.peer.say(b"a" * 1000)
         assert sock.receive(1000) == b"a" * 1000
+
+    def test_one_as_long_as_a_read_is_whole_if_somebody_elses_follows(self, modem):
+        sock = bound(modem)
+        modem.peer.say(b"a" * 1000, ("192.0.2.1", 7))
+        modem.peer.say(b"next", ("192.0.2.2", 7))
+        modem.peer.say(b"b" * 1000, ("192.0.2.2", 7))
+        modem.peer.say(b"c" * 1000, ("192.0.2.2", 8))
+        assert sock.receive_from(1000) == (b"a" * 1000, "192.0.2.1", "7")
+        assert sock.receive_from(1000) == (b"next", "192.0.2.2", "7")
+        assert [sock.receive_from(1000) for _ in range(2)] == [
+            (b"b" * 1000, "192.0.2.2", "7"), (b"c" * 1000, "192.0.2.2", "8")
+        ]  # fmt: skip
 
     def test_it_is_put_together_where_the_modem_says_what_is_left(self):
         modem = PacketModem(tells_left=True)

@@ -279,9 +279,15 @@ def test_a_payload_of_any_content_is_only_a_payload(connect, quick):
 
 
 def test_how_much_there_is(connect, quick):
-    modem = connect(quick(R5), ask("AT+USORD=0,0", line("+USORD: 0,25")), ask("AT+USORD=0,0", cme(3)))
+    modem = connect(
+        quick(R5),
+        ask("AT+USORD=0,0", line("+USORD: 0,25")),
+        ask("AT+USORD=0,0", cme(3)),
+        ask("AT+USORF=0,0", line("+USORF: 0,25")),
+    )
     assert modem.run("tls_pending", socket=0).values["pending"] == 25
     assert modem.run("tls_pending", socket=0).outcome is Outcome.CLOSED
+    assert modem.run("udp_pendingfrom", socket=0).values["pending"] == 25
 
 
 def test_a_dead_r410m_socket_is_no_freed_number(connect, quick):
