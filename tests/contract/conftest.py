@@ -130,7 +130,13 @@ def datagrams(subject, trusting, psk):
 def dtls(leaf) -> Iterator[DtlsEcho]:
     """A DTLS server with a certificate and with a pre-shared key that returns each record."""
     settings = Settings(
-        server=True, datagram=True, psks={IDENTITY: KEY}, chain=leaf.cert_pem, key=leaf.key_pem, verify=Verify.NONE
+        server=True,
+        datagram=True,
+        psks={IDENTITY: KEY},
+        chain=leaf.cert_pem,
+        key=leaf.key_pem,
+        verify=Verify.NONE,
+        mtu=20_000,  # whatever has come can go back
     )
     with DtlsEcho(settings) as server:
         yield server

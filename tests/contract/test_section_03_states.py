@@ -30,9 +30,11 @@ class TestSection03States:
             sock.connect(*echo.address)
             assert state(sock) is State.CONNECTED
             fails(Errno.EISCONN, sock.connect, *echo.address)
+            fails(Errno.EISCONN, sock.bind, None, "7")
             sock.shutdown()
             assert state(sock) is State.SHUTDOWN
             fails(Errno.EISCONN, sock.connect, *echo.address)
+            fails(Errno.EISCONN, sock.bind, None, "7")
             sock.close()
             assert state(sock) is State.CLOSED
         sock.close()
@@ -42,6 +44,31 @@ class TestSection03States:
         sock.cleanup()
         assert state(sock) is State.CLOSED
         fails(Errno.EBADF, sock.connect, *echo.address)
+
+    def test_a_life_over_datagrams(self, subject, datagrams, dtls):
+        sock = subject.socket(datagrams(), datagram=True)
+        assert state(sock) is State.CLOSED
+        for _ in range(2):
+            sock.bind(None, "0")
+            assert state(sock) is State.BOUND
+            fails(Errno.EISCONN, sock.bind, None, "0")
+            sock.connect(*dtls.address)
+            assert state(sock) is State.CONNECTED
+            fails(Errno.EISCONN, sock.connect, *dtls.address)
+            fails(Errno.EISCONN, sock.bind, None, "0")
+            sock.shutdown()
+            assert state(sock) is State.SHUTDOWN
+            fails(Errno.EISCONN, sock.connect, *dtls.address)
+            fails(Errno.EISCONN, sock.bind, None, "0")
+            sock.close()
+            assert state(sock) is State.CLOSED
+        sock.bind(None, "0")
+        sock.shutdown()
+        assert state(sock) is State.SHUTDOWN
+        sock.cleanup()
+        assert state(sock) is State.CLOSED
+        fails(Errno.EBADF, sock.bind, None, "0")
+        fails(Errno.EBADF, sock.connect, *dtls.address)
 
     def test_every_failure_to_connect_leaves_it_closed_and_usable(self, subject, trusting, echo):
         sock = subject.socket(trusting())

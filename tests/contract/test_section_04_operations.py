@@ -15,8 +15,10 @@ import pytest
 from modemtls.errors import ModemError, ModemTimeoutError, SocketClosedError, TlsError, TruncatedError
 from modemtls.net import Certificates, Errno, Option, SslConfiguration, State
 from tests.support import servers
-from tests.support.contract_peers import tls_peer
+from tests.support.contract_peers import plain_peer, tls_peer
+from tests.support.servers import free_port
 from tests.support.subjects import refuses
+from tests.support.threads import until
 
 DATA = os.urandom(70_000)
 
@@ -103,6 +105,9 @@ class TestSection04Operations:
             sock = subject.socket(trusting())
             sock.connect(*peer.address)
             assert exactly(sock, 3) == b"bye"
+            if subject.has("pollable"):
+                known = sock.get_opt(Option.HAS_BUFFERED_DATA)
+                assert known or select.select([sock.system], [], [], 5)[0], "the end is something to receive"
             assert [sock.receive(10) for _ in range(3)] == [b"", b"", b""]
             if subject.has("clean_end"):
                 assert sock.end_authenticated is True
@@ -247,6 +252,34 @@ class TestSection04Operations:
         packets.send(b"0123456789")
         assert packets.receive(10) == b"0123456789"
 
+    def test_one_send_is_one_record_and_what_cannot_fit_is_none(self, packets, dtls):
+        limit = packets.get_opt(Option.INNER_MTU)
+        before = packets.get_opt(Option.BYTES_SENT)
+        fails(Errno.EMSGSIZE, packets.send, bytes(limit + 1))
+        assert packets.get_opt(Option.BYTES_SENT) == before
+        for size in (1, 300, limit):
+            packets.send(bytes(size))
+        packets.send(b"last")
+        until(lambda: len(dtls.heard) == 4)
+        assert list(map(len, dtls.heard)) == [1, 300, limit, 4]
+
+    def test_a_datagram_stays_for_who_only_peeks(self, packets):
+        packets.send(b"0123456789")
+        assert packets.receive(10, peek=True) == b"0123456789"
+        with pytest.raises(TruncatedError):
+            packets.receive(4, peek=True)
+        assert packets.receive(10) == b"0123456789"
+
+    def test_nothing_of_datagrams_in_time(self, packets):
+        for poll in (0, -1, 0.02):
+            began = time.monotonic()
+            fails(Errno.ETIMEDOUT, packets.receive, 10, timeout=poll)
+            assert time.monotonic() - began < 1
+        packets.set_opt(Option.RECV_TIMEOUT, 0)
+        fails(Errno.ETIMEDOUT, packets.receive, 10)
+        packets.send(b"x")
+        assert packets.receive(10, timeout=20.0) == b"x"
+
     def test_a_poll_of_datagrams_asks_the_transport_once(self, loopback, psk, dtls):
         sock = loopback.socket(psk(), datagram=True)
         sock.connect("127.0.0.1", str(dtls.port))
@@ -301,15 +334,44 @@ class TestSection04Operations:
         subject.need("accept")
         listener = subject.plain()
         fails(Errno.ENETDOWN, listener.accept, timeout=0)
-        listener.bind("127.0.0.1", "0")
+        port = free_port()
+        listener.bind(None, str(port))
+        assert listener.local_port == str(port)
         fails(Errno.ETIMEDOUT, listener.accept, timeout=0.02)
-        caller = subject.plain()
-        caller.connect("127.0.0.1", listener.local_port)
-        called = subject.keep(listener.accept())
-        assert (listener.state, called.state, caller.state) == (State.BOUND, State.ACCEPTED, State.CONNECTED)
-        caller.send(b"hello")
-        assert called.receive(10) == b"hello"
-        assert called.remote_port == caller.local_port
+        for word in (b"hello", b"again"):
+            with socket.create_connection(("127.0.0.1", port)) as caller:
+                called = subject.keep(listener.accept())
+                assert (listener.state, called.state) == (State.BOUND, State.ACCEPTED)
+                caller.sendall(word)
+                assert called.receive(10) == word
+                called.send(word.upper())
+                assert caller.recv(10) == word.upper()
+                assert called.remote_host == "127.0.0.1"
+                if subject.has("caller_port"):
+                    assert called.remote_port == str(caller.getsockname()[1])
+                fails(Errno.EISCONN, called.connect, "127.0.0.1", str(port))
+            assert called.receive(10) == b""
+            called.close()
+        listener.close()
+        fails(Errno.ENETDOWN, listener.accept, timeout=0)
+
+    def test_a_plain_socket_secures_nothing(self, subject):
+        with plain_peer() as port:
+            sock = subject.plain()
+            sock.connect("server.example", str(port))
+            sock.send(b"0123456789")
+            assert exactly(sock, 10) == b"0123456789"
+            sock.shutdown()
+            assert sock.state is State.SHUTDOWN
+            fails(Errno.EPIPE, sock.send, b"x")
+
+    @pytest.mark.parametrize(("host", "port"), [("", "1"), ("a b", "1"), ("a.example", "0"), ("a.example", "65536")])
+    def test_what_is_no_host_or_port(self, subject, trusting, host, port):
+        sock = subject.socket(trusting())
+        with pytest.raises(ModemError) as caught:
+            sock.connect(host, port)
+        assert caught.value.code in (Errno.EINVAL, Errno.EADDRNOTAVAIL)
+        assert sock.state is State.CLOSED
 
     def test_datagrams_to_and_from_anybody(self, subject):
         subject.need("udp_unconnected")

@@ -9,7 +9,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from modemtls.errors import ConfigurationError, ModemError
-from modemtls.net import Certificates, Errno, PreferredEndpoint, SocketConfiguration, SslConfiguration
+from modemtls.net import (
+    AddressFamily,
+    Certificates,
+    Errno,
+    Option,
+    PreferredEndpoint,
+    SocketConfiguration,
+    SslConfiguration,
+    State,
+)
 from tests.support.contract_peers import tls_peer
 from tests.support.subjects import refuses
 
@@ -90,15 +99,43 @@ class TestSection06Configuration:
         loopback.socket(configuration).connect(*echo.address)
         assert kept == PreferredEndpoint("127.0.0.1", str(echo.port))
 
-    @pytest.mark.parametrize(
-        ("more", "capability"),
-        [({"dscp": 8}, "dscp"), ({"priority": 2}, "priority"), ({"interface": "x0"}, "interface")],
-    )
-    def test_what_a_transport_cannot_be_told_is_refused(self, subject, trusting, more, capability):
-        if subject.has("interface"):
-            subject.socket(trusting(socket=SocketConfiguration(**more)))
+    def test_what_a_transport_cannot_be_told_is_refused(self, subject, trusting):
+        wishes = {"dscp": 8, "priority": 2, "interface": "x0", "transparent": True}
+        if not subject.has("families"):
+            wishes["address_family"] = AddressFamily.IPV4
+        for capability, value in wishes.items():
+            configuration = trusting(socket=SocketConfiguration(**{capability: value}))
+            if subject.has("interface"):
+                assert subject.socket(configuration).state is State.CLOSED
+            else:
+                refuses(capability, lambda configuration=configuration: subject.socket(configuration))
+                refuses(capability, lambda configuration=configuration: subject.plain(configuration.socket))
+
+    @pytest.mark.parametrize("more", [{"dscp": 64}, {"priority": 8}, {"forced_mtu": -1}, {"address_family": 4}])
+    def test_what_no_transport_can_be_told(self, more):
+        with pytest.raises(ConfigurationError) as caught:
+            SocketConfiguration(**more)
+        assert caught.value.code == Errno.EINVAL
+
+    def test_a_connection_id_that_cannot_be_had_is_refused(self, subject, datagrams):
+        make = lambda: subject.socket(datagrams(use_connection_id=True), datagram=True)  # noqa: E731
+        if subject.has("cid"):
+            assert make().get_opt(Option.CONNECTION_ID_RESUMED) is False
+        else:
+            refuses("cid", make)
+
+    def test_timers_that_cannot_be_set_are_refused(self, subject, datagrams):
+        def make(*timers):
+            return lambda: subject.socket(datagrams(dtls_handshake_timeouts=timers), datagram=True)
+
+        if not subject.has("handshake_timers"):
+            refuses("handshake_timers", make(1, 60))
+            sock = subject.socket(datagrams(), datagram=True)
+            refuses("handshake_timers", lambda: sock.set_opt(Option.DTLS_HANDSHAKE_TIMEOUTS, (1, 2)))
             return
-        refuses(capability, lambda: subject.socket(trusting(socket=SocketConfiguration(**more))))
+        assert make(1, 60)().state is State.CLOSED
+        if not subject.has("timers_below_a_second"):
+            refuses("handshake_timers", make(0.5, 60))
 
     def test_to_share_a_port_needs_nothing(self, subject, trusting, echo):
         _talk(subject.socket(trusting(socket=SocketConfiguration(reuse_address=True))), echo)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from modemtls.errors import ConfigurationError, CredentialError
+from modemtls.errors import ConfigurationError, CredentialError, ModemError
 from modemtls.net import Encrypted, Errno, Psk, SslConfiguration, Stored
 from modemtls.tlsengine import Settings
 from tests.support.contract_peers import tls_peer
@@ -29,7 +31,6 @@ def talk(sock, peer):
 class TestSection07Credentials:
     @pytest.mark.parametrize("form", ["PEM", "DER", "file", "list", "nested", "folder"])
     def test_trust_anchors(self, subject, trusting, pki, echo, form, tmp_path):
-        subject.need("compound")
         (tmp_path / "ca.pem").write_bytes(pki.ca.read_bytes())
         (tmp_path / "README").write_text("not a certificate")
         other = pki.self_signed("other.example").cert
@@ -46,12 +47,20 @@ class TestSection07Credentials:
             return
         talk(subject.socket(trusting(trusted=trusted)), echo)
 
-    @pytest.mark.parametrize("form", ["PEM", "file", "one text", "list"])
-    def test_an_own_certificate(self, subject, trusting, pki, leaf, form):
+    @pytest.mark.parametrize("form", ["PEM", "DER", "file", "DER files", "one text", "list"])
+    def test_an_own_certificate(self, subject, trusting, pki, leaf, form, tmp_path):
         own = pki.client()
+        private = serialization.load_pem_private_key(own.key_pem, None)
+        key_der = private.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (tmp_path / "own.der").write_bytes(der(own.cert_pem)[0])
+        (tmp_path / "key.der").write_bytes(key_der)
         cert, key = {
             "PEM": (own.cert_pem, own.key_pem),
+            "DER": (der(own.cert_pem)[0], key_der),
             "file": (own.cert, own.key),
+            "DER files": (tmp_path / "own.der", tmp_path / "key.der"),
             "one text": (own.cert_pem + own.key_pem, own.cert_pem + own.key_pem),
             "list": ([der(own.cert_pem)[0], []], own.key),
         }[form]
@@ -62,9 +71,6 @@ class TestSection07Credentials:
         own = pki.client()
         locked = private_pem(serialization.load_pem_private_key(own.key_pem, None), b"open")
         key = Encrypted(locked, b"open")
-        if not subject.has("encrypted_keys"):
-            refuses("encrypted_keys", lambda: subject.socket(trusting(client_cert=own.cert, client_key=key)))
-            return
         with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
             talk(subject.socket(trusting(client_cert=own.cert, client_key=key)), peer)
         with pytest.raises(CredentialError):
@@ -92,11 +98,16 @@ class TestSection07Credentials:
         with pytest.raises(FileNotFoundError):
             subject.socket(trusting(trusted=tmp_path / "none.pem"))
 
-    def test_what_is_in_a_modem_is_for_its_own_engine(self, subject, trusting):
-        if subject.socket(trusting()).engine == "host":
+    def test_what_is_in_a_modem_is_for_its_own_engine(self, subject, trusting, pki, echo):
+        if subject.store is None:
             refuses("stored_credentials", lambda: subject.socket(trusting(trusted=Stored("42"))))
-        else:
-            subject.socket(trusting(trusted=Stored("42")))
+            return
+        right, wrong = (
+            subject.store({"ca": one})["ca"] for one in (pki.ca.read_bytes(), pki.self_signed("x").cert_pem)
+        )
+        talk(subject.socket(trusting(trusted=Stored(right))), echo)
+        with pytest.raises(ModemError):
+            subject.socket(trusting(trusted=Stored(wrong))).connect(*echo.address)
 
     @pytest.mark.parametrize(
         ("identity", "key"),
@@ -130,6 +141,12 @@ class TestSection07Credentials:
     def test_what_no_engine_can_hold_fails_at_creation(self, loopback):
         """OpenSSL has identities without NUL before TLS 1.3 only, Mbed TLS keys of up to 32 bytes."""
         refuses("psk", lambda: loopback.socket(SslConfiguration(security=Psk(b"\0", bytes(64))), datagram=True))
+
+    @pytest.mark.parametrize(("identity", "key"), [("text", b"k"), (b"i", "text"), (b"i", Path("key")), (None, b"k")])
+    def test_keys_and_identities_are_bytes_and_no_files(self, identity, key):
+        with pytest.raises(ConfigurationError) as caught:
+            Psk(identity, key)
+        assert caught.value.code == Errno.EINVAL
 
     def test_an_empty_key_is_none(self):
         with pytest.raises(ConfigurationError) as caught:

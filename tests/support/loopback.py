@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import math
 import os
 import select
 import socket
@@ -21,6 +22,7 @@ from modemtls.errors import (
     SocketClosedError,
     TruncatedError,
 )
+from modemtls.net.address import check_host, check_port
 from modemtls.net.contract import (
     DEFAULT_RECEIVE_TIMEOUT,
     DEFAULT_SEND_TIMEOUT,
@@ -104,7 +106,7 @@ class LoopbackSocket(Socket):
         if not (self.datagram and self._state is State.BOUND):
             self._check_closed()
         end = time.monotonic() + min(_CONNECT, _CONNECT if timeout is None else timeout)
-        addresses = resolve(host, int(port), self._kind())
+        addresses = resolve(check_host(host), check_port(port), self._kind())
         if self._forced is not AddressFamily.UNSPEC:
             addresses = [one for one in addresses if one[0] == _FAMILIES[self._forced]]
         addresses.sort(key=lambda one: one[0] != _FAMILIES.get(self._preferred, socket.AF_INET6))
@@ -202,7 +204,7 @@ class LoopbackSocket(Socket):
         poll = select.poll()
         poll.register(sock, event)
         poll.register(self._wake, select.POLLIN)
-        ready = dict(poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
+        ready = dict(poll.poll(None if timeout is None or timeout == math.inf else max(0, int(timeout * 1000 + 0.999))))
         if self._wake in ready:
             os.read(self._wake, 100)
         if self._sock is not sock:

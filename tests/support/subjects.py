@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from modemtls.errors import NotSupportedError
 from modemtls.host import HostSocket
+from modemtls.modem.credentials import CredentialKind
 from modemtls.net import (
     Socket,
     SocketConfiguration,
@@ -27,18 +28,18 @@ UNKNOWN = "nosuch.invalid"
 
 #: What a TLS stack of this host gives, whatever it runs over.
 OF_THE_HOST = {
-    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody", "compound",
-    "crl", "dane", "date_check", "decorate", "encrypted_keys", "handshake_error", "hostname_check", "psk",
-    "psk_of_any_bytes", "resumption", "resumption_buffer", "several_anchors", "sni", "sni_name", "suite_list",
-    "suites", "system_trust", "tls1.3", "tls_range", "version_told", "without_credentials",
+    "alerts", "alpn", "ccm", "certificate_error", "check_dates_off", "clean_end", "client_to_anybody", "crl",
+    "dane", "date_check", "decorate", "handshake_error", "hostname_check", "psk", "psk_of_any_bytes", "resumption",
+    "resumption_buffer", "several_anchors", "sni", "sni_name", "suite_list", "suites", "system_trust", "tls1.3",
+    "tls_range", "version_told", "without_credentials",
 }  # fmt: skip
 #: What a datagram socket under it adds.
 OF_DATAGRAMS = {"cid", "connections_saved", "dtls", "handshake_timers", "mtu", "timers_below_a_second"}
 #: What the sockets of this machine add.
 OF_LOOPBACK = {
-    "accept", "addresses", "bind", "bind_stream", "families", "families_in_turn", "family_told", "forced_mtu",
-    "interface", "interface_name", "local_host", "local_port", "packet_size", "pollable", "refusal", "remote_host",
-    "resolution_error", "several_anchors", "udp_unconnected",
+    "accept", "addresses", "bind", "bind_stream", "caller_port", "families", "families_in_turn", "family_told",
+    "forced_mtu", "interface", "interface_name", "local_host", "local_port", "packet_size", "pollable", "refusal",
+    "remote_host", "resolution_error", "several_anchors", "udp_unconnected",
 }  # fmt: skip
 
 
@@ -58,6 +59,9 @@ class Subject:
         """Bytes of the largest "payload" of a secured datagram, or "record", that a modem takes."""
         self._secure, self._plain = secure, plain
         self._made: list[Socket] = []
+        self._settled: Callable[[], bool] = lambda: True
+        self.store: Callable[[Mapping[CredentialKind, bytes]], Mapping[str, str]] | None = None
+        """Puts credentials (PEM) of each kind into the modem, and tells what they are called there."""
 
     def need(self, *capabilities: str) -> None:
         """Skip a test of what this subject does not declare."""
@@ -97,6 +101,7 @@ class Subject:
     def end(self) -> None:
         for sock in self._made:
             sock.cleanup()
+        assert self._settled(), "a modem's socket is not gone long after it was closed"
 
 
 def over_loopback() -> Subject:
@@ -119,14 +124,15 @@ def over_modem(modem) -> Subject:
 
     plain = {
         "bind": able_for(modem.attached, "local_port", "udp"),
+        "accept": modem.capabilities.get("listen"),
         "bind_stream": modem.capabilities.get("listen"),
-        "listen": modem.capabilities.get("listen"),
         "udp_unconnected": modem.capabilities.get("udp_unconnected"),
     }
     capabilities = OF_THE_HOST | _notices(modem) | datagrams | _told_by(modem, "tcp_address")
     capabilities |= {word for word, able in plain.items() if able}
     made = Subject("the host's engine over a modem", capabilities, secure, _plain_of(modem))
     made.limits["record"] = modem.attached.profile.size("udp", "send")
+    made._settled = _all_gone(modem)
     return made
 
 
@@ -137,10 +143,10 @@ def in_modem(modem) -> Subject:
     able = modem.capabilities
     words = {
         "alpn": tls.alpn,
+        "accept": able.get("listen"),
         "accept_secure": able.get("server"),
         "bind": able_for(attached, "local_port", "dtls"),
         "bind_stream": able.get("server"),
-        "listen": able.get("listen"),
         "several_anchors": attached.limits.get("credential_chain") != 1,
         "udp_unconnected": able.get("udp_unconnected"),
         "without_credentials": attached.profile.behaviour.get("credential_store") != "tagged",
@@ -167,7 +173,7 @@ def in_modem(modem) -> Subject:
         "suites": tls.suites is not None,
         "tls1.3": any(TlsVersion.TLS1_3 in one.versions for one in tls.versions),
     }
-    always = {"compound", "dane_by_provisioning", "encrypted_keys"}
+    always = {"dane_by_provisioning"}
 
     def secure(configuration: SslConfiguration, datagram: bool) -> Socket:
         create = create_dtls_socket if datagram else create_ssl_socket
@@ -179,9 +185,21 @@ def in_modem(modem) -> Subject:
         secure,
         _plain_of(modem),
     )
+    made.store = attached.credentials.ensure_all
     if dtls.versions:
         made.limits["payload"] = attached.profile.size("dtls", "send")
+    made._settled = _all_gone(modem)
     return made
+
+
+def _all_gone(modem) -> Callable[[], bool]:
+    """Wait until what was closed is gone in the modem too: what it answers late is closed behind the scenes."""
+    attached = modem.attached
+
+    def gone() -> bool:
+        return all(slot.state == "parked" for slot in attached.slots.slots())
+
+    return lambda: attached.channel.wait(gone, attached.now() + 10)
 
 
 def _notices(modem) -> set[str]:

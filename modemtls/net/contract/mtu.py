@@ -18,6 +18,7 @@ _SAFE: Final = {AddressFamily.IPV4: 576 - 28, AddressFamily.IPV6: 1280 - 48}
 #: A record's overhead where its cipher suite is not known: more than any suite needs.
 UNKNOWN_OVERHEAD: Final = 64
 
+_LARGEST_PAYLOAD: Final = 1 << 14  # RFC 5246, 6.2.1
 _RECORD_HEADER: Final = 13  # DTLS 1.2: RFC 6347, section 4.1
 
 
@@ -59,6 +60,7 @@ def secure_inner(lower: int, shape: RecordShape | None, *, cid: int = 0, limit: 
         size = lower - UNKNOWN_OVERHEAD - (cid + 1 if cid else 0)
     else:
         size = shape.payload(lower, cid)
+    size = min(size, _LARGEST_PAYLOAD)
     if limit is not None:
         size = min(size, limit)
     if size < 0:
