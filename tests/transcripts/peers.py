@@ -215,10 +215,12 @@ class Peer:
                 case "close":
                     if isinstance(connection, ssl.SSLSocket):
                         connection.settimeout(0)
-                        with suppress(ssl.SSLWantReadError):  # says that it closes, and does not wait for the answer
+                        # Says that it closes, and does not wait for the answer; the modem may have gone already.
+                        with suppress(ssl.SSLWantReadError, ssl.SSLEOFError, ConnectionError):
                             connection.unwrap()
                         connection.settimeout(5)
-                    connection.shutdown(socket.SHUT_WR)
+                    with suppress(OSError):  # the same
+                        connection.shutdown(socket.SHUT_WR)
                 case _:
                     raise ValueError(f"server: no step {what!r}")
         with suppress(OSError, ValueError):  # until the modem closes: then this side does, too, if it has not yet
