@@ -31,8 +31,8 @@ __all__ = ["Aftermath", "Kind", "topic_of"]
 Kind: TypeAlias = Literal["answer", "push", "send"]
 
 # How many bytes' time of silence ends what was under way: twice what a USB serial adapter hands over at a time (a UART:
-# 8 or 14). And at least so long (s): such adapters keep what they have for 16 ms by default (chromiumos hdctools, review
-# 195312), and modems pause too.
+# 8 or 14). And at least so long (s): such adapters keep what they have for 16 ms by default (chromiumos hdctools,
+# review 195312), and modems pause too.
 _QUIET_BYTES: Final = 128
 _LEAST_QUIET: Final = 0.02
 # What comes later (s) than this after the byte before does not belong to it, however late this process reads it.
