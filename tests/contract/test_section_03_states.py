@@ -112,6 +112,10 @@ class TestSection03States:
             sock.close()
             assert state(sock) is State.CLOSED
         assert {address[1] for address in dtls.addresses} == {int(port)}
+        sock.connect(*dtls.address)
+        sock.send(b"x")
+        assert sock.receive(1) == b"x"
+        assert dtls.addresses[-1][1] != int(port), "close has forgotten it"
 
     def test_a_bound_datagram_socket_is_bound_after_a_failed_transport_closed_after_a_failed_handshake(
         self, subject, datagrams

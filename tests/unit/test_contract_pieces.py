@@ -63,6 +63,10 @@ class TestSizes:
     def test_the_engines_own_limit_is_a_further_bound(self):
         assert secure_inner(1472, RecordShape(8, 8), limit=1024) == 1024
 
+    def test_a_record_has_its_own_limit(self):
+        """Packets of the loopback interface are larger."""
+        assert secure_inner(65508, RecordShape(8, 8)) == secure_inner(65508, None) == 1 << 14
+
     def test_less_than_nothing_is_an_error(self):
         assert secure_inner(29, RecordShape(8, 8)) == 0
         with pytest.raises(ModemError) as caught:

@@ -673,6 +673,15 @@ class TestFamiliesOfAddresses:
             sock.connect("peer.example", "7")
         assert self.wanted(modem)[2:] == ["ipv4", "ipv6"]
 
+    @pytest.mark.parametrize(
+        "kinds", [("connect_failed", "name_not_resolved"), ("name_not_resolved", "connect_failed")]
+    )
+    def test_of_two_failures_the_one_that_tells_more_is_told(self, modem, kinds):
+        sock = create_udp_socket(modem, SocketConfiguration(preferred_family=AddressFamily.IPV6))
+        modem.fail_open = [CommandError("no", kind=kind) for kind in kinds]
+        fails(Errno.ECONNREFUSED, sock.connect, "peer.example", "7")
+        assert self.wanted(modem) == ["ipv6", "ipv4"]
+
     def test_the_wildcard_says_which_to_bind_in(self, modem):
         for address in (None, "0.0.0.0", "::"):
             sock = create_udp_socket(modem)

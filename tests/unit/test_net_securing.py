@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 
 from modemtls.errors import CertificateError, CommandError, ModemError, NotSupportedError
 from modemtls.modem.sockets import Opening
-from modemtls.net.choose import Abilities, VersionChoice, choose, choose_timers
+from modemtls.net.choose import Abilities, VersionChoice, bounded, choose, choose_timers
 from modemtls.net.contract import Certificates, Encrypted, Psk, SslConfiguration, Stored, TlsaRecord, TlsVersion
 from modemtls.net.failures import connect_failure
 from modemtls.net.material import check_chains, load
@@ -154,6 +154,14 @@ class TestChoice:
         assert choose_timers(timers, able(timers="total", timer_totals=totals))[2] == min(
             one for one in totals if one >= found[2]
         )
+
+    def test_a_modem_goes_on_no_longer_than_anybody_waits(self):
+        totals = able(timers="total", timer_totals=(1, 3, 7, 15, 31, 63, 123))
+        for seconds, total in ((0.1, 1), (1, 1), (3.5, 7), (123, 123), (1000, 123)):
+            assert bounded((1, 60, 123), seconds, totals) == (1, 60, total)
+        assert bounded((1, 1, 1), 50, totals) == (1, 1, 1)
+        assert bounded((1, 60, 123), 5, able(timers="range")) == (1, 60, 123)
+        assert bounded(None, 5, totals) is None
 
     def test_timers_that_cannot_be_told(self):
         assert choose_timers(None, DTLS) is None
