@@ -479,8 +479,19 @@ class Channel(Reactor):
             self._rouse()
 
     def defer(self, work: Callable[[], None]) -> None:
-        """Run ``work`` in the background thread, where it may use the channel. Errors are logged."""
-        self._defer(work)
+        """Run ``work`` in the background thread, where it may use the channel. Errors are logged.
+
+        Raises why the port is closed, once that thread has ended.
+        """
+        with self._lock:
+            if self._left:
+                self._check()
+            self._defer(work)
+
+    def check(self) -> None:
+        """Raise why the channel is closed, if it is."""
+        with self._lock:
+            self._check()
 
     def end_epoch(self, reason: str) -> None:
         """Declare that the modem lost its state: whoever waits fails with ModemRestartedError."""

@@ -82,6 +82,7 @@ class Reactor(ABC):
         self._followers: deque[_Waiter] = deque()
         self._queue: deque[Any] = deque()  # those who want the line, in the subclass's terms
         self._deferred: deque[Callable[[], None]] = deque()
+        self._left = False  # the background thread runs nothing any more
         self._kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # the background thread's
         self._poll = select.poll()
@@ -341,6 +342,7 @@ class Reactor(ABC):
             work = None
             with self._lock:
                 if self._closed is not None and not self._deferred:
+                    self._left = True
                     break
                 readable = False
                 lost = False
@@ -379,6 +381,7 @@ class Reactor(ABC):
         self._lock = threading.RLock()  # a thread that is not there may have held the other
         self._leader = None
         self._followers.clear()
+        self._left = True
         if self._closed is not None:
             return
         self._closed = opened_elsewhere(self._port.name)

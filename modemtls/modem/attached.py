@@ -313,6 +313,7 @@ class AttachedModem:
         again = True
         while True:
             self.ensure_up(deadline=deadline)
+            self.channel.check()  # what is up needs no command, which would tell
             epoch = self.channel.epoch if wanted.lease is None else wanted.lease.epoch
             pdp = self._readiness.pdp
             assert pdp is not None

@@ -324,7 +324,10 @@ class Link:
         """Let the answer to an abandoned question into the buffer first: it was asked before this one."""
         done = threading.Event()
         channel = self._channel
-        channel.defer(done.set)  # in the same queue as that answer, behind it
+        try:
+            channel.defer(done.set)  # in the same queue as that answer, behind it
+        except ModemError:
+            return  # the port has gone
         while not done.wait(0.1):
             if channel.closed_reason is not None:
                 return

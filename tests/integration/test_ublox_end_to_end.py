@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import modemtls
-from modemtls.errors import CommandError, ConnectError, ConnectOrHandshakeError, NotSupportedError
+from modemtls.errors import CommandError, ConnectError, ConnectOrHandshakeError, NotSupportedError, PortLostError
 from modemtls.modem.attaching import attach
 from modemtls.modem.settings import Settings, TlsSettings
 from modemtls.modem.sockets import Opening
@@ -258,6 +258,21 @@ def dtls_fixture():
     settings = EngineSettings(server=True, datagram=True, psks={IDENTITY: KEY}, suites=(0xC0A8,))
     with DtlsEcho(settings) as server:
         yield server
+
+
+@pytest.mark.parametrize("connections", [1, 7])
+def test_an_unplugged_port_is_what_every_connect_tells_of(hasty, connections):
+    with (
+        tls_service(None, echo) as port,
+        simulated("r5", {"peer.example": port}) as sim,
+        User(sim, hasty("r5")) as user,
+    ):
+        for _ in range(connections):
+            user.open(family="tcp")
+        sim.fault_now("unplug")
+        for _ in range(8):  # there are 7 numbers
+            with pytest.raises(PortLostError):
+                user.open(family="tcp")
 
 
 @pytest.mark.parametrize("module", ["r5", "r422s"])

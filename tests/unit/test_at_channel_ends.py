@@ -176,6 +176,14 @@ def test_unplugged_everybody_fails_at_once(modem, channel):
     assert isinstance(channel.closed_reason, PortLostError)
 
 
+def test_what_nobody_would_run_any_more_is_not_taken_for_later(modem, channel):
+    modem.unplug()
+    channel._thread.join(SOON)
+    for _ in range(2):
+        with pytest.raises(PortLostError, match="went away"):
+            channel.defer(lambda: None)
+
+
 def test_unplugged_while_idle(modem, channel):
     modem.unplug()
     until(lambda: channel.closed_reason is not None)

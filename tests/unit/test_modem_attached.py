@@ -81,6 +81,10 @@ class FakeChannel:
     def doubted(self):
         return self._host.doubted
 
+    def check(self):
+        if self.closed_reason is not None:
+            raise self.closed_reason
+
     def raise_doubt(self, reason):
         self._host.raise_doubt(reason)
 
