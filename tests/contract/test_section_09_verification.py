@@ -117,9 +117,11 @@ class TestSection09Verification:
 
     def test_over_datagrams_as_over_streams(self, subject, trusting, pki, leaf):
         subject.need("dtls")
+        # Some modems wait after they have refused a peer; the others give a busy machine all the time it needs.
+        waits = {} if subject.has("certificate_error") else subject.short_waits()
         for shown, fine in ((leaf, True), (pki.self_signed(NAME), False)):
             with DtlsEcho(certified(shown)) as peer:
-                sock = subject.socket(trusting(**subject.short_waits()), datagram=True)
+                sock = subject.socket(trusting(**waits), datagram=True)
                 if fine:
                     talk(sock, peer)
                 else:
