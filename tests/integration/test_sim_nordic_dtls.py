@@ -171,6 +171,16 @@ def test_a_peer_that_never_answers(seconds):
         assert peer.recv(2000)[:1] == b"\x16"
 
 
+def test_the_pdn_goes_and_the_handshake_with_it():
+    with udp() as peer, secure(peer.getsockname()[1]) as made:
+        write(made, f'AT#XCONNECT=0,"{NAME}",5684')
+        made.advance(2)
+        made.machine.personality.fault("pdpdeact", 1)
+        assert made.read() == ERROR
+        made.advance(200)
+        assert made.read() == b""
+
+
 def test_a_handshake_whose_flights_are_lost(pki):
     faults = ["drop@out 1", "drop@in 2"]
     with DtlsEcho(server()) as peer, secure(peer.port, faults=faults) as made:

@@ -214,6 +214,23 @@ def test_a_handshake_that_takes_too_long(pki):
         stop.set()
 
 
+@pytest.mark.parametrize("stage", ["name", "handshake"])
+def test_the_pdn_goes_and_the_connect_with_it(pki, stage):
+    stop = threading.Event()
+    with tls_service(None, lambda _: stop.wait(5)) as port, secure(pki, port) as made:
+        write(made, f'AT#XCONNECT=0,"{NAME}",443')
+        if stage == "handshake":
+            made.settle(lambda _: made.machine.personality.sockets.table[0].transport is not None)
+            made.settle(lambda _: made.machine.personality.sockets.table[0].transport.engine is not None)
+        assert made.read() == b""
+        made.machine.personality.fault("pdpdeact", 1)
+        assert made.read() == ERROR
+        assert made.command("AT#XAPOLL=0,1,1") == OK + b"\r\n#XAPOLL: 0,8\r\n"
+        made.advance(200)  # it is back long since, and nothing comes of that connect any more
+        assert made.read() == b""
+        stop.set()
+
+
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
 

@@ -108,6 +108,7 @@ class Socket:
         self.security = security
         self.changed = changed
         self.state = State.FRESH
+        self.connecting: Callable[[Errno], None] | None = None  # who waits for its connect or accept to end
         self.ranking = 0
         self.local_port = 0
         self.bound = False

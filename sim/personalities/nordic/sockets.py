@@ -146,6 +146,10 @@ class Sockets(Area):
         if self.variants["address-after-loss"] == "new":
             self.module.contexts.new_address()
         for socket in [item for item in self._all if item.cid == cid]:
+            if socket.connecting is not None:
+                socket.error = Errno.ENETDOWN
+                self._outcome(socket, Errno.ENETDOWN, socket.connecting)
+                continue
             fresh = socket.state is State.FRESH and socket.datagrams is None
             if fresh or socket.state is State.FAILED:
                 continue
@@ -243,9 +247,12 @@ class Sockets(Area):
             done(Errno.EISCONN)
         else:
             socket.error = Errno.OK
+            socket.connecting = done
             self.later(DNS_TIME, lambda: self._resolved(socket, host, port, done))
 
     def _resolved(self, socket: Socket, host: str, port: int, done: Callable[[Errno], None]) -> None:
+        if socket.connecting is not done:
+            return
         usable = self.usable(socket)
         address = self.resolve(host, socket.family)
         if usable or address is None:
@@ -273,6 +280,10 @@ class Sockets(Area):
         transport.ended = lambda why: socket.finished(Errno.ECONNRESET if "reset" in why else Errno.OK)
 
     def _outcome(self, socket: Socket, result: Errno, done: Callable[[Errno], None]) -> None:
+        """Tell what has become of a connect or an accept, unless the PDN's loss was its end already."""
+        if socket.connecting is not done:
+            return
+        socket.connecting = None
         if result:
             self.trace.note(f"socket {socket.handle}: connect failed: {result.name}")
             socket.drop()
@@ -308,6 +319,7 @@ class Sockets(Area):
         stream, host, port = server.waiting.popleft()
         client.host, client.port = host, port
         client.target = (host, port)
+        client.connecting = done
         if client.security is not None:
             self.module.tls.accept(client, stream, lambda result: self._outcome(client, result, done))
             return
