@@ -24,20 +24,22 @@ __all__ = ["SIZE", "kept_session"]
 
 #: Bytes of the buffer. A session of TLS 1.2 holds the peer's certificates; chains of more than this are rare.
 SIZE = 1 << 15
+_LINKS = 40  # one behind the other: as Linux, MAXSYMLINKS
 
 
 @contextlib.contextmanager
 def kept_session(name: str | None) -> Iterator[bytearray | None]:
     """Give the buffer that the file ``name`` keeps, and put back what is in it at the end; None without a name.
 
-    The file is locked until then, made if it is not there, and replaced at once with mode 0600. What is no session
-    counts as none, and stays until there is one; so does what others could have put there. Raises :class:`OSError`.
+    The file is locked until then, made if it is not there, and replaced at once with mode 0600. A session that is
+    damaged counts as none, and stays until there is one; so does what others could have put there. A file that holds
+    something else is none to be replaced, nor is one behind somebody else's link. Raises :class:`OSError`.
     """
     if name is None:
         yield None
         return
-    path = Path(os.path.realpath(expanded(name)))
     with naming(name):
+        path = _followed(expanded(name), name)
         if not os.access(path.parent, os.W_OK):  # found now, not when there is a session to write
             raise OSError(errno.EACCES if path.parent.is_dir() else errno.ENOENT, "")
     number, made = _locked(path, name)
@@ -56,12 +58,37 @@ def kept_session(name: str | None) -> Iterator[bytearray | None]:
             yield buffer
         except BaseException:
             with contextlib.suppress(OSError):  # what happened first is what is told
-                _put_back(path, b"" if taken else before, buffer, made=made)
+                _put_back(path, number, b"" if taken else before, buffer, made=made)
             raise
         with naming(name):
-            _put_back(path, b"" if taken else before, buffer, made=made)
+            _put_back(path, number, b"" if taken else before, buffer, made=made)
     finally:
         os.close(number)
+
+
+def _followed(name: Path, shown: str) -> Path:
+    """Return where a name leads, by links of this user and of the system only: others could make it any file.
+
+    The kernel's ``protected_symlinks`` sees to that in folders like /tmp, where it is on.
+    """
+    at = Path(name.anchor) if name.is_absolute() else Path.cwd()
+    parts = [part for part in reversed(name.parts) if part != name.anchor]
+    links = 0
+    while parts:
+        part = parts.pop()
+        here = at.parent if part == ".." else at / part
+        if not here.is_symlink():
+            at = here
+            continue
+        links += 1
+        if links > _LINKS:
+            raise OSError(errno.ELOOP, "")
+        if here.lstat().st_uid not in {os.geteuid(), 0}:
+            raise OSError(f"{shown}: {here} is a link that belongs to somebody else, and is not followed")
+        target = here.readlink()
+        at = Path(target.anchor) if target.is_absolute() else at
+        parts += [part for part in reversed(target.parts) if part != target.anchor]
+    return at
 
 
 def _locked(path: Path, name: str) -> tuple[int, bool]:
@@ -78,7 +105,7 @@ def _locked(path: Path, name: str) -> tuple[int, bool]:
 
 
 def _opened(path: Path, name: str) -> tuple[int, bool]:
-    flags = os.O_RDWR | os.O_NONBLOCK  # a pipe is no file, and not to be waited for
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is no file, and not to be waited for
     with naming(name):
         try:
             return os.open(path, flags), False
@@ -100,23 +127,25 @@ def _lock(number: int, path: Path, name: str) -> bool:
 
 
 def _content(number: int, name: str) -> bytes:
-    """Return the record that is in the file; nothing if what is there is none, or not to be relied on."""
+    """Return the record that is in the file; nothing if it is damaged, or not to be relied on."""
     about = os.fstat(number)
     if not about.st_size:
         return b""
+    data = os.pread(number, SIZE + 1, 0)
+    if not resumption.is_marked(data):
+        raise OSError(f"{name}: this holds something else than a session, and is left as it is; name another file")
     # Nothing is verified again when a session is resumed: who writes it decides who the peer is.
     if about.st_uid not in {os.geteuid(), 0} or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         status(f"{name}: others may write to this file, so the session in it is not used")
         return b""
     if about.st_uid == os.geteuid():
         os.fchmod(number, 0o600)
-    data = os.pread(number, SIZE + 1, 0)
     if len(data) > SIZE or resumption.kind_of(data.ljust(SIZE, b"\0")) is None:
         return b""
     return data
 
 
-def _put_back(path: Path, before: bytes, buffer: bytearray, *, made: bool) -> None:
+def _put_back(path: Path, number: int, before: bytes, buffer: bytearray, *, made: bool) -> None:
     """Write the buffer's content, without the zeros behind it, if it is another one than ``before``."""
     data = bytes(buffer).rstrip(b"\0")
     if data and data != before.rstrip(b"\0"):
@@ -124,7 +153,7 @@ def _put_back(path: Path, before: bytes, buffer: bytearray, *, made: bool) -> No
     elif not data and made:
         path.unlink(missing_ok=True)
     elif not data and before:
-        os.truncate(path, 0)
+        os.ftruncate(number, 0)
 
 
 def _replace(path: Path, data: bytes) -> None:

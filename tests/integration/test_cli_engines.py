@@ -195,7 +195,7 @@ NEW, RESUMED = ("new session", False), ("session resumed", True)
 
 def test_a_session_outlives_the_run_and_is_told_truthfully(session) -> None:
     connect, path = session
-    path.write_text("somebody's notes\n")
+    path.write_bytes(b"mtls\x01 and no more")
     assert connect("--engine", "host") == NEW
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert connect("--engine", "host") == RESUMED
@@ -231,6 +231,15 @@ def test_two_runs_cannot_have_one_session(site: Site, tmp_path: Path) -> None:
 
 
 def test_a_session_file_that_cannot_be(site: Site, tmp_path: Path) -> None:
-    for wrong, why in ((tmp_path, "directory"), (tmp_path / "in" / "it", "No such file"), ("/dev/null", "no file")):
+    notes = tmp_path / "notes"
+    notes.write_text("somebody's notes\n")
+    notes.chmod(0o644)
+    for wrong, why in (
+        (tmp_path, "directory"),
+        (tmp_path / "in" / "it", "No such file"),
+        ("/dev/null", "no file"),
+        (notes, "something else than a session"),
+    ):
         line = one_line(site.here("get", f"https://{NAME}/", *site.tls(), "--session-file", wrong), str(wrong))
         assert why in line
+    assert (notes.read_text(), stat.S_IMODE(notes.stat().st_mode)) == ("somebody's notes\n", 0o644)

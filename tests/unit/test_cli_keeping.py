@@ -13,6 +13,8 @@ from modemtls.cli.keeping import SIZE, kept_session
 from modemtls.net.contract import resumption
 from modemtls.net.contract.resumption import Kind
 
+ALLOWED = contextlib.nullcontext()
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -91,15 +93,31 @@ def test_a_file_made_for_nothing_is_not_left(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0" * 500, b"-----BEGIN PRIVATE KEY-----\n", os.urandom(5000), b"mtls\x01", b"x" * (SIZE + 1)],
-    ids=["empty", "zeros", "somebody's key", "noise", "a beginning", "too large"],
+    [b"mtls\x01", b"mtls\x01" + b"x" * SIZE, b"mtls\x02" + b"of a later version" * 9],
+    ids=["a beginning", "too large", "another version"],
 )
-def test_foreign_content_counts_as_none_and_stays_until_there_is_a_session(path: Path, content: bytes) -> None:
+def test_what_began_as_a_session_counts_as_none_and_stays_until_there_is_one(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     assert found(path) is None
     assert path.read_bytes() == content
     keep(path)
     assert found(path) == (Kind.SESSION, b"ticket\0\0")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\n", b"\0" * 500, b"-----BEGIN PRIVATE KEY-----\n", b"mtl", b"mtls: notes\n", b"x" * (SIZE + 1)],
+    ids=["a line", "zeros", "somebody's key", "short", "a text", "too large"],
+)
+@pytest.mark.parametrize("rights", [0o600, 0o644, 0o666])
+def test_a_file_that_holds_something_else_is_refused_and_left_as_it_is(path: Path, content: bytes, rights: int) -> None:
+    """The key's file by mistake: the first success would be the end of it."""
+    path.write_bytes(content)
+    path.chmod(rights)
+    with pytest.raises(OSError, match=rf"{path}: this holds something else than a session"), kept_session(str(path)):
+        pytest.fail("it was taken")
+    assert (path.read_bytes(), mode(path)) == (content, rights)
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_every_damage_counts_as_none(path: Path) -> None:
@@ -108,7 +126,9 @@ def test_every_damage_counts_as_none(path: Path) -> None:
     for at in range(len(whole)):
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
             path.write_bytes(damaged)
-            kept = found(path)
+            kept = None
+            with contextlib.suppress(OSError) if damaged and not damaged.startswith(b"mtls\x01") else ALLOWED:
+                kept = found(path)
             assert kept is None, (at, kept)
 
 
@@ -176,6 +196,47 @@ def test_a_link_stays_one(path: Path, tmp_path: Path) -> None:
     keep(link)
     assert link.is_symlink()
     assert found(path) == (Kind.SESSION, b"ticket\0\0")
+
+
+def test_links_lead_as_everywhere(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One behind the other, relative, by way of a folder, and with ``..`` behind that."""
+    (tmp_path / "there" / "in").mkdir(parents=True)
+    (tmp_path / "folder").symlink_to("there/in")
+    (tmp_path / "there" / "second").symlink_to("../session")
+    (tmp_path / "first").symlink_to(tmp_path / "folder" / ".." / "second")
+    keep(path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "folder/../second", "./there/../first", str(tmp_path / "first")):
+        assert found(Path(name)) == (Kind.SESSION, b"ticket\0\0"), name
+
+
+def test_a_circle_of_links_is_told(path: Path) -> None:
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="Too many levels") as caught, kept_session(str(path)):
+        pytest.fail("it was taken")
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("place", ["link", "folder"])
+@pytest.mark.parametrize("content", [b"precious\n", b"", None])
+def test_a_link_of_somebody_else_is_not_followed(
+    path: Path, tmp_path: Path, place: str, content: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Put into a folder like /tmp, it would have whatever it leads to replaced, or made."""
+    target = path if place == "link" else path / "within"
+    if place == "folder":
+        path.mkdir()
+    if content is not None:
+        target.write_bytes(content)
+    link = tmp_path / "planted"
+    link.symlink_to(path)
+    status = Path.lstat
+    other = os.stat_result((0o120777, 1, 1, 1, os.geteuid() + 1000, 1, 1, 1, 1, 1))
+    monkeypatch.setattr(Path, "lstat", lambda one: other if one == link else status(one))
+    name = link if place == "link" else link / "within"
+    with pytest.raises(OSError, match=rf"{link} is a link that belongs to somebody else"), kept_session(str(name)):
+        pytest.fail("it was followed")
+    assert (target.read_bytes() if target.exists() else None) == content
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "nowhere", "nobody's home"])

@@ -11,11 +11,12 @@ import enum
 import hashlib
 from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["Buffer", "Kept", "Kind", "clear", "is_clear", "kind_of", "read", "write"]
+__all__ = ["Buffer", "Kept", "Kind", "clear", "is_clear", "is_marked", "kind_of", "read", "write"]
 
 Buffer: TypeAlias = "bytearray | memoryview"
 
 _MAGIC: Final = b"mtls\x01"
+_ANY: Final = tuple(b"mtls" + bytes([version]) for version in range(1, 9))  # a control character: no text begins so
 _DIGEST: Final = 16
 
 
@@ -60,6 +61,11 @@ def read(buffer: Buffer, engine: str) -> Kept | None:
     """Return what :func:`write` put there for the same engine; None for anything else, whatever it is."""
     found = _read(bytes(buffer))
     return found[1] if found is not None and found[0] == engine.encode("ascii") else None
+
+
+def is_marked(data: bytes) -> bool:
+    """Whether it begins as what :func:`write` makes, in this version or another, whatever has become of the rest."""
+    return data.startswith(_ANY)
 
 
 def kind_of(buffer: bytes | Buffer) -> Kind | None:
