@@ -105,11 +105,12 @@ def over_modem(request, modems, pki):
     """A socket for applications, secured by the host over a modem's plain TCP."""
     modem = modems[request.param]
     pump = Pump(modem.attached.now)
-    made = []
+    made, below = [], []
 
     def connect(peer):
         configuration = SslConfiguration(security=Certificates(trusted=pki.ca))
         sock = create_ssl_socket(modem, configuration, engine="host")
+        below.append(sock)
         sock.connect(*peer.address)
         made.append(ModemSocket(sock, pump, (peer.address[0], peer.port), timeout=20))
         return made[-1]
@@ -118,6 +119,8 @@ def over_modem(request, modems, pki):
     for sock in made:
         sock.close()
     pump.close()
+    for sock in below:  # what the pump had not closed yet
+        sock.cleanup()
 
 
 class TestAdapters:

@@ -15,9 +15,9 @@ _MORE = {
     "nordic-slm": "behaviour: {poll: 20ms}\n",
 }
 
-#: Silence within programs, which only a copy of them can be without: behind a command, before the answer to a prompt,
-#: and around what ends data mode.
-_SILENCE = re.compile(r"\b(pause|settle|quiet): [0-9]+ms")
+#: Silence within programs, which only a copy of them can be without: behind a command, before the answer to a prompt.
+#: Not that around what ends data mode: a "+" of the data before it is told from it by nothing else.
+_SILENCE = re.compile(r"\b(pause|settle): [0-9]+ms")
 
 
 def hasty(model: str, folder: Path) -> str:

@@ -59,7 +59,7 @@ class Subject:
         """Bytes of the largest "payload" of a secured datagram, or "record", that a modem takes."""
         self._secure, self._plain = secure, plain
         self._made: list[Socket] = []
-        self._settled: Callable[[], bool] = lambda: True
+        self._settled: Callable[[], list[object]] = list
         self.store: Callable[[Mapping[CredentialKind, bytes]], Mapping[str, str]] | None = None
         """Puts credentials (PEM) of each kind into the modem, and tells what they are called there."""
 
@@ -101,7 +101,8 @@ class Subject:
     def end(self) -> None:
         for sock in self._made:
             sock.cleanup()
-        assert self._settled(), "a modem's socket is not gone long after it was closed"
+        left = self._settled()
+        assert not left, f"not gone long after it was closed: {left}"
 
 
 def over_loopback() -> Subject:
@@ -192,14 +193,18 @@ def in_modem(modem) -> Subject:
     return made
 
 
-def _all_gone(modem) -> Callable[[], bool]:
-    """Wait until what was closed is gone in the modem too: what it answers late is closed behind the scenes."""
+def _all_gone(modem) -> Callable[[], list[object]]:
+    """Wait until what was closed is gone in the modem too, which may happen behind the scenes; return what is not."""
     attached = modem.attached
 
-    def gone() -> bool:
-        return all(slot.state == "parked" for slot in attached.slots.slots())
+    def left() -> list[object]:
+        return [slot for slot in attached.slots.slots() if slot.state != "parked"]
 
-    return lambda: attached.channel.wait(gone, attached.now() + 10)
+    def wait() -> list[object]:
+        attached.channel.wait(lambda: not left(), attached.now() + 5)
+        return left()
+
+    return wait
 
 
 def _notices(modem) -> set[str]:
