@@ -77,6 +77,12 @@ def leaf(pki):
     return pki.leaf(subjects.NAME, "127.0.0.1")
 
 
+@pytest.fixture(scope="session")
+def own(pki):
+    """A client's certificate with its key."""
+    return pki.client()
+
+
 @pytest.fixture
 def echo(leaf) -> Iterator[Peer]:
     """A TLS server that returns what it gets; up to TLS 1.2, which everybody has."""

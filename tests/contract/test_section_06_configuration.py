@@ -37,8 +37,7 @@ class TestSection06Configuration:
             sock.send(b"x")
             assert sock.receive(1) == b"x"
 
-    def test_a_client_certificate_is_shown_with_its_path(self, subject, trusting, pki, leaf):
-        own = pki.client()
+    def test_a_client_certificate_is_shown_with_its_path(self, subject, trusting, pki, own, leaf):
         with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
             sock = subject.socket(trusting(client_cert=own.cert, client_key=own.key))
             sock.connect(*peer.address)

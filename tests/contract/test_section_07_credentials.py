@@ -48,8 +48,7 @@ class TestSection07Credentials:
         talk(subject.socket(trusting(trusted=trusted)), echo)
 
     @pytest.mark.parametrize("form", ["PEM", "DER", "file", "DER files", "one text", "list"])
-    def test_an_own_certificate(self, subject, trusting, pki, leaf, form, tmp_path):
-        own = pki.client()
+    def test_an_own_certificate(self, subject, trusting, pki, own, leaf, form, tmp_path):
         private = serialization.load_pem_private_key(own.key_pem, None)
         key_der = private.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -67,8 +66,7 @@ class TestSection07Credentials:
         with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
             talk(subject.socket(trusting(client_cert=cert, client_key=key)), peer)
 
-    def test_a_key_with_a_password(self, subject, trusting, pki, leaf):
-        own = pki.client()
+    def test_a_key_with_a_password(self, subject, trusting, pki, own, leaf):
         locked = private_pem(serialization.load_pem_private_key(own.key_pem, None), b"open")
         key = Encrypted(locked, b"open")
         with tls_peer(leaf, versions=("TLSv1_2", "TLSv1_2"), client_ca=pki.ca) as peer:
@@ -77,17 +75,16 @@ class TestSection07Credentials:
             subject.socket(trusting(client_cert=own.cert, client_key=Encrypted(locked, b"shut")))
 
     @pytest.mark.parametrize("what", ["trusted", "client_cert", "client_key"])
-    def test_what_is_none_fails_at_creation(self, subject, trusting, pki, what):
-        own = pki.client()
+    def test_what_is_none_fails_at_creation(self, subject, trusting, pki, own, what):
         given = {"trusted": pki.ca, "client_cert": own.cert, "client_key": own.key} | {what: b"no credential"}
         with pytest.raises(CredentialError) as caught:
             subject.socket(trusting(**given))
         assert caught.value.code == Errno.EPROTO
         assert "no credential" not in str(caught.value)
 
-    def test_a_key_of_another_certificate_fails_at_creation(self, subject, trusting, pki):
+    def test_a_key_of_another_certificate_fails_at_creation(self, subject, trusting, own, leaf):
         with pytest.raises(CredentialError) as caught:
-            subject.socket(trusting(client_cert=pki.client().cert, client_key=pki.client().key))
+            subject.socket(trusting(client_cert=own.cert, client_key=leaf.key))
         assert caught.value.code == Errno.EPROTO
 
     def test_junk_after_der_fails_at_creation(self, subject, trusting, pki):
