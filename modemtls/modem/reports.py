@@ -35,6 +35,7 @@ class Reports:
         self._acts: Mapping[str, Callable[[Family | None, Urc], None]] = {
             "data": self._on_data,
             "closed": self._on_closed,
+            "broken": self._on_broken,
             "opened": self._on_opened,
             "accepted": self._on_accepted,
             "session": self._on_session,
@@ -82,6 +83,10 @@ class Reports:
     def _on_closed(self, family: Family | None, urc: Urc) -> None:
         held = urc.rule is not None and urc.rule.held
         self._slots.on_closed(family, _number(urc, "socket"), held=held)
+
+    def _on_broken(self, family: Family | None, urc: Urc) -> None:
+        held = urc.rule is not None and urc.rule.held
+        self._slots.on_broken(family, _number(urc, "socket"), held=held)
 
     def _on_opened(self, family: Family | None, urc: Urc) -> None:
         number = _number(urc, "socket")

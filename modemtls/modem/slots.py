@@ -52,10 +52,11 @@ class Slot:
     """One use of one of the modem's socket numbers.
 
     ``data_pending``: the modem holds data, or may (pull mode): true from a data URC until :meth:`drained`, and once
-    more when the far side has closed. ``closed``: why the far side ended the connection, or None; data may still be
-    there to be read. ``lost``: why nothing can be read or sent any more (restart, bearer lost, overflow), or None; what
-    was pushed before can still be taken. ``spilt``: why nothing more may be sent, or nothing. ``listener``: called in
-    the reading thread after each change; it must only set state or wake someone.
+    more when the far side has closed. ``closed``: why the connection ended, or None; data may still be there to be
+    read. ``broken``: it was no end of the far side's own making. ``lost``: why nothing can be read or sent any more
+    (restart, bearer lost, overflow), or None; what was pushed before can still be taken. ``spilt``: why nothing more
+    may be sent, or nothing. ``listener``: called in the reading thread after each change; it must only set state or
+    wake someone.
 
     ``lease``: the TLS context, given back when the socket is closed in the modem. ``settings``: what a secure
     connection was made with. ``session``: what the modem has told of its session, for the host to keep. ``resumed``:
@@ -68,6 +69,7 @@ class Slot:
     __slots__ = (
         "_data_count",
         "_pushed",
+        "broken",
         "closed",
         "data_pending",
         "epoch",
@@ -185,6 +187,7 @@ class Slot:
         """Forget everything that was reported so far: it was about a former use of the number."""
         self.data_pending = False
         self.closed: str | None = None
+        self.broken = False
         self.held = False
         self._pushed.clear()
 
@@ -217,6 +220,13 @@ class Slot:
                 self._pushed.pop()
         if self.family not in _DATAGRAMS:
             self.note_lost(SocketClosedError("bytes of what the modem pushed were lost on the line: data is missing"))
+
+    def note_broken(self, why: str) -> None:
+        """Note that the connection broke: what is still there can be read, and then it is no end but an error."""
+        if not self.broken:
+            self.broken = True  # first: between the two nobody may take it for an end
+            self.note_closed(why)
+            self.closed = why
 
     def note_closed(self, why: str) -> None:
         """Note that the far side has closed; a last read tells whether anything came with it."""
@@ -593,6 +603,13 @@ class SlotTable:
         for slot in self._find(family, number):
             slot.held = held
             slot.note_closed(why)
+            slot.tell()
+
+    def on_broken(self, family: Family | None, number: int | None, *, held: bool = False) -> None:
+        """Take note that a connection broke; ``held``: the number is not free for that."""
+        for slot in self._find(family, number):
+            slot.held = held
+            slot.note_broken("the connection broke (the peer reset it, or the network is gone)")
             slot.tell()
 
     def on_opened(self, family: Family | None, number: int, error: int) -> None:

@@ -159,7 +159,8 @@ class Datagrams(Link):
 
     def _failure(self) -> ModemError | None:
         failure = self._broken or self.slot.lost
-        if failure is None and not self._secure and self._over():
+        no_end = not self._secure or (self.slot.broken and not self._ended)
+        if failure is None and no_end and self._over():
             why = self.slot.closed or "the modem says that there is no socket any more"
             failure = self._broken = SocketClosedError(f"the socket is closed: {why}")
         return failure
@@ -275,6 +276,8 @@ class Datagrams(Link):
             return  # that is the reason, and it is known already
         if isinstance(error, CommandError):
             if after_close or slot.closed is not None:
+                if slot.broken:
+                    self._broken = SocketClosedError(f"{slot.closed}: {error}")
                 self._ended = True
             elif error.kind in CLOSED:
                 self._broken = SocketClosedError(f"the modem closed the socket: {error}")

@@ -109,7 +109,7 @@ class Link:
 
     def _is_unread(self) -> bool:
         slot = self.slot
-        if slot.receive == "push" or self._ended or self._failure() is not None:
+        if slot.receive == "push" or self._ended or self._broken is not None or slot.lost is not None:
             return False
         if slot.closed is not None:
             # A last read, whatever was announced, unless the modem has forgotten the connection.
@@ -182,9 +182,12 @@ class Link:
         return self._given + self.buffered
 
     def _failure(self) -> ModemError | None:
-        failure = self._broken or self.slot.lost
-        if failure is None and not self.manners.kept and self.slot.closed is not None and self._announced():
-            failure = self._broken = SocketClosedError(f"{self.slot.closed}, and data it had sent is lost in the modem")
+        slot = self.slot
+        failure = self._broken or slot.lost
+        if failure is None and not self.manners.kept and slot.closed is not None and self._announced():
+            failure = self._broken = SocketClosedError(f"{slot.closed}, and data it had sent is lost in the modem")
+        elif failure is None and slot.broken and not self._ended and self._at_end():
+            failure = self._broken = SocketClosedError(f"{slot.closed}")
         return failure
 
     def _at_end(self) -> bool:
@@ -371,6 +374,8 @@ class Link:
             return  # that is the reason, and it is known already
         announced = self._announced()
         if isinstance(error, CommandError) and (after_close or slot.closed is not None) and not announced:
+            if slot.broken:
+                self._broken = SocketClosedError(f"{slot.closed}: {error}")
             self._ended = True  # closed, nothing had been announced, nothing can be read: this is the end
             return
         if isinstance(error, CommandError) and error.kind in CLOSED:

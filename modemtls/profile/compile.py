@@ -245,8 +245,8 @@ class _Whole:
                     )
                     break
             held = "number" in entries
-            if held and means != "closed":
-                self.problems.add(one.key("number"), "only of a URC that means closed the number may be held")
+            if held and means not in {"closed", "broken"}:
+                self.problems.add(one.key("number"), "only of a URC that means closed or broken the number may be held")
             rule = UrcRule(pattern, means, str(family.scalar) if family is not None else None, held)
             out.append(
                 m.UrcSpec(

@@ -54,6 +54,7 @@ MEANINGS: Final = {
     "startup": "",
     "data": "socket length data host port",
     "closed": "socket",
+    "broken": "socket",
     "opened": "socket! error",
     "accepted": "socket! listener host port",
     "network_lost": "pdp",

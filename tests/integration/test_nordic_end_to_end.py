@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import socket
 import ssl
+import struct
+import threading
 import time
 
 import pytest
 
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError
+from modemtls.errors import CommandError, SocketClosedError
 from modemtls.modem.attaching import attach
 from modemtls.modem.settings import Settings
 from modemtls.net import create_tcp_socket
@@ -30,8 +33,9 @@ EACH = pytest.mark.parametrize("model", MODELS)
 class Programs:
     """A modem of the simulator, and the programs of its profile, run one by one."""
 
-    def __init__(self, path: str) -> None:
-        self.modem = attach(path, Settings(timeout=30))
+    def __init__(self, sim: embedded.EmbeddedModem) -> None:
+        self.sim = sim
+        self.modem = attach(sim.path, Settings(timeout=30))
 
     def __call__(self, op, **inputs):
         return self.modem.runner.run(op, inputs, deadline=self.modem.channel.clock() + PATIENCE)
@@ -59,7 +63,7 @@ def programs(model, port=None, **variants):
     if port is not None:
         options["map"] = [f"good.example=127.0.0.1:{port}", f"bad.example=127.0.0.1:{port}"]
     with embedded.open(model, options) as sim:
-        run = Programs(sim.path)
+        run = Programs(sim)
         try:
             run.modem.ensure_ready()
             yield run
@@ -265,3 +269,30 @@ def test_plain_tcp(model):
             got += sock.receive(256, timeout=PATIENCE)
         assert got == EVERY_BYTE
         sock.close()
+
+
+@EACH
+@pytest.mark.parametrize("loss", ["reset", "network"])
+def test_a_connection_that_breaks_is_an_error_and_no_end(model, loss):
+    def serve(stream):
+        stream.sendall(stream.recv(100))
+        if loss == "reset":
+            stream.recv(100)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            over.wait(PATIENCE)
+
+    over = threading.Event()
+    with tls_service(None, serve) as port, programs(model, port) as run:
+        sock = create_tcp_socket(run.modem)
+        sock.connect("good.example", "7", timeout=PATIENCE)
+        sock.send(b"hello", timeout=PATIENCE)
+        assert sock.receive(100, timeout=PATIENCE) == b"hello"
+        if loss == "reset":
+            sock.send(b"go", timeout=PATIENCE)
+        else:
+            run.sim.fault_now("pdpdeact", "0")
+        with pytest.raises(SocketClosedError):
+            sock.receive(100, timeout=PATIENCE)
+        assert sock.end_authenticated is None
+        over.set()

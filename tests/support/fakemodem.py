@@ -97,6 +97,11 @@ class Peer:
         self.slot.note_closed("the far side closed the connection")
         self._tell()
 
+    def breaks(self) -> None:
+        """The connection breaks: what has arrived can still be read."""
+        self.slot.note_broken("the connection broke")
+        self._tell()
+
     def lose(self, error: ModemError) -> None:
         """The connection is lost: restart, bearer, port."""
         self.slot.note_lost(error)

@@ -103,6 +103,17 @@ def test_a_close_asks_for_one_more_read(table):
     assert slot.readable
 
 
+def test_that_it_broke_is_remembered_whatever_is_reported_besides_until_the_number_is_used_anew(table):
+    slot = opened(table)
+    table.on_closed("tls", 0)
+    table.on_broken("tls", 0, held=True)
+    table.on_closed("tls", 0)
+    assert slot.broken
+    assert "broke" in slot.closed
+    slot.forget()
+    assert (slot.broken, slot.closed) == (False, None)
+
+
 def poured(slot):
     into = deque()
     slot.pour(into)

@@ -136,6 +136,39 @@ class TestReceive:
         assert sock.receive(4096) == b""
         assert sock.end_authenticated is False
 
+    @pytest.mark.parametrize("first", ["", "closed"])
+    @pytest.mark.parametrize("receive", ["pull", "push"])
+    def test_a_broken_connection_is_an_error_behind_what_has_come_and_no_end(self, modem, receive, first):
+        sock = connected(modem)
+        modem.peer.slot.receive = receive
+        modem.peer.say(b"x" * 2000)
+        if first:
+            modem.peer.close()
+        modem.peer.breaks()
+        got = b""
+        while len(got) < 2000:
+            got += sock.receive(4096)
+        for _ in range(2):
+            with pytest.raises(SocketClosedError, match="broke"):
+                sock.receive(4096)
+            assert sock.end_authenticated is None
+
+    def test_nor_is_it_an_end_where_reading_fails(self, modem):
+        def script(op, slot, b):
+            raise CommandError("ERROR")
+
+        sock = connected(modem)
+        modem.peer.breaks()
+        modem.script = script
+        with pytest.raises(SocketClosedError, match="broke"):
+            sock.receive(10)
+
+    def test_unless_the_modem_has_the_end_all_the_same(self, modem):
+        sock = connected(modem)
+        modem.peer.breaks()
+        modem.script = lambda op, slot, b: Answer(Outcome.EOF)
+        assert sock.receive(10) == b""
+
     def test_no_end_in_the_moment_between_the_close_and_its_notice(self, modem):
         """The reading thread sets one after the other; a receiver may look in between."""
         sock = connected(modem)

@@ -6,6 +6,7 @@ import pytest
 
 from modemtls.at.grammar import Outcome
 from modemtls.errors import (
+    CommandError,
     ConnectError,
     ConnectOrHandshakeError,
     HandshakeError,
@@ -247,6 +248,22 @@ class TestData:
         assert [sock.receive(5) for _ in range(3)] == [b"exact", b"", b""]
         assert sock.end_authenticated is False, "the modem does not say whose end it was"
         fails(Errno.ECONNRESET, sock.send, b"x")
+
+    @pytest.mark.parametrize("readable", [True, False])
+    @pytest.mark.parametrize("receive", ["pull", "push"])
+    def test_a_broken_association_is_an_error_behind_what_has_come_and_no_end(self, make, modem, receive, readable):
+        def refused(op, slot, b):
+            raise CommandError("ERROR")
+
+        sock = connected(make, modem)
+        modem.peer.slot.receive = receive
+        modem.peer.say(b"last")
+        assert sock.receive(10) == b"last"
+        modem.script = modem.script if readable else refused
+        modem.peer.breaks()
+        for _ in range(2):
+            fails(Errno.ECONNRESET, sock.receive, 10)
+        assert sock.end_authenticated is None
 
     def test_the_end_that_a_read_tells(self, make, modem):
         sock = connected(make, modem)

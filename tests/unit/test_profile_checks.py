@@ -299,7 +299,7 @@ SMALL = [
     ("urcs: {x: {match: 'X: {a:int}', means: data, save: {boot: [b]}}}", "the pattern captures no b"),
     ("identify: {model: x, firmware: {send: ATI9, match: '{version:text}', see: {manual: x}}}", "the pattern captures no firmware"),
     ("urcs: {x: {match: 'X: {a:int}', means: opened}}", "a URC that means opened captures socket"),
-    ("urcs: {x: {match: 'X: {socket:int}', means: data, number: held}}", "only of a URC that means closed the number may be held"),
+    ("urcs: {x: {match: 'X: {socket:int}', means: data, number: held}}", "only of a URC that means closed or broken the number may be held"),
     ("urcs: {x: {match: 'X: {n:int},{d:rawhex(m)}', means: data}}", "rawhex(m): no int field m is captured before it"),
     ("urcs: {x: {match: 'X', means: registration}}", "a URC that means registration captures stat"),
     ("urcs: {x: {match: 'X: {a:int}', means: session, save: {context: [a]}}}", "a URC that means session captures context"),

@@ -352,8 +352,10 @@ def test_nothing_yet_is_error_and_the_end_is_ok_without_data(connect, family, an
 
 
 @pytest.mark.parametrize(
-    ("said", "means"), [(1, "data"), (16, "closed"), (17, "closed"), (8, "closed"), (24, "closed"), (32, "closed")]
-)
+    ("said", "means"),
+    [(1, "data"), (5, "data"), (4, "noise"), (16, "closed"), (17, "closed"), (8, "broken"), (9, "broken"),
+     (24, "broken"), (25, "broken"), (32, "broken")],
+)  # fmt: skip
 def test_notices_of_data_and_of_the_end(connect, said, means):
     modem = connect("nordic-sm", f"\r\n#XAPOLL: 3,{said}\r\n".encode())
     assert modem.channel.wait(lambda: bool(modem.urcs), modem.channel.clock() + 5)
