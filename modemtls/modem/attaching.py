@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from modemtls.at.trace import Trace
     from modemtls.modem.identify import Identity
     from modemtls.modem.settings import Progress, Settings
+    from modemtls.profile import Profile
 
 __all__ = ["attach"]
 
 logger = logging.getLogger(__name__)
 
 
-def _identity(channel: Channel, wanted: str | None, deadline: float) -> Identity:
+def _identity(channel: Channel, wanted: Profile | None, deadline: float) -> Identity:
     """Ask what modem it is; again, should it restart meanwhile: what announces a restart is not known yet."""
     from modemtls.modem.finding import careful
 
@@ -55,15 +56,16 @@ def attach(
     from modemtls.profile import load
 
     tell = progress or (lambda step, detail: None)  # noqa: ARG005
-    if settings.profile is not None:
-        suits(load(settings.profile), settings)
+    wanted = None if settings.profile is None else load(settings.profile)  # once: one from a file costs a moment
+    if wanted is not None:
+        suits(wanted, settings)
     tell("port", f"opening {port}")
     deadline = time.monotonic() + settings.timeout
-    channel = find(port, settings, trace, deadline=deadline)
+    channel = find(port, settings, trace, wanted=wanted, deadline=deadline)
     try:
         tell("modem", "asking what it is")
-        identity = _identity(channel, settings.profile, deadline)
-        profile = select(channel, identity, settings.profile, deadline=deadline)
+        identity = _identity(channel, wanted, deadline)
+        profile = select(channel, identity, wanted, deadline=deadline)
         tell("modem", f"{identity}: profile {profile.name}")
         version = firmware(channel, profile, identity, deadline=deadline)
         profile = profile.fitted(model=identity.model, firmware=version)

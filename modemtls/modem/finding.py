@@ -46,13 +46,13 @@ _LISTENING = 0.3  # s; what answers a bare AT at all begins to within this time
 _MAX_HEARD = 4096
 
 
-def careful(wanted: str | None, manufacturer: str = "") -> Grammar:
+def careful(wanted: Profile | None, manufacturer: str = "") -> Grammar:
     """Give what may come from a modem of which no more is known, and how long to be silent behind each result.
 
     ``wanted``: the profile that was asked for; else the longest that any needs that may turn out to be for it.
     """
     if wanted is not None:
-        return Grammar(guard_after_result=load(wanted).line.after_result)
+        return Grammar(guard_after_result=wanted.line.after_result)
     known = [candidate(name) for name in bundled()]
     pauses = [one.pause for one in known if one.identify.made_by(manufacturer)]
     return Grammar(guard_after_result=max(pauses, default=0.0))
@@ -72,18 +72,19 @@ def find(
     settings: Settings,
     trace: Trace | None = None,
     *,
+    wanted: Profile | None = None,
     deadline: float | None = None,
     opener: Callable[..., Port] = open_port,
 ) -> Channel:
     """Open the port and have the modem answer, at the baud rate that was asked for or that is found.
 
-    What may come at any time is as :func:`careful` says. ``deadline`` on the clock of :func:`time.monotonic`; it may be
-    passed by the third of a second that it takes to tell what comes from the port. Raises :class:`PortError` and its
-    kinds; :class:`NotAModemError`, with what came instead and the rates tried.
+    What may come at any time is as :func:`careful` says of ``wanted``. ``deadline`` on the clock of
+    :func:`time.monotonic`; it may be passed by the third of a second that it takes to tell what comes from the port.
+    Raises :class:`PortError` and its kinds; :class:`NotAModemError`, with what came instead and the rates tried.
     """
     tried: list[int] = []
     told, late = "", False
-    grammar = careful(settings.profile)
+    grammar = careful(wanted)
     for rate in baudrates(settings.baudrate, serial_line=is_serial_line(name)):
         tried.append(rate)
         port = opener(name, rate, rtscts=settings.rtscts, deadline=deadline)
@@ -155,14 +156,14 @@ def _listen(handle: int) -> bytes:
     return heard
 
 
-def select(channel: Channel, identity: Identity, wanted: str | None, *, deadline: float | None = None) -> Profile:
-    """Give the profile that was asked for by name or file, else the one that recognises the modem.
+def select(channel: Channel, identity: Identity, wanted: Profile | None, *, deadline: float | None = None) -> Profile:
+    """Give the profile that was asked for, else the one that recognises the modem.
 
     Of the others only what identifies their modems is read. Raises :class:`ConfigurationError` when none does, or
     several do equally well.
     """
     if wanted is not None:
-        return load(wanted)
+        return wanted
     profiles = [candidate(name) for name in bundled()]
     scores = {profile.name: _score(profile, identity) for profile in profiles}
     best = max(scores.values(), default=0)

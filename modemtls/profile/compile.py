@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -26,12 +27,15 @@ from modemtls.profile.standard import STANDARD_ERRORS
 from modemtls.profile.template import TemplateError, unescape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from modemtls.at.grammar import LinePattern
     from modemtls.profile.problems import Problems
 
 __all__ = ["compile_profile"]
 
+# A command with a value, or an answer with one: by its name it is found wherever it stands.
+_NAMED: Final = re.compile(r"AT[^A-Za-z0-9\s{][^=:{]*=|[^A-Za-z0-9\s{][^=:{]*:")
 _SPECIAL: Final = frozenset({"tls_versions", "dtls_versions", "suites"})
 _BEHAVIOUR: Final[dict[str, Any]] = {
     "socket_ids": "host",
@@ -223,9 +227,7 @@ class _Whole:
                 self.urcs_lost = True
                 continue
             fields = parts.captured(pattern, given=True)
-            for each in hidden:
-                if each not in fields:
-                    self.problems.add(entries["secret"], f"the pattern captures no {each}", did_you_mean(each, fields))
+            self.captures(entries.get("secret", one), hidden, fields)
             means = str(entries["means"].scalar)
             for field in MEANINGS[means].split():
                 if field.endswith("!") and field[:-1] not in fields:
@@ -264,6 +266,27 @@ class _Whole:
             places.append(entries["match"])
         return tuple(out)
 
+    def secrets(self, parts: Parts) -> tuple[LinePattern, ...]:
+        out = []
+        for one in section(self.root, "secrets").entries.values():
+            entries = one.entries
+            hidden = frozenset(texts(entries["secret"]))
+            pattern = parts.pattern(entries["match"], Names({}, set()), hidden, bound=False)
+            if pattern is None or pattern.bound:
+                continue
+            self.captures(entries["secret"], hidden, {field.name for field in pattern.fields})
+            if not _NAMED.match(pattern.source):
+                hint = "write AT+X=… or '+X: …'"
+                self.problems.add(entries["match"], "neither a command nor an answer with a name and a value", hint)
+            out.append(pattern)
+        return tuple(out)
+
+    def captures(self, node: Node, names: Iterable[str], fields: Collection[str]) -> None:
+        """Tell of names that a pattern does not capture."""
+        for each in names:
+            if each not in fields:
+                self.problems.add(node, f"the pattern captures no {each}", did_you_mean(each, fields))
+
     def capabilities(self, parts: Parts, flags: Mapping[str, Var]) -> dict[str, m.CapabilityRule]:
         out = {}
         for name, node in section(self.root, "capabilities").entries.items():
@@ -291,7 +314,7 @@ class _Whole:
                 programs.entries[meant] = programs.entries.pop(name)
                 programs.keys[meant] = programs.key(name)
 
-    def compile(self, variants: tuple[tuple[m.Condition, Node], ...], source: Node) -> Profile:
+    def compile(self, variants: tuple[tuple[m.Condition, Node, Profile | None], ...], source: Node) -> Profile:
         root = self.root
         self.read_tables_section()
         namespaces = set(STANDARD_ERRORS) | set(section(self.root, "errors").names())
@@ -309,6 +332,7 @@ class _Whole:
         limits = self.limits()
         behaviour = self.behaviour()
         urcs = self.urcs(parts)
+        secrets = self.secrets(parts)
         urc_node = root.entries.get("urcs")
         self.urcs_lost |= urc_node is not None and bool(urc_node.lost)
         self.right_operations()
@@ -367,6 +391,7 @@ class _Whole:
             suites=self.suites(),
             errors=MappingProxyType(self.errors()),
             urcs=urcs,
+            secrets=secrets,
             grammar=Grammar(
                 tuple(one.rule for one in urcs),
                 max_line=line.max_line,
@@ -389,7 +414,7 @@ def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
     from modemtls.profile.merge import copy, merge
     from modemtls.profile.schema import PROFILE
 
-    variants: list[tuple[m.Condition, Node]] = []
+    variants: list[tuple[m.Condition, Node, Profile | None]] = []
     base = copy(raw)
     for name in raw.entries:  # a misspelt section is told; what changes it finds it all the same
         meant = nearest(name, PROFILE.fields)
@@ -404,13 +429,14 @@ def compile_profile(raw: Node, root: Node, problems: Problems) -> Profile:
                     when.key(name), f"a variant depends on model and firmware, not on {name}",
                     "a condition on the step or the capability",
                 )  # fmt: skip
-        variants.append((plain.condition(when, Names({}, set()), tuple(when.entries)), one.entries["set"]))
-        if not set(root.lost).isdisjoint(one.entries["set"].entries):
-            continue  # what it changes is wrong already
-        # What it makes of the profile must be right as well.
-        changed = merge(base, one.entries["set"], problems)
-        changed.file, changed.line, changed.column = raw.file, raw.line, raw.column
-        taken = PROFILE.part(changed, problems)
-        if taken is not None:
-            _Whole(taken, problems).compile((), changed)
+        condition = plain.condition(when, Names({}, set()), tuple(when.entries))
+        made = None
+        if set(root.lost).isdisjoint(one.entries["set"].entries):  # else what it changes is wrong already
+            # What it makes of the profile must be right as well.
+            changed = merge(base, one.entries["set"], problems)
+            changed.file, changed.line, changed.column = raw.file, raw.line, raw.column
+            changed.entries.pop("variants", None)
+            taken = PROFILE.part(changed, problems)
+            made = None if taken is None else _Whole(taken, problems).compile((), changed)
+        variants.append((condition, one.entries["set"], made))
     return _Whole(root, problems).compile(tuple(variants), raw)

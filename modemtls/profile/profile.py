@@ -11,7 +11,7 @@ from modemtls.profile.operations import BEYOND, CAPABILITIES, CHOICES, serves
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from modemtls.at.grammar import Grammar, UrcRule
+    from modemtls.at.grammar import Grammar, LinePattern, UrcRule
     from modemtls.at.recovery import Recovery
     from modemtls.profile.model import (
         CapabilityRule,
@@ -35,6 +35,8 @@ class Profile:
 
     ``capabilities`` and ``limits`` are as declared; :meth:`able` evaluates a capability for one modem's flags.
     ``behaviour`` has a value for every key of the language. ``read_tables`` are the tables from right to left.
+    ``secrets``: commands and answers that no program has, with secret fields: what is not to be recorded of others.
+    ``variants``: when each applies, what it changes, and what it makes of the profile by itself.
     """
 
     name: str
@@ -54,10 +56,11 @@ class Profile:
     suites: SuiteTable | None
     errors: Mapping[str, Mapping[str, ErrorCode]]
     urcs: tuple[UrcSpec, ...]
+    secrets: tuple[LinePattern, ...]
     grammar: Grammar
     recovery: Recovery | None
     programs: Mapping[str, Program]
-    variants: tuple[tuple[Condition, Node], ...] = field(repr=False)
+    variants: tuple[tuple[Condition, Node, Profile | None], ...] = field(repr=False)
     source: Node = field(repr=False)
 
     def __repr__(self) -> str:
@@ -161,13 +164,15 @@ class Profile:
         from modemtls.profile.problems import Problems
 
         known = {"model": model or None, "firmware": firmware or None}
+        applying = [(changes, alone) for condition, changes, alone in self.variants if condition.holds(known.get)]
+        if not applying:
+            return self
+        if len(applying) == 1 and applying[0][1] is not None:
+            return applying[0][1]
         root = self.source
         problems = Problems()
-        for condition, changes in self.variants:
-            if condition.holds(known.get):
-                root = merge(root, changes, problems)
-        if root is self.source:
-            return self
+        for changes, _ in applying:
+            root = merge(root, changes, problems)
         root.entries.pop("variants", None)
         profile = compiled(root, problems)
         problems.raise_if_any()

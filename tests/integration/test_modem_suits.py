@@ -10,6 +10,8 @@ from modemtls.cli.main import main
 from modemtls.errors import ConfigurationError, NotSupportedError
 from modemtls.modem.attaching import attach
 from modemtls.modem.settings import Settings
+from modemtls.profile import loading
+from modemtls.sim import embedded
 
 NOWHERE = "/dev/no-such-port"
 
@@ -62,3 +64,14 @@ def test_a_context_of_a_modem_that_tells_its_profile_is_refused_before_it_is_set
         )
     assert any(b"+CGMM" in line for line in sent)
     assert not any(b"CFUN=" in line or b"+Q" in line for line in sent)
+
+
+def test_a_profile_from_a_file_is_compiled_once_for_each_opening_as_it_stands_then(child, monkeypatch):
+    made = []
+    real = loading.compiled
+    monkeypatch.setattr(loading, "compiled", lambda root, problems: made.append(root) or real(root, problems))
+    with embedded.open("quectel-bg95", {"boot-time": "0.02"}) as sim:
+        for size in (1000, 1001):
+            with attach(sim.path, Settings(profile=child(f"limits: {{send: {size}}}"))) as modem:
+                assert modem.limits["send"] == size
+    assert [root.entries["name"].scalar for root in made] == ["mine", "mine"]

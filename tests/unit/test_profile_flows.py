@@ -99,3 +99,27 @@ def test_variant_of_the_example_by_model_and_firmware(example):
     assert (example.limits["send"], small.limits["send"]) == (1460, 1024)
     assert (example.able("push"), small.able("push")) == (True, False)
     assert example.fitted(model="XY95-M", firmware="XY95MR10") is example  # ten is more than two
+
+
+def test_a_variant_is_compiled_when_its_profile_is_and_not_again_with_every_modem(example):
+    small = example.fitted(model="XY95-M", firmware="XY95MR01")
+    assert example.fitted(model="XY95-M", firmware="XY95MR01") is small
+    assert small.fitted(model="XY95-M", firmware="XY95MR01") is small
+
+
+def test_variants_that_apply_together_are_laid_over_the_profile_in_order():
+    profile, problems = check_text(
+        whole(
+            """\
+limits: {send: 10, apn: 10}
+variants:
+  one: {when: {model: 'X*'}, set: {limits: {send: 20, host: 20}}}
+  two: {when: {firmware: {from: '2'}}, set: {limits: {send: 30}}}
+"""
+        )
+    )
+    assert profile is not None, problems
+    made = [
+        profile.fitted(model=model, firmware=version).limits for model, version in (("X", "1"), ("Y", "2"), ("X", "2"))
+    ]
+    assert [(one["send"], one.get("host"), one["apn"]) for one in made] == [(20, 20, 10), (30, None, 10), (30, 20, 10)]
