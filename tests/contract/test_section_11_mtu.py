@@ -136,7 +136,18 @@ class TestSection11EverySubject:
                 sock.get_opt(Option.MTU)
         whole(sock, server, min(inner, 1400))
 
-    def test_of_a_name_the_family_may_be_unknown_and_is_ipv6_then(self, subject, secure, server):
+    def test_nor_of_the_family_of_a_name(self, subject, secure, server):
+        """What gets through to anybody by either."""
+        if subject.has("packet_size"):
+            pytest.skip("packets of this machine to itself are larger than any record")
+        sock = secure(**self.suite(subject))
+        sock.connect(NAME, str(server.port), timeout=5)
+        inner = sock.get_opt(Option.INNER_MTU)
+        assert inner == 548 - self.overhead(subject)
+        whole(sock, server, inner)
+        too_large(sock, inner + 1)
+
+    def test_of_a_name_the_family_may_be_unknown_and_its_headers_are_ipv6s_then(self, subject, secure, server):
         sock = secure(700, **self.suite(subject))
         sock.connect(NAME, str(server.port), timeout=5)
         known = sock.get_opt(Option.ADDR_FAMILY)

@@ -52,6 +52,8 @@ class TestSizes:
             (None, AddressFamily.IPV4, 548),
             (None, AddressFamily.IPV6, 1232),
             (20, AddressFamily.IPV4, 0),
+            (1500, AddressFamily.UNSPEC, 1452),
+            (None, AddressFamily.UNSPEC, 548),
         ],
     )
     def test_without_headers(self, mtu, family, size):

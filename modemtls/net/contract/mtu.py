@@ -45,9 +45,13 @@ class RecordShape:
 
 
 def udp_inner(mtu: int | None, family: AddressFamily) -> int:
-    """Return the largest UDP payload for packets of ``mtu``; None: that is not known. A family not known is IPv6."""
-    known = family if family in _HEADERS else AddressFamily.IPV6
-    return _SAFE[known] if mtu is None else max(0, mtu - _HEADERS[known])
+    """Return the largest UDP payload for packets of ``mtu``; None: that is not known.
+
+    Of a family that is not known it is what gets through by either.
+    """
+    if mtu is None:
+        return _SAFE.get(family, min(_SAFE.values()))
+    return max(0, mtu - _HEADERS.get(family, max(_HEADERS.values())))
 
 
 def secure_inner(lower: int, shape: RecordShape | None, *, cid: int = 0, limit: int | None = None) -> int:
