@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from modemtls.net.contract.configuration import DEFAULT_DTLS_TIMEOUTS
 from modemtls.net.contract.credentials import Loader, PrivateKey, check_pair, rebuilt
 from modemtls.net.contract.dane import Fault, TlsaRecord, judge, usable
 from modemtls.net.contract.der import serial_number
+from modemtls.net.contract.mtu import UNKNOWN_OVERHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from modemtls.tlsengine import Context, Info, Settings
 
 __all__ = ["Demands", "Material"]
+
+logger = logging.getLogger(__name__)
 
 _VERSIONS: Final = {
     TlsVersion.SSL3: tlsengine.Version.TLS1_0,  # as a minimum: the engines have nothing so old, and need not
@@ -32,6 +36,7 @@ _VERSIONS: Final = {
 }
 
 _DANE_TA: Final = 2
+_ROOMY: Final = 1500 - 28  # bytes of a UDP payload: the largest that comes over common links (Ethernet, IPv4)
 _LARGEST: Final = 65507  # bytes of a UDP payload over IPv4: the widest that an engine takes
 
 
@@ -160,14 +165,25 @@ class Demands:
         server: bool = False,
         mtu: int = 1232,
         records: Sequence[TlsaRecord] = (),
+        whole: int | None = None,
     ) -> Settings:
         """Return the settings of one connection.
 
         ``name``: whom to send as SNI, and who the certificate must be for. ``mtu``: the largest datagram. ``records``:
-        the usable TLSA records, if they are to decide.
+        the usable TLSA records, if they are to decide. ``whole``: the largest datagram that arrives whole, None for
+        any.
         """
         configuration, security = self.configuration, self.configuration.security
+        narrow = whole is not None and whole < _ROOMY
         more: dict[str, Any] = {}
+        if not server:
+            # A ticket nobody keeps is of no use; and a server may put it into one datagram, whatever it was asked for.
+            more["tickets"] = configuration.session_resumption_buffer is not None and not narrow
+            certificates = not isinstance(security, Psk) and configuration.version >= TlsVersion.TLS1_2
+            if whole is not None and narrow and certificates:
+                more["fragment"] = max(
+                    (one for one in tlsengine.FRAGMENTS if one + UNKNOWN_OVERHEAD <= whole), default=512
+                )
         if self.datagram:
             low, high = self._timers
             more |= {"mtu": min(mtu, _LARGEST), "timers": tlsengine.Timers(low, high)}
@@ -238,7 +254,16 @@ class Demands:
         return decide
 
     def context(self, settings: Settings) -> Context:
-        """Return the context of an engine that fulfils them; :class:`NotSupportedError` if there is none."""
+        """Return the context of an engine that fulfils them; :class:`NotSupportedError` if there is none.
+
+        A limit for fragments is a wish.
+        """
+        if settings.fragment is not None:
+            try:
+                return tlsengine.context_for(settings)
+            except (tlsengine.SettingsError, tlsengine.EngineUnavailableError) as error:
+                logger.debug("the peer is not asked for small records: %s", error)
+                settings = replace(settings, fragment=None)
         capability = "host_engine"
         if settings.cid is not None:
             capability = "cid"

@@ -67,6 +67,7 @@ class Flow:
         self._records: deque[bytes] = deque()
         self._broken: ModemError | None = None
         self._unsendable: ModemError | None = None
+        self._cut: TruncatedError | None = None  # what came without its end, and nobody was told of it
 
     # -- the handshake ------------------------------------------------------------------------------------------
 
@@ -92,12 +93,13 @@ class Flow:
                     raise unsent from None
                 self._overdue(deadline)
                 continue
-            except TruncatedError:
-                continue
+            except TruncatedError as error:
+                data = self._beginning(error)
             if unsent is not None and not data:
                 raise unsent
             with self._engine_lock:
                 self.engine.feed(data)
+        self._cut = None
         self._flush(deadline)
 
     def _step(self) -> bool:
@@ -123,12 +125,28 @@ class Flow:
                     again = self._datagram and self.engine.on_timer()
                 finally:
                     self._outgoing.extend(self.engine.take())
+        except tlsengine.HandshakeTimeoutError as error:
+            raise self._late(f"the handshake with {self._where} timed out", error.reason) from error
         except tlsengine.TlsError as error:
             raise failures.handshake_failure(error, self._where) from error
         left = _left(deadline)
         waiting = self._datagram and self.engine.deadline() is not None
         if (left is not None and left <= 0) or not (again or waiting):
-            raise ModemTimeoutError(f"the handshake with {self._where} timed out")
+            raise self._late(f"the handshake with {self._where} timed out")
+
+    def _late(self, what: str, why: str = "") -> ModemError:
+        """Return the error for what was waited for in vain: why is known if something came whose end was missing."""
+        cut, self._cut = self._cut, None
+        if cut is not None:
+            return TruncatedError(f"{what}: {cut}", data=b"")
+        return ModemTimeoutError(f"{what}: {why}" if why else what)
+
+    def _beginning(self, error: TruncatedError) -> bytes:
+        """Return what is of use of a datagram whose end may be missing. Records tell how long they are."""
+        whole = tlsengine.whole_records(error.data)
+        if len(whole) < len(error.data):
+            self._cut = error
+        return whole
 
     def _say_goodbye(self) -> None:
         try:
@@ -291,7 +309,7 @@ class Flow:
                 while not self.ready:
                     self._fetch(0 if poll else _left(deadline))
                     if poll and self._datagram and not self.ready:
-                        raise ModemTimeoutError("nothing was received in time")
+                        raise self._late("nothing was received in time")
             finally:
                 if entered is not False:
                     _give_back(self._receiving)
@@ -305,9 +323,9 @@ class Flow:
         try:
             data = self.lower.receive(_READ, timeout=timeout)
         except ModemTimeoutError:
-            raise ModemTimeoutError("nothing was received in time") from None
-        except TruncatedError:
-            return
+            raise self._late("nothing was received in time") from None
+        except TruncatedError as error:
+            data = self._beginning(error)
         except ModemError:
             self._check_open()
             raise
@@ -377,9 +395,11 @@ class Flow:
         while data is None:
             try:
                 more = self.lower.take(_READ)
+                if not more:
+                    return b""
+            except TruncatedError as error:
+                more = self._beginning(error)
             except ModemError:
-                more = b""
-            if not more:
                 return b""
             self._decrypt(more)
             data = self.take(size, peek=peek)
@@ -403,6 +423,10 @@ class Flow:
             while self.ended is None and self._broken is None:
                 try:
                     data = self.lower.take(_READ)
+                except TruncatedError as error:
+                    self._decrypt(self._beginning(error))
+                    worked = True
+                    continue
                 except ModemError as error:
                     self._broken = error
                     break

@@ -152,7 +152,10 @@ class HostSocket(Socket):
         room = self._lower_inner(lower) if self.datagram else 0
         if self.datagram and room < _SMALLEST:
             raise ModemError(f"datagrams of {room} bytes are too small for a handshake", number=errno.EMSGSIZE)
-        settings = self._demands.settings(name=name, server=server, mtu=room or _SMALLEST, records=deciding)
+        whole = lower.receive_limit if self.datagram else None
+        settings = self._demands.settings(
+            name=name, server=server, mtu=room or _SMALLEST, records=deciding, whole=whole
+        )
         engine = self._demands.context(settings).engine(_peer(lower))
         host, port = _where(lower)
         buffer = None if server else configuration.session_resumption_buffer

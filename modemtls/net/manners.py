@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from modemtls.errors import ConfigurationError, NotSupportedError
+from modemtls.profile.traits import datagram_read, poll_period
 
 if TYPE_CHECKING:
     from modemtls.modem.attached import AttachedModem
@@ -24,6 +25,7 @@ class Manners:
     nothing behind. ``poll``: no data notices; ask that often, seconds. ``kept``: data can still be read after the
     peer closed. ``clean_end``: the modem tells the peer's own end of stream from a cut connection. ``sent_means``: what
     a send that succeeded says of the data. ``rest_kept``: what a read does not take of a datagram comes with the next.
+    ``whole``: so many bytes of a datagram are had at most; None: all of any.
     """
 
     send: int
@@ -34,6 +36,7 @@ class Manners:
     clean_end: bool = False
     sent_means: Literal["queued", "sent", "acknowledged"] = "queued"
     rest_kept: bool = True
+    whole: int | None = None
 
 
 def manners_of(modem: AttachedModem, family: Family, receive: Receive) -> Manners:
@@ -56,14 +59,14 @@ def manners_of(modem: AttachedModem, family: Family, receive: Receive) -> Manner
     size = profile.size(family, "receive") or 0
     if send <= 0 or (size <= 0 and receive == "pull"):
         raise ConfigurationError(f"profile {profile.name}: limits send and receive are missing")
-    poll = behaviour.get("poll")
     return Manners(
         send=send,
         receive=size,
         short_is_empty=behaviour.get("drained") == "short",
-        poll=float(poll) if isinstance(poll, int | float) and receive == "pull" else None,
+        poll=poll_period(profile) if receive == "pull" else None,
         kept=behaviour.get("remote_close", "held") == "held",
         clean_end=bool(able.get("close_reason")) and family == "tls",
         sent_means=behaviour.get("sent_means", "queued"),
         rest_kept=behaviour.get("datagram_rest", "kept") == "kept",
+        whole=datagram_read(profile, family) if receive == "pull" and family in {"udp", "dtls"} else None,
     )

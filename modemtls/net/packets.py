@@ -192,6 +192,11 @@ class DatagramSocket(OffloadSocket):
         return self._local_family if self._state is State.BOUND else super()._family_in_use()
 
     @property
+    def receive_limit(self) -> int | None:
+        """What one command reads, unless the modem tells what is left or pushes datagrams as they are."""
+        return self._manners.whole
+
+    @property
     def send_limit(self) -> int:
         """The largest datagram that the modem takes."""
         return self._largest()

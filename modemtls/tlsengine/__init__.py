@@ -30,7 +30,7 @@ Functions
 ---------
 ``context_for(settings) -> Context``
     The engine that can fulfil the settings: OpenSSL, or Mbed TLS where OpenSSL cannot (a Connection ID, timers below
-    1 s, an identity with a NUL byte). Raises :exc:`SettingsError` (or its :exc:`CredentialError`,
+    1 s, small fragments, an identity with a NUL byte). Raises :exc:`SettingsError` (or its :exc:`CredentialError`,
     :exc:`UnsupportedError`) for settings that none can, and :exc:`EngineUnavailableError` if the one that could is not
     there.
 ``engine_for(settings, peer=b"") -> Engine``
@@ -39,6 +39,8 @@ Functions
     Raises :exc:`EngineUnavailableError` with the reason if the engine ``openssl`` or ``mbedtls`` cannot be used here.
 ``connection_id(datagram, length)``
     The Connection ID that a datagram bears: a server finds the engine by it.
+``whole_records(datagram)``
+    The records that are there to their end, of a datagram whose end may be missing.
 ``suites``
     The table of cipher suites: numbers, names, kinds, overhead.
 """
@@ -61,10 +63,11 @@ from modemtls.tlsengine.errors import (
     UnsupportedError,
     WantReadError,
 )
-from modemtls.tlsengine.records import connection_id
-from modemtls.tlsengine.settings import Psk, Settings, Timers, Verify, Version
+from modemtls.tlsengine.records import connection_id, whole_records
+from modemtls.tlsengine.settings import FRAGMENTS, Psk, Settings, Timers, Verify, Version
 
 __all__ = [
+    "FRAGMENTS",
     "Alert",
     "AlertReceivedError",
     "CertificateRefusedError",
@@ -92,4 +95,5 @@ __all__ = [
     "engine_for",
     "require",
     "suites",
+    "whole_records",
 ]

@@ -11,7 +11,7 @@ from modemtls.tlsengine import blocks, sessions, suites
 from modemtls.tlsengine.errors import CredentialError, SettingsError, UnsupportedError
 from modemtls.tlsengine.mbedtls_library import SIZE, Certificate, library
 from modemtls.tlsengine.names import is_address, wire_name
-from modemtls.tlsengine.settings import Verify, Version
+from modemtls.tlsengine.settings import FRAGMENTS, Verify, Version
 
 if TYPE_CHECKING:
     from modemtls.tlsengine.mbedtls_io import Notes
@@ -24,6 +24,7 @@ _OPTIONAL, _REQUIRED, _NONE = 1, 2, 0  # MBEDTLS_SSL_VERIFY_…
 _IGNORE_OTHER_CIDS = 0  # MBEDTLS_SSL_UNEXPECTED_CID_IGNORE
 _DTLS_1_2 = (3, 3)
 _UNKNOWN_IDENTITY = -0x7C80  # MBEDTLS_ERR_SSL_UNKNOWN_IDENTITY
+_NO_TICKETS = 0  # MBEDTLS_SSL_SESSION_TICKETS_DISABLED
 _ANY = 0xFFFFFFFF
 _REMEMBERED = 256
 _VERIFY = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_int, c.POINTER(c.c_uint32))
@@ -184,8 +185,13 @@ class MbedSettings:
         if settings.cid is not None:
             code = lib.ssl_conf_cid(self.config, SIZE(len(settings.cid)), _IGNORE_OTHER_CIDS)
             self.check(code, f"a Connection ID of {len(settings.cid)} bytes", UnsupportedError)
+        if settings.fragment is not None:
+            code = FRAGMENTS.index(settings.fragment) + 1  # RFC 6066, 4, and ssl.h: MBEDTLS_SSL_MAX_FRAG_LEN_512 is 1
+            self.check(lib.ssl_conf_max_frag_len(self.config, c.c_ubyte(code)), "the length of fragments")
         if settings.server:
             self._serve()
+        elif not settings.tickets:
+            lib.ssl_conf_session_tickets(self.config, _NO_TICKETS)
 
         def debug(_context: int, _level: int, _file: bytes, _line: int, text: bytes) -> None:
             if self.current is not None:

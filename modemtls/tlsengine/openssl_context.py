@@ -90,6 +90,8 @@ class OpenSslSettings:
     def _refuse_unsupported(settings: Settings) -> None:
         if settings.cid is not None:
             raise UnsupportedError(NO_CID)
+        if settings.fragment is not None:  # OpenSSL can, but cryptography does not export it
+            raise UnsupportedError("openssl: cannot ask for small records")
         timers = settings.timers
         if timers is not None and timers.minimum < _LEAST_WAIT:
             raise UnsupportedError(f"openssl: no retransmission before {_LEAST_WAIT:.0f} s")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["connection_id", "records"]
+__all__ = ["connection_id", "records", "whole_records"]
 
 _HEADER, _LENGTH_AT = 13, 11  # RFC 6347, section 4.1
 _WITH_CID = 25  # content type tls12_cid, RFC 9146, section 4: the Connection ID stands before the length
@@ -19,6 +19,19 @@ def records(data: bytes) -> Iterator[bytes]:
         end = _HEADER + int.from_bytes(data[_LENGTH_AT:_HEADER], "big")
         yield data[:end]
         data = data[end:]
+
+
+def whole_records(datagram: bytes) -> bytes:
+    """Return the records that are there to their end, of a datagram whose end may be missing.
+
+    None of them with a Connection ID that has bytes.
+    """
+    end = 0
+    for record in records(datagram):
+        if len(record) < _HEADER or len(record) < _HEADER + int.from_bytes(record[_LENGTH_AT:_HEADER], "big"):
+            break
+        end += len(record)
+    return datagram[:end]
 
 
 def connection_id(datagram: bytes, length: int) -> bytes | None:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-__all__ = ["Psk", "Settings", "Timers", "Verify", "Version"]
+__all__ = ["FRAGMENTS", "Psk", "Settings", "Timers", "Verify", "Version"]
+
+#: What a record's payload can be limited to, in bytes (RFC 6066, section 4).
+FRAGMENTS = (512, 1024, 2048, 4096)
 
 
 class Version(IntEnum):
@@ -102,6 +105,9 @@ class Settings:
     ``cid``: RFC 9146, datagrams only: the Connection ID by which the peer is to call us. ``b""``: we want none, the
     peer may have one. None: not offered.
 
+    ``fragment``: the peer is asked to put no more than so many bytes into one record, and we do not either (RFC 6066,
+    section 4: 512, 1024, 2048 or 4096); a client's, over datagrams. None: nothing is asked.
+
     ``tickets``: sessions are resumed by tickets that the client keeps (RFC 5077) too, not only by what both keep; up to
     TLS 1.2.
 
@@ -135,6 +141,7 @@ class Settings:
     timers: Timers | None = None
     cookies: bool = True
     cid: bytes | None = None
+    fragment: int | None = None
     tickets: bool = True
     keylog: Callable[[bytes], None] | None = field(default=None, repr=False)
 
@@ -161,6 +168,8 @@ class Settings:
                 raise SettingsError(f"datagrams of at most {size} bytes: 256 to 65507 is possible")
         if any(not 0 < len(name) < 256 for name in self.alpn):
             raise SettingsError("an ALPN protocol name has 1 to 255 bytes (RFC 7301, section 3.1)")
+        if self.fragment is not None and (self.server or not self.datagram or self.fragment not in FRAGMENTS):
+            raise SettingsError(f"a client over datagrams may ask for records of at most {FRAGMENTS} bytes")
         if self.cid is not None and len(self.cid) > 32:
             raise SettingsError("a Connection ID has at most 32 bytes here")
 

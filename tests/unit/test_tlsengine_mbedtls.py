@@ -29,6 +29,7 @@ from modemtls.tlsengine import (
     context_for,
 )
 from modemtls.tlsengine.openssl import OpenSslContext
+from modemtls.tlsengine.suites import SUITES
 from tests.support.pki import Leaf, Pki
 from tests.support.tls_ends import Ends, need_mbedtls, shaken
 from tests.unit.test_tlsengine_openssl import der, special, wrong_purpose
@@ -110,6 +111,27 @@ def test_certificates(pair, pki, leaf, person):
     assert told.alpn == seen.alpn == b"coap"
     assert seen.server_name == "host.example"
     assert told.verify_code == seen.verify_code == 0
+
+
+@pytest.mark.parametrize("server", ["mbedtls", "openssl"])
+def test_small_records(server, pki):
+    """Asked for by the client, which keeps to it as well; asked for by nobody, they are as large as what they bear."""
+    size = 512
+    leaf = pki.leaf("host.example", "127.0.0.1")
+    for asked in (size, None):
+        client = asking("mbedtls", pki, fragment=asked).engine()
+        ends = shaken(client, serving(server, leaf))
+        largest = max(map(len, ends.down))
+        cost = SUITES[client.info().suite].overhead()
+        assert largest <= size + cost if asked else largest > size + cost
+        assert (client.payload_limit() <= size) is bool(asked)
+        ends.talk()
+
+
+def test_openssl_cannot_be_told_to_ask_for_them(pki):
+    with pytest.raises(UnsupportedError, match="small records"):
+        asking("openssl", pki, fragment=512)
+    assert context_for(Settings(datagram=True, ca=pki.ca.read_bytes(), fragment=512)).name == "mbedtls"
 
 
 def test_a_whole_chain_is_told(pair, pki):

@@ -22,6 +22,7 @@ from modemtls.tlsengine import (
     WantReadError,
     engine_for,
     require,
+    whole_records,
 )
 
 
@@ -118,12 +119,25 @@ def test_refused_certificate_tells_openssls_code(pki, context):
         (SettingsError, {"alpn": (b"",)}),
         (SettingsError, {"cid": b"1"}),
         (SettingsError, {"datagram": True, "mtu": 100}),
+        (SettingsError, {"datagram": True, "fragment": 500}),
+        (SettingsError, {"fragment": 512}),
     ],
 )
 def test_unusable_settings(error, settings):
     with pytest.raises(SettingsError) as caught:
         engine_for(Settings(**settings))
     assert type(caught.value) in (error, *error.__subclasses__())
+
+
+def test_of_a_datagram_without_its_end_the_whole_records_are_left():
+    def record(payload):
+        return b"\x17\xfe\xfd" + bytes(8) + len(payload).to_bytes(2, "big") + payload
+
+    first, second = record(bytes(20)), record(bytes(300))
+    both = first + second
+    for end in range(len(both) + 1):
+        left = whole_records(both[:end])
+        assert left == (both if end == len(both) else first if end >= len(first) else b"")
 
 
 def test_key_that_does_not_fit_its_certificate(pki):

@@ -286,6 +286,14 @@ class Socket(ABC):
         ``None`` before the end. ``False`` also when the engine cannot tell the two apart.
         """
 
+    @property
+    def receive_limit(self) -> int | None:
+        """So many bytes of a datagram are given at most, and what is longer has lost its end; None: all of any.
+
+        One that is exactly as long may count as truncated, where the engine does not tell. Of a stream it says nothing.
+        """
+        return None
+
     # -- for adapters: working from memory, reading ahead -----------------------------------------------------
 
     @abstractmethod
