@@ -11,7 +11,10 @@ from modemtls.cli.output import printable, status
 from modemtls.cli.session import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modemtls.cli.settings import Settings
+    from modemtls.profile.profile import Profile
 
 __all__ = ["candidates", "run"]
 
@@ -40,10 +43,18 @@ def run(settings: Settings) -> int:
         how = {key: value for key, value in state.items() if value is not None}
         able = {key: list(value) if isinstance(value, tuple) else value for key, value in modem.capabilities.items()}
         profile = modem.profile
+        ways = _sockets(modem.attached.profile, able)
     missing = _no_host_engine()
     if settings.flag("json"):
         engines = ["modem"] if missing else ["modem", "host"]
-        told = {"profile": profile, "modem": what, "status": how, "capabilities": able, "engines": engines}
+        told = {
+            "profile": profile,
+            "modem": what,
+            "status": how,
+            "capabilities": able,
+            "sockets": ways,
+            "engines": engines,
+        }
         print(json.dumps(told, indent=2))
         return 0
     units = {"signal": " dBm"}
@@ -51,11 +62,38 @@ def run(settings: Settings) -> int:
     yes = [_said(name, value) for name, value in able.items() if value is not False]
     no = [name for name, value in able.items() if value is False]
     rows += [("can", ", ".join(yes)), ("cannot", ", ".join(no))]
+    rows += _ways(ways)
     rows.append(("--engine host", f"cannot be used here: {missing}" if missing else "TLS and DTLS of this machine"))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {printable(str(value))}")
     return 0
+
+
+def _sockets(profile: Profile, able: Mapping[str, object]) -> dict[str, object]:
+    """Return what is known of the modem's sockets beside its capabilities, as JSON can tell it."""
+    from modemtls.profile.traits import datagram_whole, poll_period, tells_local_port
+
+    families = [family for family in ("tls", "dtls", "tcp", "udp") if able.get(family)]
+    return {
+        "poll_period": poll_period(profile),
+        "local_port_told": [family for family in families if tells_local_port(profile, family)],
+        "datagram_whole": {one: datagram_whole(profile, one) for one in families if one in {"dtls", "udp"}},
+    }
+
+
+def _ways(sockets: dict[str, object]) -> list[tuple[str, str]]:
+    period, told, whole = sockets["poll_period"], sockets["local_port_told"], sockets["datagram_whole"]
+    assert isinstance(told, list)
+    assert isinstance(whole, dict)
+    rows = [
+        ("received data", "the modem gives notice" if period is None else f"no notice: asked for every {period:g} s"),
+        ("local port", f"told for {'/'.join(told)}" if told else "not told: known only where it was chosen"),
+    ]
+    sizes = [f"{family} {size}" for family, size in whole.items() if size is not None]
+    if sizes:
+        rows.append(("whole datagrams", f"{', '.join(sizes)} bytes at most; a larger one counts as truncated"))
+    return rows
 
 
 def _no_host_engine() -> str:

@@ -135,6 +135,8 @@ def _markdown(profiles: Sequence[Profile]) -> str:
     for name, about in ((n, c.about) for n, c in CAPABILITIES.items() if n != "tls"):
         rows.append((f"{name}: {about}", [_cell(p, name) for p in profiles]))
     rows.append(("sent_means: what a send that succeeds says", [p.behaviour["sent_means"] for p in profiles]))
+    for label, said in _sockets(profiles).items():
+        rows.append((label, said))
     what = "refused_data: what the data of a send must not contain, for it would end the data"
     rows.append((what, [_marked(_refused(p)) or "–" for p in profiles]))
     for name in dict.fromkeys(key for p in profiles for key in p.limits):
@@ -150,6 +152,24 @@ def _markdown(profiles: Sequence[Profile]) -> str:
         "|---" * (len(profiles) + 1) + "|",
     ]
     return "\n".join([*out, *(f"| {label} | {' | '.join(cells)} |" for label, cells in rows), "", *_evidence(profiles)])
+
+
+def _sockets(profiles: Sequence[Profile]) -> dict[str, list[str]]:
+    from modemtls.profile.traits import datagram_whole, poll_period, tells_local_port
+
+    def ports(profile: Profile) -> str:
+        told = [family for family in ("tls", "dtls", "tcp", "udp") if tells_local_port(profile, family)]
+        return "yes" if len(told) == 4 else ", ".join(told) or "–"
+
+    return {
+        "notice: tells unasked that there is data": [
+            "yes" if (period := poll_period(p)) is None else f"– (asked every {period:g} s)" for p in profiles
+        ],
+        "local_port_told: tells which local port a socket has": [ports(p) for p in profiles],
+        "datagram_whole: the largest datagram that is read whole for certain; a larger one counts as truncated": [
+            str(datagram_whole(p, "udp") or "any") for p in profiles
+        ],
+    }
 
 
 def _evidence(profiles: Sequence[Profile]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,31 @@ def test_info_tells_capabilities_and_engines(site: Site) -> None:
     rows = dict(line.split(maxsplit=1) for line in text.splitlines() if line.startswith(("can", "cannot")))
     for name, value in told["capabilities"].items():
         assert name in rows["cannot" if value is False else "can"]
+
+
+@pytest.mark.parametrize(
+    ("model", "told", "said"),
+    [
+        (
+            "nordic-slm",
+            {"poll_period": 0.5, "local_port_told": [], "datagram_whole": {"dtls": 575, "udp": 575}},
+            ["no notice: asked for every 0.5 s", "not told: known only where it was chosen", "dtls 575, udp 575 bytes"],
+        ),
+        (
+            "quectel-bg96",
+            {"poll_period": None, "local_port_told": ["tls", "tcp", "udp"], "datagram_whole": {"udp": 1500}},
+            ["the modem gives notice", "told for tls/tcp/udp", "udp 1500 bytes"],
+        ),
+    ],
+)
+def test_info_tells_how_sockets_behave(model: str, told: dict, said: list[str]) -> None:
+    command = [sys.executable, "-m", "modemtls", "-p", f"sim:{model}", "info"]
+    done = [subprocess.run([*command, *more], capture_output=True, check=True).stdout for more in ([], ["--json"])]
+    assert json.loads(done[1])["sockets"] == told
+    rows = done[0].decode().splitlines()
+    for label, text in zip(("received data", "local port", "whole datagrams"), said, strict=True):
+        (row,) = [row for row in rows if row.startswith(label)]
+        assert text in row
 
 
 # -- keys of both sides ------------------------------------------------------------------------------------------------
