@@ -1,12 +1,14 @@
 """The caller's resumption buffer where sessions are a modem's: what it holds, what it is good for, and what it forbids.
 
 A modem that keeps sessions itself is told to forget whenever the buffer does not say that there is one for this very
-connection. What a modem gives to the host is in the buffer itself. A connection that the modem has put aside is known
+connection, and whenever it may have one that was made on other terms. What a modem gives to the host is in the buffer
+itself. A connection that the modem has put aside is known
 to this process alone: the buffer holds its ticket.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -17,18 +19,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from modemtls.errors import ModemError
+from modemtls.modem.interfaces import Turn
 from modemtls.net.contract import resumption
 from modemtls.net.contract.resumption import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from modemtls.modem.attached import AttachedModem
     from modemtls.modem.settings import Receive, TlsSettings
     from modemtls.modem.slots import Slot
     from modemtls.net.contract.resumption import Buffer
 
-__all__ = ["Resuming", "bound_to"]
+__all__ = ["Resuming", "bound_to", "filed_under"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,14 @@ def bound_to(host: str, port: int, settings: TlsSettings, records: bytes) -> byt
     return hashlib.sha256(text.encode()).digest()[:_BOUND]
 
 
+def filed_under(settings: TlsSettings) -> tuple[str | None, ...]:
+    """Return what tells sessions apart in a modem that keeps them, as far as that is certain: the credentials.
+
+    By what it knows its hosts besides (the name that is sent, the one that is looked up, the address) is not.
+    """
+    return settings.bundle, settings.ca, settings.cert, settings.key, settings.psk
+
+
 @dataclass(slots=True, eq=False)
 class _Parked:
     slot: Slot
@@ -59,12 +71,18 @@ class _Parked:
 
 
 class _Lot:
-    """The connections of one modem that were put aside by this process, by their tickets."""
+    """What this process knows of the sessions of one modem.
+
+    ``parked``: the connections that it has put aside, by their tickets. ``filed``: on which terms the sessions were
+    made that the modem itself may have, by what it files them under; None: nobody knows, others may have made some.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.parked: dict[bytes, _Parked] = {}
         self.word = ""
+        self.turn = Turn("sessions")  # between purge and handshake nobody makes another one
+        self.filed: dict[tuple[str | None, ...], bytes] | None = None
 
     def take(self, ticket: bytes, bound: bytes, receive: Receive) -> Slot | None:
         """Take one out, if it is for this connection."""
@@ -118,30 +136,62 @@ class Resuming:
         self._offered = False
         self._suspect = False
         self._resumes = False
+        self._place: tuple[str | None, ...] = ()
+        self._purges = False
 
-    def wanted(self, *, verified: bool) -> bool:
+    def wanted(self, *, known: bool) -> bool:
         """Whether the session of a connection is to be kept and used.
 
-        ``verified``: the modem makes sure who is at the other end. Where it keeps sessions itself, one with nobody
-        known would lie among those of peers that are, and be taken up by who relies on that.
+        ``known``: the modem makes sure who is at the other end, by a pre-shared key, or by a certificate and its name.
+        Where it keeps sessions itself, one with nobody known would lie among those of peers that are, and be taken up
+        by who relies on that, in another process perhaps.
         """
-        return self._buffer is not None and (verified or self._host_keeps)
+        return self._buffer is not None and (known or self._host_keeps)
 
-    def begin(self, bound: bytes, *, resume: bool, deadline: float | None) -> tuple[dict[str, Any], bool]:
+    def turn(self, *, resume: bool, deadline: float | None) -> AbstractContextManager[None]:
+        """Hold this from :meth:`begin` to :meth:`opened`: what the modem keeps meanwhile is nobody else's."""
+        if self._host_keeps or not resume:
+            return contextlib.nullcontext()
+        return self._lot.turn.take(self._modem.now, deadline)
+
+    def begin(
+        self, bound: bytes, place: tuple[str | None, ...] = (), *, resume: bool, deadline: float | None
+    ) -> tuple[dict[str, Any], bool]:
         """Begin another connection: give the session to offer, and whether the modem has to forget what it keeps.
 
-        ``resume``: what :meth:`wanted` said.
+        ``place``: :func:`filed_under`. ``resume``: what :meth:`wanted` said.
         """
+        self._place, self._purges = place, False
         self._bound, self._written, self._seen, self._offered = bound, False, None, False
         self._resumes = resume
         if self._buffer is None or not resume:
             return {}, False
         kept = resumption.read(self._buffer, self._engine(deadline))
         if kept is None or kept.kind is not Kind.SESSION or not kept.payload.startswith(bound) or self._suspect:
-            return {}, True
+            return {}, self._purge(due=True)
         fields = self._fields(kept.payload[_BOUND:])
-        self._offered = bool(fields) or not self._host_keeps
+        self._offered = bool(fields) if self._host_keeps else not self._purge(due=False)
         return fields, not self._offered
+
+    def _purge(self, *, due: bool) -> bool:
+        """Whether the modem has to forget: if it is ``due``, or if it may have a session that was made on other terms.
+
+        It files sessions by host and credentials, and verifies nothing when it takes one up.
+        """
+        if self._host_keeps:
+            return due
+        filed = self._lot.filed
+        self._purges = due or filed is None or filed.get(self._place, self._bound) != self._bound
+        if self._purges or filed is None:
+            self._lot.filed = None  # until it has certainly forgotten
+        else:
+            filed[self._place] = self._bound  # whatever comes of this connection
+        return self._purges
+
+    def opened(self) -> None:
+        """Note that the modem has made the connection, and has forgotten before what it was told to forget."""
+        if self._purges:
+            self._lot.filed = {self._place: self._bound}
 
     def _engine(self, deadline: float | None) -> str:
         """Return the word for who can use what is kept: this very modem, with the same profile."""

@@ -18,7 +18,7 @@ from modemtls.net.failures import connect_failure
 from modemtls.net.judging import Means, judge_leaf, means_for
 from modemtls.net.material import Material, check_chains, check_psk, load
 from modemtls.net.offloadable import check_offloadable
-from modemtls.net.resuming import Resuming, bound_to
+from modemtls.net.resuming import Resuming, bound_to, filed_under
 from modemtls.tlsengine.suites import SUITES
 
 if TYPE_CHECKING:
@@ -209,7 +209,14 @@ class Securing:
         if deadline is not None:
             timers = bounded(settings.dtls_timers, deadline - self._modem.now(), self._abilities)
             settings = replace(settings, dtls_timers=timers)
-        session, purge = self._resuming.begin(bound, resume=settings.resume, deadline=deadline)
+        with self._resuming.turn(resume=settings.resume, deadline=deadline):
+            self._handshake(wanted, settings, bound, made, deadline)
+            self._resuming.opened()
+
+    def _handshake(
+        self, wanted: Opening, settings: TlsSettings, bound: bytes, made: list[Slot], deadline: float | None
+    ) -> None:
+        session, purge = self._resuming.begin(bound, filed_under(settings), resume=settings.resume, deadline=deadline)
         more: dict[str, Any] = {"session": session, "purge": purge}
         lease = None
         if self._modem.profile.behaviour.get("tls_contexts") == "none":
@@ -277,7 +284,7 @@ class Securing:
         more: dict[str, Any] = {}
         if isinstance(security, Psk) and self._abilities.psk == "inline":
             more = {"psk_identity": security.identity, "psk_key": security.key}
-        resume = self._resuming.wanted(verified=verify or isinstance(security, Psk))
+        resume = self._resuming.wanted(known=isinstance(security, Psk) or (verify and choice.check_hostname))
         return TlsSettings(
             version=choice.version,
             suites=choice.suites,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,7 +44,7 @@ from tests.support.contract_peers import tls_peer
 from tests.support.dtls import DtlsEcho
 from tests.support.hasty import hasty
 from tests.support.pki import private_pem
-from tests.support.servers import echo
+from tests.support.servers import echo, tls_service
 from tests.support.subjects import refuses
 from tests.support.tls_ends import need_mbedtls
 
@@ -149,6 +151,13 @@ def remembering(leaf):
             stream.unwrap()
 
     return tls_peer(leaf, versions=TLS12, tickets=False, serve=serve)
+
+
+def _remembering_context(leaf):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(leaf.cert, leaf.key)
+    return context
 
 
 def ders(pem):
@@ -404,6 +413,27 @@ class TestSessions:
             talk(user.tls(user.certificates(trusted=pki.ca), session_resumption_buffer=buffer), peer.port)
             assert peer.reused[-1] is True
 
+    @pytest.mark.parametrize("how", ["another name is checked", "no name is checked"])
+    def test_what_another_socket_made_on_weaker_terms_is_not_taken_up(self, user, pki, leaf, how):
+        """Where the modem keeps sessions, it has one for host and credentials, whatever was verified."""
+        user.need(resumption=True)
+        more: dict[str, Any] = {"server_name_indication": "other.example"} if how == "another name is checked" else {}
+        lax = user.certificates(trusted=pki.ca, **({} if more else {"check_hostname": False, "check_dates": False}))
+        strict = user.tls(user.certificates(trusted=pki.ca), session_resumption_buffer=bytearray(SIZE))
+        whoever = user.tls(lax, session_resumption_buffer=bytearray(SIZE), **more)
+        genuine, other = (_remembering_context(each) for each in (leaf, pki.leaf("other.example")))
+        now: list[ssl.SSLContext] = [genuine]
+
+        def wrap_socket(raw, **role):  # one address, behind which somebody else is from a certain moment on
+            return now[0].wrap_socket(raw, **role)
+
+        with tls_service(SimpleNamespace(wrap_socket=wrap_socket), echo) as port:
+            talk(strict, port)
+            now[0] = other
+            talk(whoever, port)
+            with pytest.raises(ModemError):
+                talk(strict, port)
+
     def test_zeroed_while_connected_it_stays_zero(self, user, dtls):
         user.need(dtls=True, psk=True, resumption=True)
         buffer = bytearray(SIZE)
@@ -424,9 +454,10 @@ class TestSessions:
             assert small == bytes(40)
         assert [one.resumed for one in dtls.handshakes] == [False, False]
 
-    def test_of_a_peer_that_nobody_has_verified_the_modem_keeps_nothing(self, sm, pki, leaf):
-        """It would lie among the sessions of those that have been."""
-        anybody = Certificates(verify=False, trusted=pki.ca)
+    @pytest.mark.parametrize("more", [{"verify": False}, {"check_hostname": False}])
+    def test_of_a_peer_that_nobody_knows_the_modem_keeps_nothing(self, sm, pki, leaf, more):
+        """It would lie among the sessions of those whose chain and name have been verified."""
+        anybody = sm.certificates(trusted=pki.ca, **more)
         buffer = bytearray(b"\xff" * SIZE)
         with remembering(leaf) as peer:
             for _ in range(2):

@@ -268,6 +268,31 @@ def test_the_session_cache(pki, leaves, caching, between, resumed):
         assert seen.resumed == resumed
 
 
+@pytest.mark.parametrize(
+    ("between", "variants", "taken_up"),
+    [
+        (('2,"other.example"',), (), True),
+        (("2,NULL",), (), True),
+        (('2,"other.example"',), ("sessions-by=name",), False),
+        ((HOST, "5,0"), ("sessions-by=name",), True),
+    ],
+)
+def test_a_cached_session_is_taken_up_whatever_was_verified(pki, between, variants, taken_up):
+    """It is filed by host and tag (NRFX-H): one that was made with one name serves with another, and with none."""
+    with tls(pki.leaf(NAME, "other.example")) as (port, seen), secure(pki, port, variants=variants) as made:
+        for options in (between, (HOST,)):
+            made.command("AT#XCLOSE")
+            made.command("AT#XSSOCKET=1,1,0,7,2")
+            for option in (*options, "12,1"):
+                assert made.command(f"AT#XSSOCKETOPT=0,1,{option}") == OK
+            assert connect(made)
+            assert ask(made, 'AT#XSEND=0,0,0,"ping"') == b"\r\n#XSEND: 0,0,4\r\n" + OK
+            assert ask(made, "AT#XRECV=0,0,0,10") == b"\r\n#XRECV: 0,0,4\r\nping" + OK
+        with seen.changed:
+            assert seen.changed.wait_for(lambda: len(seen.resumed) == 2, 5)
+        assert seen.resumed == [False, taken_up]
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 

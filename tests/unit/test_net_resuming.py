@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,9 @@ class Modem:
         )
         self.told = told
 
+    def now(self):
+        return 0.0
+
     def info(self, *, deadline=None):
         return {"imei": self.told} if self.told else {}
 
@@ -36,7 +40,7 @@ def slot(**session):
 
 
 def begin(sessions, bound=BOUND):
-    return sessions.begin(bound, resume=sessions.wanted(verified=True), deadline=None)
+    return sessions.begin(bound, resume=sessions.wanted(known=True), deadline=None)
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ class TestWhatIsGivenBack:
 
     def test_without_a_buffer_nothing_is_kept(self):
         sessions = Resuming(Modem(told=None), None, saves=True)
-        assert not sessions.wanted(verified=True)
+        assert not sessions.wanted(known=True)
         assert begin(sessions) == ({}, False)
         sessions.made(slot(**TOLD))
         sessions.failed("unknown")
@@ -153,17 +157,93 @@ class TestWhatIsWritten:
         modem = Modem(store="modem")
         sessions = Resuming(modem, buffer, saves=False)
         assert begin(sessions) == ({}, True)
+        sessions.opened()
         sessions.made(slot())
         assert begin(sessions) == ({}, False)
         buffer[:] = bytes(512)
         assert begin(sessions) == ({}, True)
 
     def test_of_nobody_known_a_modem_keeps_none_and_the_host_does(self, buffer):
-        assert not Resuming(Modem(store="modem"), buffer, saves=False).wanted(verified=False)
-        assert Resuming(Modem(store="host"), buffer, saves=False).wanted(verified=False)
+        assert not Resuming(Modem(store="modem"), buffer, saves=False).wanted(known=False)
+        assert Resuming(Modem(store="host"), buffer, saves=False).wanted(known=False)
 
     def test_a_ticket_of_another_process_is_taken_for_nothing(self, buffer):
         sessions = Resuming(Modem(store="modem"), buffer, saves=True)
         resumption.write(buffer, sessions._engine(None), Kind.CONNECTION, BOUND + bytes(16))
         assert sessions.parked(BOUND, "pull", None) is None
         assert resumption.read(buffer, sessions._engine(None)).kind is Kind.TAKEN
+
+
+class TestWhatTheModemMayHaveOnOtherTerms:
+    """It files sessions by host and credentials, and nobody is verified when it takes one up."""
+
+    LAX = bound_to("server.example", 443, TlsSettings(version=3, suites=("0",), ca="ca", check_hostname=False), b"")
+    HERE, THERE = ("7",), ("8",)
+
+    def connected(self, modem, bound, place, buffer):
+        """Connect by another socket; whether the modem was told to forget."""
+        sessions = Resuming(modem, buffer, saves=False)
+        _, purge = sessions.begin(bound, place, resume=True, deadline=None)
+        sessions.opened()
+        sessions.made(slot())
+        return purge
+
+    def test_it_forgets_between_two_sockets_with_other_terms(self):
+        modem, strict, lax = Modem(store="modem"), bytearray(512), bytearray(512)
+        asked = [
+            self.connected(modem, *each)
+            for each in [
+                (BOUND, self.HERE, strict),
+                (self.LAX, self.HERE, lax),
+                (BOUND, self.HERE, strict),
+                (BOUND, self.HERE, strict),
+                (self.LAX, self.HERE, lax),
+            ]
+        ]
+        assert asked == [True, True, True, False, True]
+
+    def test_those_of_other_credentials_do_not_meet(self):
+        modem, one, other = Modem(store="modem"), bytearray(512), bytearray(512)
+        assert self.connected(modem, BOUND, self.HERE, one)
+        other[:] = one  # an earlier one of the same terms, as the buffer has it
+        assert not self.connected(modem, BOUND, self.THERE, other)
+        assert not self.connected(modem, BOUND, self.HERE, one)
+
+    def test_what_was_made_before_this_process_is_forgotten(self, buffer):
+        self.connected(Modem(store="modem"), BOUND, self.HERE, buffer)
+        again = Modem(store="modem")
+        assert self.connected(again, BOUND, self.HERE, buffer)
+        assert not self.connected(again, BOUND, self.HERE, buffer)
+
+    def test_a_connection_that_failed_may_have_left_one_and_have_forgotten_nothing(self, buffer):
+        modem = Modem(store="modem")
+        failing = Resuming(modem, buffer, saves=False)
+        for _ in range(2):
+            assert failing.begin(BOUND, self.HERE, resume=True, deadline=None) == ({}, True)
+            failing.failed("connect_failed")
+        self.connected(modem, BOUND, self.HERE, buffer)
+        other = bytearray(buffer)
+        failing = Resuming(modem, other, saves=False)
+        resumption.write(other, failing._engine(None), Kind.SESSION, self.LAX)
+        assert failing.begin(self.LAX, self.THERE, resume=True, deadline=None) == ({}, False)
+        failing.failed("connect_failed")
+        assert self.connected(modem, BOUND, self.THERE, bytearray(buffer))
+
+    def test_between_forgetting_and_the_handshake_nobody_else_has_a_turn(self, buffer):
+        modem = Modem(store="modem")
+        one, other = Resuming(modem, buffer, saves=False), Resuming(modem, buffer, saves=False)
+        begun, went = threading.Event(), []
+
+        def second():
+            begun.set()
+            with other.turn(resume=True, deadline=None):
+                went.append("second")
+
+        thread = threading.Thread(target=second)
+        with one.turn(resume=True, deadline=None):
+            thread.start()
+            assert begun.wait(5)
+            thread.join(0.05)
+            went.append("first")
+        thread.join(5)
+        assert went == ["first", "second"]

@@ -150,6 +150,7 @@ _VARIANTS = (
         "dates of certificates: checked once the clock is set, never, always",
         ("when-set", "ignored", "always"),
     ),
+    Variant("sessions-by", "the session cache, besides the tag, goes by: the host, or TLS_HOSTNAME", ("host", "name")),
     # sockets
     Variant("first-handle", "the first socket's handle", ("0", "1")),
     Variant("rx-max", "the most bytes of one XRECV", ("2048", "708", "576")),

@@ -9,6 +9,7 @@ from modemtls.sim.personalities.nordic.area import Area
 from modemtls.sim.personalities.nordic.errno import Errno
 from modemtls.sim.secure import SecureDatagrams
 from modemtls.sim.transport import Stage, TlsTransport
+from modemtls.tlsengine import sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,11 +169,11 @@ class Tls(Area):
         limit = self.variants.number("tls-timeout")
         transport = TlsTransport(self.loop, self.machine.network, self.trace, settings, limit)
         self.module.sockets.wire(socket, transport)
-        transport.prepare = lambda engine: self._offer(socket, engine)
+        transport.prepare = lambda engine: self._offer(socket, engine, settings)
 
         def opened() -> None:
             assert transport.engine is not None
-            self._agreed(socket, transport.engine)
+            self._agreed(socket, transport.engine, settings)
             done(Errno.OK)
 
         transport.opened = opened
@@ -188,11 +189,11 @@ class Tls(Area):
             self.loop, self.trace, settings, socket.datagrams, socket.target, security.handshake_limit
         )
         socket.association = association
-        association.prepare = lambda engine: self._offer(socket, engine)
+        association.prepare = lambda engine: self._offer(socket, engine, settings)
 
         def opened() -> None:
             assert association.engine is not None
-            self._agreed(socket, association.engine)
+            self._agreed(socket, association.engine, settings)
             done(Errno.OK)
 
         association.opened = opened
@@ -205,23 +206,27 @@ class Tls(Area):
         self.trace.note(why)
         done(_ERRORS[stage])
 
-    # --- sessions -----------------------------------------------------------------------------------------------------
+    # --- sessions: filed by host and tag, whatever else was demanded of the peer (NRFX-H) -----------------------------
 
     def _place(self, socket: Socket) -> tuple[str, int, int]:
         assert socket.security is not None
-        return socket.security.host or socket.host, socket.security.tag, socket.kind
+        name = socket.security.host if self.variants["sessions-by"] == "name" else ""
+        return name or socket.host, socket.security.tag, socket.kind
 
-    def _offer(self, socket: Socket, engine: Engine) -> None:
+    def _offer(self, socket: Socket, engine: Engine, settings: Settings) -> None:
         if socket.security is not None and socket.security.cache and not socket.role:
-            engine.offer_session(self._sessions.get(self._place(socket), b""))
+            session = self._sessions.get(self._place(socket), b"")
+            demands = sessions.demands(engine.info().engine, settings)
+            engine.offer_session(sessions.pack(sessions.SESSION, demands, session) if session else b"")
 
-    def _agreed(self, socket: Socket, engine: Engine) -> None:
+    def _agreed(self, socket: Socket, engine: Engine, settings: Settings) -> None:
         info = engine.info()
         socket.suite = info.suite
         if info.resumed:
             self.trace.note("the session was resumed")
         if socket.security is not None and socket.security.cache and not socket.role:
-            session = engine.export_session()
+            demands = sessions.demands(info.engine, settings)
+            session = sessions.unpack(sessions.SESSION, demands, engine.export_session())
             if session:
                 self._sessions[self._place(socket)] = session
 
