@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from modemtls.errors import CertificateError, HandshakeError, NotSupportedError
 from modemtls.net.contract.credentials import pem
 from modemtls.net.contract.dane import DANE_EE, DANE_TA, Fault, judge, usable
-from modemtls.net.contract.der import is_authority, self_issued
+from modemtls.net.contract.der import is_authority, is_no_authority, self_issued
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,6 +73,8 @@ def means_for(
         raise _refused(f"{said}: it takes whole certificates, selector 0 and matching type 0", modem)
     if one.usage == DANE_TA:
         raise _refused(f"{said}: this certificate is no CA's", modem)
+    if self_issued(one.data):
+        raise _refused(f"{said}: the modem might accept whatever else this certificate has issued", modem)
     raise _refused(f"{said}: this certificate was issued by somebody else, whose the modem would need", modem)
 
 
@@ -91,9 +93,10 @@ def _by_certificates(security: Certificates, records: Sequence[TlsaRecord], *, p
         return Means(True, {"ca": certificate}) if is_authority(one.data) else None
     if one.usage != DANE_EE:
         return None
-    if self_issued(one.data):
-        # Whoever it accepts has the key of that certificate, or was certified by who has.
-        return Means(True, {"ca": certificate, "peer": certificate} if pinning else {"ca": certificate})
+    if self_issued(one.data) and pinning:
+        return Means(True, {"ca": certificate, "peer": certificate})
+    if self_issued(one.data) and is_no_authority(one.data):
+        return Means(True, {"ca": certificate})  # nothing else can have been issued under it
     if pinning and security.verify and security.trusted is not None:
         return Means(True, {"peer": certificate})  # and a chain besides, which refuses more than was asked, never less
     return None

@@ -411,6 +411,16 @@ class TestSection09DaneByProvisioning:
         with tls_peer(other, versions=TLS12) as peer:
             talk(socket([record(3, ders(other.cert_pem)[0], 0, 0)], verify=False), peer)
 
+    @pytest.mark.parametrize("verify", [True, False])
+    def test_an_issuers_certificate_is_not_whom_it_has_issued_one(self, subject, socket, pki, leaf, verify):
+        """Usage 3 is the peer's own certificate, whatever a modem accepts under a CA."""
+        own = [record(3, ders(pki.ca.read_bytes())[0], 0, 0)]
+        if not {"dane", "pinning"} & subject.capabilities:
+            refuses("dane", lambda: socket(own, verify=verify))
+            return
+        with tls_peer(leaf, versions=TLS12) as peer:
+            declined(socket(own, verify=verify), peer)
+
     def test_as_lwm2m_says_it_over_datagrams(self, subject, socket, pki):
         subject.need("dtls")
         own, other = pki.self_signed(NAME), pki.self_signed(NAME)

@@ -70,6 +70,7 @@ class Pki:
         return Leaf(cert, key)
 
     def self_signed(self, name: str) -> Leaf:
+        """Make a server's own certificate, which says that it issues no others."""
         return self._special(name, san=True, purpose=ExtendedKeyUsageOID.SERVER_AUTH)
 
     def common_name_only(self, name: str) -> Leaf:
@@ -87,6 +88,7 @@ class Pki:
             .serial_number(x509.random_serial_number())
             .not_valid_before(today - datetime.timedelta(days=1))
             .not_valid_after(today + datetime.timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         )
         if san:

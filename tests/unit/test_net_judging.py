@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from modemtls.errors import CertificateError, HandshakeError, NotSupportedError
 from modemtls.net.contract import Certificates, Stored, TlsaRecord
 from modemtls.net.contract.credentials import pem
-from modemtls.net.contract.der import is_authority, private_key_label, self_issued
+from modemtls.net.contract.der import is_authority, is_no_authority, private_key_label, self_issued
 from modemtls.net.judging import is_for, judge_leaf, means_for
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -40,7 +40,8 @@ def made(name="server.example", *alternatives, authority=None, issuer=None):
     return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
-OWN = made()
+OWN = made(authority=False)
+SILENT = made()  # of itself, as to whether it issues others
 CA = made("ca.example", authority=True)
 ISSUED = made(issuer="ca.example", authority=False)
 ENFORCED = Certificates(dane=True)
@@ -53,11 +54,13 @@ def means(security, *records, pinning=False, shows=False):
 
 class TestForms:
     def test_what_a_certificate_says_of_itself(self):
-        assert [is_authority(one) for one in (OWN, CA, ISSUED)] == [False, True, False]
-        assert [self_issued(one) for one in (OWN, CA, ISSUED)] == [True, True, False]
+        assert [is_authority(one) for one in (OWN, CA, ISSUED, SILENT)] == [False, True, False, False]
+        assert [is_no_authority(one) for one in (OWN, CA, ISSUED, SILENT)] == [True, False, True, False]
+        assert [self_issued(one) for one in (OWN, CA, ISSUED, SILENT)] == [True, True, False, True]
         for broken in (b"", b"\x30\x00", OWN[:50]):
-            with pytest.raises(ValueError):
-                is_authority(broken)
+            for tells in (is_authority, is_no_authority):
+                with pytest.raises(ValueError):
+                    tells(broken)
 
     def test_a_private_key_tells_how_it_is_called(self):
         encoding, clear = serialization.Encoding.DER, serialization.NoEncryption()
@@ -76,7 +79,7 @@ class TestMeans:
             assert (found.verified, found.material, found.records) == (True, {"ca": pem((CA,))}, ())
 
     def test_a_leaf_is_no_anchor(self):
-        for leaf in (OWN, ISSUED):
+        for leaf in (OWN, ISSUED, SILENT):
             with pytest.raises(NotSupportedError, match="no CA's") as caught:
                 means(ENFORCED, TlsaRecord(2, 0, 0, leaf))
             assert caught.value.capability == "dane"
@@ -85,6 +88,18 @@ class TestMeans:
         record = TlsaRecord(3, 0, 0, OWN)
         assert means(ENFORCED, record).material == {"ca": pem((OWN,))}
         assert means(ENFORCED, record, pinning=True).material == {"ca": pem((OWN,)), "peer": pem((OWN,))}
+
+    @pytest.mark.parametrize("issuer", [CA, SILENT], ids=["a CA's", "one that may be taken for a CA's"])
+    def test_an_own_one_under_which_others_may_have_been_issued_is_compared_or_looked_at(self, issuer):
+        """As the only CA it would make its owner of everybody whom it has issued one."""
+        record = TlsaRecord(3, 0, 0, issuer)
+        for security in (ENFORCED, TRUSTING, Certificates(dane=True, verify=False)):
+            with pytest.raises(NotSupportedError, match="whatever else this certificate has issued") as caught:
+                means(security, record)
+            assert caught.value.capability == "dane"
+            assert means(security, record, pinning=True).material == {"ca": pem((issuer,)), "peer": pem((issuer,))}
+            found = means(security, record, shows=True)
+            assert (found.verified, found.material, found.records) == (False, {}, (record,))
 
     def test_an_issued_one_is_compared_besides_a_chain_or_looked_at_afterwards(self):
         record = TlsaRecord(3, 0, 0, ISSUED)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 __all__ = [
     "is_authority",
     "is_element",
+    "is_no_authority",
     "private_key_label",
     "self_issued",
     "serial_number",
@@ -103,6 +104,19 @@ def self_issued(certificate: bytes) -> bool:
 
 def is_authority(certificate: bytes) -> bool:
     """Whether a certificate says that it may issue others; raises :exc:`ValueError` for what is no certificate."""
+    return _may_issue(certificate) is True
+
+
+def is_no_authority(certificate: bytes) -> bool:
+    """Whether a certificate says that it may issue none; raises :exc:`ValueError` for what is no certificate.
+
+    One that does not say, as none of version 1 can, may be taken for a CA's by who trusts it.
+    """
+    return _may_issue(certificate) is False
+
+
+def _may_issue(certificate: bytes) -> bool | None:
+    """Return what the basic constraints say; None if there are none."""
     for tag, at, _ in _parts(certificate):
         if tag != _EXTENSIONS:
             continue
@@ -121,4 +135,4 @@ def is_authority(certificate: bytes) -> bool:
                 if kind == _BOOLEAN
             ]
             return bool(flags and flags[0])
-    return False
+    return None
