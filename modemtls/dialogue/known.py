@@ -291,6 +291,12 @@ def redaction(
                 add(pattern)
         for spec in profile.urcs:
             add(spec.rule.pattern)
+        for pattern in profile.secrets:
+            rule = _rule(_pattern_parts(pattern))
+            if rule is not None and rule.sign == b"=":
+                rules[rule] = None
+            else:
+                add(pattern)
     return list(patterns.values()), list(payloads.values()), list(rules), list(shapes.values())
 
 

@@ -2,6 +2,7 @@
 
 Not by matching whole lines: a command may stand behind others, be written with blanks, with fewer parameters or
 without quotes, and is the same command. What counts is its name, what its leading parameters select, and the position.
+A modem refuses a command that lost a byte on its way, but the secret is there all the same: :meth:`Rules.near`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "STANDARD_RULES",
     "Command",
     "Parameter",
     "Rule",
+    "Rules",
     "carries",
     "commands",
-    "index",
     "last_command",
     "secret_spans",
     "split",
@@ -72,6 +73,18 @@ class Rule:
         """Whether these parameters select this form."""
         return all(at < len(parameters) and parameters[at].text.upper() == text for at, text in self.key)
 
+    def almost(self, parameters: list[Parameter]) -> int | None:
+        """Return where a number that selects this form would stand, if what stands there is none.
+
+        A number, or a comma beside it, was lost on the line. Another number is another form.
+        """
+        if any(at >= len(parameters) for at, _ in self.key):
+            return None
+        wrong = [(at, text) for at, text in self.key if parameters[at].text.upper() != text]
+        if any(not text.isdigit() or parameters[at].text.isdigit() for at, text in wrong):
+            return None
+        return min((at for at, _ in wrong), default=None)
+
     @property
     def secretive(self) -> bool:
         """Whether there is a secret in this form."""
@@ -118,15 +131,79 @@ class Command:
     parameters: list[Parameter]
 
 
-def index(rules: Iterable[Rule]) -> dict[tuple[bytes, bytes], list[Rule]]:
-    """Return rules by name and sign."""
-    out: dict[tuple[bytes, bytes], list[Rule]] = {}
-    for rule in dict.fromkeys(rules):
-        out.setdefault((rule.name, rule.sign), []).append(rule)
-    return out
+class Rules:
+    """Rules, found by the name of a command or answer, and by what becomes of a name on a bad line."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._named: dict[tuple[bytes, bytes], list[Rule]] = {}
+        for rule in dict.fromkeys(rules):
+            self._named.setdefault((rule.name, rule.sign), []).append(rule)
+        # A name without one of its bytes, and which one that is: what all near misses of one byte have in common.
+        self._shorter: dict[tuple[bytes, bytes, int], set[bytes]] = {}
+        self._lengths: set[int] = set()
+        self._first: set[int] = set()
+        signless = []
+        for (name, sign), those in self._named.items():
+            if not any(rule.secretive for rule in those):
+                continue
+            self._lengths.add(len(name))
+            self._first.add(name[0])
+            for at in range(len(name)):
+                self._shorter.setdefault((name[:at] + name[at + 1 :], sign, at), set()).add(name)
+            if sign == b"=":
+                signless.append(re.escape(name))
+        names = b"|".join(signless)
+        self._signless = re.compile(rb"(?i)(" + names + rb")(?:==|(?=[\d\"])|[^A-Z=:?;\s])") if signless else None
+
+    def of(self, name: bytes, sign: bytes) -> Sequence[Rule]:
+        """Return the rules of a command (``=``) or an answer (``:``)."""
+        return self._named.get((name, sign), ())
+
+    def near(self, text: bytes) -> Iterator[tuple[Sequence[Rule], list[Parameter]]]:
+        """Yield what a command or answer may have been before a byte of its name, or behind it, was lost or changed.
+
+        Or one more came. Each with its parameters. What has a name that is known is what it says.
+        """
+        for mark in re.finditer(rb"[=:]", text):
+            found = _name(text, mark.start())
+            if found is not None and (found[1], mark[0]) in self._named:
+                continue
+            before = text[max(mark.start() - 2 * MAX_NAME, 0) : mark.start()].replace(b" ", b"").upper()
+            names = self._meant(before, mark[0])
+            if names:
+                parameters = list(split(text, mark.end(), commands=mark[0] == b"="))
+                yield [rule for name in sorted(names) for rule in self._secretive(name, mark[0])], parameters
+        for mark in self._signless.finditer(text) if self._signless is not None else ():
+            for start in range(mark.end(), mark.end() + (2 if text[mark.end() : mark.end() + 1].isdigit() else 1)):
+                yield self._secretive(mark[1].upper(), b"="), list(split(text, start))
+
+    def _secretive(self, name: bytes, sign: bytes) -> list[Rule]:
+        return [rule for rule in self._named[name, sign] if rule.secretive]
+
+    def _meant(self, before: bytes, sign: bytes) -> set[bytes]:
+        out: set[bytes] = set()
+        for length in self._lengths:
+            for size in range(length - 1, length + 2):
+                tail = before[-size:]
+                if len(tail) < size:
+                    continue
+                begins = before[:-size].endswith((b"AT", b";")) or size == len(before)
+                if not begins and tail[0] not in self._first:
+                    continue
+                for at in range(length):
+                    if at == 0 and size <= length and not begins:
+                        continue  # the first byte says where a name begins
+                    if size == length - 1:
+                        out |= self._shorter.get((tail, sign, at), set())
+                    elif size == length:
+                        out |= self._shorter.get((tail[:at] + tail[at + 1 :], sign, at), set())
+                    else:  # one behind the end would make it the name of something else
+                        once = tail[:at] + tail[at + 1 :]
+                        out |= {name for name in self._shorter.get((once[1:], sign, 0), set()) if name == once}
+        return out
 
 
-def secret_spans(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]]) -> list[tuple[int, int]]:
+def secret_spans(line: bytes, rules: Rules) -> list[tuple[int, int]]:
     """Return which bytes of a line are secrets. The line is a command line, its echo, or an answer."""
     spans = _spans(line, rules, BACKSPACE)
     if DELETE in line:  # which some modems take for a backspace
@@ -134,18 +211,22 @@ def secret_spans(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]]) -
     return spans
 
 
-def _spans(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]], eraser: int) -> list[tuple[int, int]]:
+def _spans(line: bytes, rules: Rules, eraser: int) -> list[tuple[int, int]]:
     text, where = _edited(line, eraser)
     found = [match.span(1) for code in (_MMI, _USSD) for match in code.finditer(text)]
     spans = [(where[low], where[high]) for low, high in found if low < high]
     for command in commands(text):
-        for low, high in _secrets(command, rules.get((command.name, command.sign), ()), len(text)):
+        for low, high in _secrets(command, rules.of(command.name, command.sign), len(text)):
             # What was typed and taken back behind a character goes with it.
+            spans.append((where[low], where[high]))
+    for meant, parameters in rules.near(text):
+        hidden = _hidden(parameters, [rule for rule in meant if rule.fits(parameters)])
+        for low, high in _places(parameters, {at for at in hidden if _telling(parameters[at])}, len(text)):
             spans.append((where[low], where[high]))
     return spans
 
 
-def carries(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]]) -> bool:
+def carries(line: bytes, rules: Rules) -> bool:
     """Whether a command line says a secret, or one may be in its answer."""
     if secret_spans(line, rules):
         return True
@@ -157,7 +238,7 @@ def carries(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]]) -> boo
         name = found[1]
         parameters = list(split(text, mark.end())) if mark[0] == b"=" else []
         said = {one.text.upper() for one in parameters}
-        told, sent = rules.get((name, b":"), ()), rules.get((name, b"="), ())
+        told, sent = rules.of(name, b":"), rules.of(name, b"=")
         if any(rule.secretive and all(word in said for _, word in rule.key) for rule in told):
             return True
         if parameters and any(rule.secretive and rule.fits(parameters) for rule in sent):
@@ -170,12 +251,26 @@ def carries(line: bytes, rules: Mapping[tuple[bytes, bytes], list[Rule]]) -> boo
 def _secrets(command: Command, rules: Iterable[Rule], end: int) -> Iterator[tuple[int, int]]:
     parameters = command.parameters
     fitting = [rule for rule in rules if rule.fits(parameters)]
-    hidden = {at for at in range(len(parameters)) if any(rule.hides(at) for rule in fitting)}
+    hidden = _hidden(parameters, fitting)
     if not hidden and not any(rule.key for rule in fitting):
         first = 0 if not fitting and _NAMES.search(command.name) else len(parameters)
-        told = (at + 1 for at, one in enumerate(parameters) if _WORDS.fullmatch(one.text.upper()))
-        first = min(first, next(told, len(parameters)))
-        hidden = {at for at in range(first, len(parameters)) if not _PLAIN.fullmatch(parameters[at].text)}
+        told = [at + 1 for at, one in enumerate(parameters) if _WORDS.fullmatch(one.text.upper())]
+        lost = [at for rule in rules if rule.secretive for at in (rule.almost(parameters),) if at is not None]
+        first = min((first, *told[:1], *lost))
+        hidden = {at for at in range(first, len(parameters)) if _telling(parameters[at])}
+    return _places(parameters, hidden, end)
+
+
+def _hidden(parameters: list[Parameter], rules: list[Rule]) -> set[int]:
+    return {at for at in range(len(parameters)) if any(rule.hides(at) for rule in rules)}
+
+
+def _telling(parameter: Parameter) -> bool:
+    """Whether it may be a secret, where nobody knows."""
+    return _PLAIN.fullmatch(parameter.text) is None
+
+
+def _places(parameters: list[Parameter], hidden: set[int], end: int) -> Iterator[tuple[int, int]]:
     places = sorted(at for at in hidden if parameters[at].text != b"?")
     if places and any(one.odd for one in parameters[places[0] :]):
         yield parameters[places[0]].start, end

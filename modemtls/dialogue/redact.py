@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from modemtls.dialogue.parameters import (
     STANDARD_RULES,
+    Rules,
     carries,
     commands,
-    index,
     last_command,
     secret_spans,
     unfinished,
@@ -122,17 +122,29 @@ class _Window:
         self._left = 0  # commands until it closes at the latest
         self._answered = False
         self._said = b""
+        self._open = False  # it said so within quotation marks that were not closed
 
     def command(self, line: bytes, *, carries: bool) -> None:
         """Take a command of the host."""
         if carries:
-            self._left, self._answered, self._said = _PATIENCE, False, line
-        elif self._left:
+            self._begin(line)
+            self._open = bool(line.count(b'"') % 2)
+            return
+        self._open = False
+        if self._left:
             self._left = 0 if self._answered else self._left - 1
+
+    def _begin(self, said: bytes) -> None:
+        self._left, self._answered, self._said, self._open = _PATIENCE, False, said, False
 
     def hides(self, line: bytes, direction: Direction) -> bool:
         """Whether a line, which is no command, is hidden."""
         text = line.strip(b" \0")
+        if direction is Direction.OUT and self._open and text.count(b'"') % 2:
+            self._begin(
+                b""
+            )  # the rest of it, behind a line end that was none: whatever the modem said of the first part
+            return True
         if not self._left or not text:
             return False
         if direction is Direction.OUT:
@@ -162,7 +174,7 @@ class Redactor:
     ) -> None:
         self._patterns = tuple(patterns)
         self._payloads = tuple(payloads)
-        self._rules = index((*STANDARD_RULES, *rules))
+        self._rules = Rules((*STANDARD_RULES, *rules))
         self._window = _Window(shapes)
         self._sides = {direction: _Side() for direction in Direction}
         self._queue: deque[tuple[float, Direction, int, bytes]] = deque()

@@ -511,6 +511,9 @@ _urc: Final = Rec(
     frozenset({"match", "means"}),
     "in a URC",
 )
+_secret: Final = Rec(
+    {"match": TEXT, "secret": _names, "see": EVIDENCE}, frozenset({"match", "secret", "see"}), "in a line with secrets"
+)
 _errors: Final = MapOf(
     Rec(
         {
@@ -547,6 +550,7 @@ SECTIONS: Final[dict[str, Shape]] = {
     "tables": _Tables(),
     "errors": _errors,
     "urcs": Either(((("map",), MapOf(_urc)), (("list",), ListOf(_urc))), "a map of rules"),
+    "secrets": MapOf(_secret),
     "recovery": Rec(
         {"probes": ListOf(_asked, 2, "probes"), "input_timeout": DURATION, "escape": _escape, "boot_time": DURATION},
         what="in recovery",
