@@ -20,7 +20,7 @@ from modemtls.net import (
     create_dtls_socket,
     create_udp_socket,
 )
-from modemtls.tlsengine import Settings, Verify
+from modemtls.tlsengine import EngineUnavailableError, Settings, Verify
 from tests.support import dtls_peers
 from tests.support.dtls import DtlsEcho
 from tests.support.loopback import LoopbackSocket
@@ -127,7 +127,16 @@ class TestWhatIsAskedFor:
     def test_small_records_of_whoever_shows_a_certificate(self, made, pki, leaf):
         need_mbedtls()
         server = echoing(leaf, cid=b"")  # Mbed TLS: a fragment is a datagram there
-        assert FRAGMENT in self.hello(made, trusting(pki), server)
+        asked = self.hello(made, trusting(pki, session_resumption_buffer=bytearray(4096)), server)
+        assert FRAGMENT in asked
+        assert TICKET not in asked
+
+    def test_not_where_nobody_can_ask(self, made, pki, leaf, monkeypatch):
+        def absent(*_):
+            raise EngineUnavailableError("not here")
+
+        monkeypatch.setattr("modemtls.tlsengine.mbedtls.MbedContext.__init__", absent)
+        assert FRAGMENT not in self.hello(made, trusting(pki), echoing(leaf, handshake_mtu=500))
 
     def test_not_where_datagrams_come_whole_nor_with_a_key(self, made, pki, leaf):
         assert FRAGMENT not in self.hello(made, trusting(pki), echoing(leaf), LoopbackSocket)

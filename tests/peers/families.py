@@ -1,4 +1,4 @@
-"""The columns of the table: simulated modems, each with its own engine, and the host's over one of them."""
+"""The columns of the table: simulated modems, each with its own engine, and the host's over two of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ FAMILIES = (
     Family("sara-r422s", "SARA-R422S", "ublox-sara-r4", ("module=R422S",)),
     Family("nordic-slm", "SLM", "nordic-slm"),
     Family("nordic-sm", "Serial Modem", "nordic-sm"),
-    Family("host", "host", "nordic-sm", engine="host"),
+    Family("host", "host, Serial Modem", "nordic-sm", engine="host"),
+    Family("host-slm", "host, SLM", "nordic-slm", engine="host"),
 )
 
 BY_NAME = {family.name: family for family in FAMILIES}

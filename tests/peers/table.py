@@ -19,10 +19,14 @@ Cell = tuple[str, str, str]
 Cells = Mapping[Cell, str]
 """``PASSED``, one of the ``NOTES``, or the capability that the modem lacks."""
 
-UNTOLD, TICKETS = "untold", "tickets"
+UNTOLD, TICKETS, LARGE = "untold", "tickets", "large"
 NOTES = {
     UNTOLD: ("¹", "connected, twice; whether the session was resumed neither the server nor the modem tells"),
     TICKETS: ("²", "connected, but never resumed: this server gives tickets alone, and the modem takes none"),
+    LARGE: (
+        "³",
+        "not connected: the server's datagrams are larger than the modem gives, until it is told a smaller MTU",
+    ),
 }
 """What was found besides: the mark behind the peer's letter, and what it means."""
 
