@@ -136,6 +136,7 @@ class AttachedModem:
             pdp_contexts=_numbers(profile.limits.get("pdp_contexts")),
             pdp_active=profile.limits.get("pdp_active"),
             attach_context=profile.behaviour.get("attach_context"),
+            unused=self.sockets.none_open,
             progress=progress,
             port=name,
         )

@@ -58,7 +58,8 @@ class Bringup:
 
     ``wait(ready, deadline)`` waits as ``Channel.wait`` does. ``pdp_active``: how many PDP contexts the modem can have
     active at once, None if nobody knows. ``attach_context``: the one that attaching to the network brings up with the
-    APN that it has then, None if none is. ``port`` names the modem where neither the SIM nor the modem tells who it is.
+    APN that it has then, None if none is. ``unused(deadline)`` asks whether the modem says that nobody has a socket
+    open. ``port`` names the modem where neither the SIM nor the modem tells who it is.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Bringup:
         pdp_contexts: Sequence[int],
         pdp_active: int | None = None,
         attach_context: int | None = None,
+        unused: Callable[[float | None], bool] = lambda deadline: False,  # noqa: ARG005
         progress: Progress | None = None,
         port: str = "",
         pins: PinMemory | None = None,
@@ -80,6 +82,7 @@ class Bringup:
         self._pdp_contexts = list(pdp_contexts) or [1]
         self._pdp_active = pdp_active
         self._attach_context = attach_context
+        self._unused = unused
         self._reattached = False  # since the last look at the context
         self._tell = progress or (lambda step, detail: None)  # noqa: ARG005
         self._port = port
@@ -207,7 +210,8 @@ class Bringup:
         """Have the radio on (27.007, 8.2: +CFUN level 1), and what attaching brings up configured before.
 
         Where the radio is on, and the modem has attached, or is about to, with another APN than is wanted, it goes off
-        for that: if no context is active, or with ``take_over``. Else :meth:`bearer` says what can be done.
+        for that: if no context is active, if the active one is nobody's, or with ``take_over``. Else :meth:`bearer`
+        says what can be done.
         """
         if not (self._host.has("radio_state") and self._host.has("radio_on")):
             return
@@ -216,7 +220,7 @@ class Bringup:
         with self._step("PDP context", PdpError, deadline):
             number = self._to_write(deadline)
             if level == 1:
-                if number is not None and (self._settings.take_over or not self._active(deadline)):
+                if number is not None and self._may_attach_anew(number, deadline):
                     self._attach_anew(number, deadline)
                 return
             if number is not None:
@@ -233,6 +237,19 @@ class Bringup:
         if number is None or wanted.apn is None or number != preferred:
             return None
         return None if self._is_configured(number, deadline) else number
+
+    def _may_attach_anew(self, number: int, deadline: float | None) -> bool:
+        if self._settings.take_over:
+            return True
+        active = self._active(deadline)
+        return not active or self._is_nobodys(number, active, deadline)
+
+    def _is_nobodys(self, number: int, active: set[int], deadline: float | None) -> bool:
+        """Whether attaching brought a context up with an APN that nobody has chosen, and nobody uses it or another."""
+        if number != self._attach_context or active != {number} or not self._host.has("pdp_read"):
+            return False
+        found = self._read(number, deadline)
+        return found.get("apn") == "" and not found.get("user") and self._unused(deadline)
 
     def _attach_anew(self, number: int, deadline: float | None) -> None:
         """Write the context that attaching brings up, with the radio off meanwhile."""
@@ -383,7 +400,8 @@ class Bringup:
             spare = next((n for n in self._pdp_contexts if n not in active), None)
             if spare is not None:
                 return spare, not self._fits(spare, self._read(spare, deadline))
-        self._refuse_unless_taking_over(preferred, f"it is active with the APN {found.get('apn')!r}")
+        if not self._is_nobodys(preferred, active, deadline):
+            self._refuse_unless_taking_over(preferred, f"it is active with the APN {found.get('apn')!r}")
         return preferred, True
 
     def _refuse_unless_taking_over(self, number: int, why: str) -> None:

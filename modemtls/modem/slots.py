@@ -319,6 +319,10 @@ class SlotTable:
         """Give the numbers that the modem has for ``family``."""
         return self._numbers.get(family, ())
 
+    def pool(self, family: Family) -> str:
+        """Name the set that ``family`` takes its numbers from; a list of sockets has all that is in it."""
+        return self._pools[family]
+
     def slots(self, family: Family | None = None) -> list[Slot]:
         """List the driver's sockets that are not gone."""
         with self._lock:

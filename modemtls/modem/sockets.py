@@ -441,6 +441,27 @@ class Sockets:
         others = {(family, number) for family in FAMILIES for number in self.foreign(family, deadline)}
         return f"{len(others)} of another program" if others else ""
 
+    def none_open(self, deadline: float | None) -> bool:
+        """Whether the modem says that no socket is in use, whosesoever; False where it cannot tell of all of them.
+
+        One of the driver's that is only just being made, or closed, loses nothing with its bearer.
+        """
+        families = [family for family in FAMILIES if self._host.has(_OPERATIONS[family, "open"])]
+        lists = [family for family in families if self._host.has(_OPERATIONS[family, "list"])]
+        if {self._table.pool(family) for family in families} - {self._table.pool(family) for family in lists}:
+            return False
+        passing = {
+            (self._table.pool(slot.family), slot.number)
+            for slot in self._table.slots()
+            if slot.state in {"opening", "closing"}
+        }
+        with step("sockets"):
+            return all(
+                (self._table.pool(family), int(row["socket"])) in passing
+                for family in lists
+                for row in self._host.run(_OPERATIONS[family, "list"], {}, deadline=deadline).rows
+            )
+
     def meet_others(self, deadline: float | None) -> None:
         """Find out which sockets are someone else's; close them if asked to take over."""
         for family in FAMILIES:

@@ -25,7 +25,7 @@ def stats(*words):
 
 
 class Bench:
-    def __init__(self, *, contexts=(1, 2, 3), settings=None, pdp_active=None, attach_context=None, **on):
+    def __init__(self, *, contexts=(1, 2, 3), settings=None, pdp_active=None, attach_context=None, unused=False, **on):
         self.host = FakeHost(**on)
         self.told = []
         self.steps = Bringup(
@@ -35,6 +35,7 @@ class Bench:
             pdp_contexts=contexts,
             pdp_active=pdp_active,
             attach_context=attach_context,
+            unused=lambda deadline: unused,
             progress=lambda step, detail: self.told.append((step, detail)),
             port="/dev/modem",
         )
@@ -394,6 +395,34 @@ def test_where_nothing_is_active_nobody_has_to_consent():
     bench = Attaching("wrong", level=1, settings=Settings(apn="ours"), registered=False)
     bench.steps.radio(None)
     assert bench.writes() == ["radio_off", "pdp_configure", "radio_on"]
+
+
+def test_an_empty_apn_that_nobody_uses_is_nobodys():
+    bench = Attaching("", level=1, settings=Settings(apn="ours"), unused=True)
+    assert bench.up() == 0
+    assert bench.writes() == ["radio_off", "pdp_configure", "radio_on"]
+    assert bench.table[0]["apn"] == "ours"
+    bench.table[0]["apn"] = ""
+    assert bench.steps.bearer(None) == 0, "seen only when the bearer was asked for"
+    assert bench.table[0]["apn"] == "ours"
+
+
+@pytest.mark.parametrize(
+    ("apn", "unused", "others"), [("", False, {}), ("theirs", True, {}), ("", True, {1: {"apn": "x", "active": True}})]
+)
+def test_what_somebody_uses_or_has_chosen_stays(apn, unused, others):
+    bench = Attaching(apn, level=1, settings=Settings(apn="ours"), unused=unused)
+    bench.table.update(others)
+    with pytest.raises(PdpError, match=r"take_over=True"):
+        bench.up()
+    assert bench.writes() == []
+
+
+def test_an_empty_apn_with_a_user_was_chosen_by_somebody():
+    bench = Attaching("", level=1, settings=Settings(apn="ours"), unused=True)
+    bench.table[0]["user"] = "theirs"
+    with pytest.raises(PdpError, match=r"take_over=True"):
+        bench.up()
 
 
 def test_the_radio_is_on_again_whatever_writing_it_comes_to():

@@ -36,8 +36,11 @@ class Bearer(Contexts["Ublox"], Area):
         self.has_service = lambda: module.registration.registered and module.registration.attached
 
     def reset(self) -> None:
-        """Nothing asked for, nothing mapped."""
+        """Nothing asked for, nothing mapped; what +CGDCONT defined is stored."""
+        defined = self.table
         super().reset()
+        if self.variants.on("cgdcont-kept"):
+            self.table.update(defined)
         self.leaving = False  # it is the host that leaves the network
         self._asked: set[int] = set()  # by +CGACT
         self._type: dict[int, int] = {}

@@ -38,6 +38,7 @@ _NETWORK = (
     Variant("boot-time", "seconds from a restart to the first command taken", ("0.2",), number=True),
     Variant("pdp-time", "seconds that an activation takes", ("0.05",), number=True),
     Variant("dns-time", "seconds until a name is resolved for UDNSRN", ("0.02",), number=True),
+    Variant("cgdcont-kept", "contexts stay defined over a restart (particle-iot/device-os issue 1798)", _YES_NO),
     Variant("cgpaddr-quotes", "quotes around the address that CGPADDR shows", _YES_NO),
     Variant("no-context", "without an active context fails: the USOCR, or the USOCO", ("usocr", "usoco")),
     Variant("uusocl-after-loss", "+UUSOCL of each socket when its context goes", _YES_NO),
