@@ -40,13 +40,18 @@ class BundleStore(CredentialStore):
         super().__init__(host, **options)
         self._first, self._last = cast("tuple[int, int]", self._limits["credential_tags"])
         self._bundles: dict[str, dict[str, str]] = {}  # the driver's or not: number to kind to digest
+        # Digests that this modem listed behind a write, of pre-shared keys of a form that nobody knows: number, the
+        # digest of what was written, the digest that was listed. And those of them that were listed twice.
+        self._heard: set[tuple[str, str, str]] = set()
+        self._learned: set[tuple[str, str, str]] = set()
+        self._told = False  # the modem has told a digest of a pre-shared key in a form that is known
 
     def _things(self, forms: Mapping[CredentialKind, bytes]) -> builtins.list[Thing]:
         """Give the number of the bundle: the first of its own that nothing else is in."""
         content = {str(kind): _written(kind, form) for kind, form in forms.items()}
         for step in range(_NEXT):
             number = self._number(content, step)
-            if number in self._doubtful or self._is_part(self._bundles.get(number, {}), forms):
+            if number in self._doubtful or self._is_part(number, forms):
                 return [
                     Thing(kind, number, forms[kind], self._identity(kind, forms)) for kind in _ORDER if kind in forms
                 ]
@@ -54,13 +59,37 @@ class BundleStore(CredentialStore):
             "credentials: every number that the driver would give these certificates and keys is used by something else"
         )
 
-    def _is_part(self, there: Mapping[str, str], forms: Mapping[CredentialKind, bytes]) -> bool:
-        """Whether what lies under a number is part of a bundle, or nothing."""
-        wanted = {str(kind): digests_of(kind, form, self._digest) for kind, form in forms.items()}
-        right = {kind for kind, digest in there.items() if digest in wanted.get(kind, ())}
-        if "psk_identity" in right and "psk" in wanted:
-            right.add("psk")  # what exactly a modem makes the digest of a key of differs
+    def _is_part(self, number: str, forms: Mapping[CredentialKind, bytes]) -> bool:
+        """Whether what lies under a number is part of a bundle, or nothing, or the driver's to write anew."""
+        there = self._bundles.get(number, {})
+        right = {str(kind) for kind, form in forms.items() if self._is_right(number, kind, form)}
+        if "psk_identity" in right and "psk" in forms:
+            right.add("psk")  # under this number, with this identity: another one there is never used, but replaced
         return there.keys() <= right
+
+    def _is_right(self, number: str, kind: CredentialKind, form: bytes) -> bool:
+        """Whether the modem lists under a number what ``form`` has been written as."""
+        found = self._bundles.get(number, {}).get(kind)
+        if not found:
+            return False
+        if found in digests_of(kind, form, self._digest):
+            self._told = self._told or kind == "psk"
+            return True
+        return kind == "psk" and not self._told and (number, _written(kind, form), found) in self._learned
+
+    def _learn(self, thing: Thing) -> None:
+        """Take the digest that is listed behind a write for that of what was written, the second time it is the same.
+
+        Only of a pre-shared key, whose digest may be of something that no document tells; what was written is known
+        to have got there whole then, as a line does not garble the same twice.
+        """
+        found = self._bundles.get(thing.name, {}).get(thing.kind)
+        if thing.kind != "psk" or not found:
+            return
+        heard = (thing.name, _written(thing.kind, thing.form), found)
+        if heard in self._heard:
+            self._learned.add(heard)
+        self._heard.add(heard)
 
     @staticmethod
     def _identity(kind: CredentialKind, forms: Mapping[CredentialKind, bytes]) -> bytes | None:
@@ -78,11 +107,7 @@ class BundleStore(CredentialStore):
         return {one.kind: one.name for one in things if one.kind != "psk_identity"} | {"bundle": things[0].name}
 
     def _whole(self, thing: Thing, deadline: float | None) -> bool:  # noqa: ARG002 - the listing tells
-        found = self._bundles.get(thing.name, {}).get(thing.kind)
-        if found is None or thing.name in self._doubtful:
-            return False
-        # The number, and the identity beside it, tell a pre-shared key.
-        return thing.kind == "psk" or found in digests_of(thing.kind, thing.form, self._digest)
+        return thing.name not in self._doubtful and self._is_right(thing.name, thing.kind, thing.form)
 
     def _is_own(self, name: str, deadline: float | None) -> bool:
         with self._turn.take(self._host.now, deadline):
@@ -117,7 +142,7 @@ class BundleStore(CredentialStore):
         number = things[0].name
         wrong: builtins.list[str] = []
         for left in (1, 0):
-            if number in self._doubtful:
+            if number in self._doubtful or any(one.kind in self._bundles.get(number, {}) for one in lacking):
                 self._delete(number, deadline)
                 lacking = things
             self._doubtful.add(number)
@@ -138,6 +163,9 @@ class BundleStore(CredentialStore):
             self._doubtful.discard(number)
             self._refresh(deadline)
             wrong = [one.kind for one in lacking if not self._whole(one, deadline)]
+            if wrong == ["psk"]:
+                self._learn(next(one for one in lacking if one.kind == "psk"))
+                wrong = [one.kind for one in lacking if not self._whole(one, deadline)]
             if not wrong:
                 self._files.setdefault(number, 0)
                 logger.info("credentials: stored %s as %s", ", ".join(one.kind for one in lacking), number)

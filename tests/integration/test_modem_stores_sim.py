@@ -13,6 +13,7 @@ from modemtls.modem.settings import Settings, TlsSettings
 from modemtls.modem.sockets import Opening
 from modemtls.sim import embedded
 from modemtls.tlsengine import Settings as EngineSettings
+from tests.support.between import between
 from tests.support.dtls import DtlsEcho
 from tests.support.servers import free_port
 
@@ -21,9 +22,9 @@ PATIENCE = 5.0
 
 
 @contextlib.contextmanager
-def attached(*ports: int, **settings):
+def attached(*ports: int, model="nordic-sm", **settings):
     options = {"boot-time": "0.02", "registration-time": "0.02", "map": [f"good.example=127.0.0.1:{p}" for p in ports]}
-    with embedded.open("nordic-sm", options) as sim:
+    with embedded.open(model, options) as sim:
         modem = attach(sim.path, Settings(timeout=30, **settings))
         try:
             yield sim, modem
@@ -123,6 +124,40 @@ def test_later_it_takes_consent_and_no_open_socket_and_the_modem_is_up_again():
         assert modem.credentials.purge() == []  # in use
         modem.sockets.close(slot)
         assert modem.credentials.purge() == [settings.bundle]
+
+
+@pytest.mark.parametrize("model", ["nordic-sm", "nordic-slm"])
+def test_somebodys_key_under_the_number_is_not_taken_for_the_callers(model):
+    """The simulated modem lists the digest of what it has, as the documents say; the identity is the right one."""
+    with attached(model=model) as (sim, modem):
+        names = modem.provision(PSK)
+        tag = names["psk"]
+        somebodys = {"name": tag, "kind": "psk", "data": b"\xee" * 16, "identity": b"dev-01", "size": 16}
+        modem.runner.run("credential_write", somebodys)
+        assert sim.files[f"{tag}/3"].lower() == b"ee" * 16
+        modem.credentials.look_again()
+        assert modem.provision(PSK) == names
+        assert sim.files == {f"{tag}/3": PSK["psk"].hex().upper().encode(), f"{tag}/4": b"dev-01"}
+
+
+def test_a_key_with_a_digit_changed_on_the_line_is_written_once_more():
+    changed = []
+
+    def change(data):
+        if b",3," in data and data.startswith(b"AT%CMNG=0") and not changed:
+            changed.append(data)
+            return data.replace(b"0001", b"0002", 1)
+        return data
+
+    with embedded.open("nordic-sm", {"boot-time": "0.02"}) as sim, between(sim.path) as line:
+        line.to_modem = change
+        modem = attach(line.path, Settings(timeout=30))
+        try:
+            names = modem.provision(PSK)
+        finally:
+            modem.close()
+        assert changed
+        assert sim.files[f"{names['psk']}/3"].lower() == PSK["psk"].hex().encode()
 
 
 def test_who_connects_to_a_socket_that_listens_is_heard():

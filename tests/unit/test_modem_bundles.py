@@ -109,12 +109,17 @@ def test_other_content_has_another_number(pair):
     assert len(numbers) == 5
 
 
+def salted(text):
+    """A digest of something that no document tells."""
+    return b"salted" + text
+
+
 @pytest.mark.parametrize(
     "digest",
-    [lambda text: text, lambda text: bytes.fromhex(text.decode()), lambda text: b"salted" + text],
-    ids=["of the digits", "of the bytes", "of something else"],
+    [lambda text: text, lambda text: text.lower(), lambda text: bytes.fromhex(text.decode())],
+    ids=["of the digits", "of small digits", "of the bytes"],
 )
-def test_a_pre_shared_key_is_found_again_whatever_its_digest_is_of(digest):
+def test_a_pre_shared_key_is_found_again_by_its_digest(digest):
     tags = Tags(psk_digest=digest)
     names = tags.store.ensure_all(PSK)
     assert names.keys() == {"psk", "bundle"}
@@ -123,6 +128,77 @@ def test_a_pre_shared_key_is_found_again_whatever_its_digest_is_of(digest):
     tags.host.calls.clear()
     assert tags.again().ensure_all(PSK) == names
     assert tags.host.count("credential_write") == 0
+
+
+@pytest.mark.parametrize("digest", [lambda text: text, salted], ids=["of the digits", "of something else"])
+def test_another_key_under_the_number_and_with_the_identity_is_replaced_and_never_used(digest):
+    """Somebody's, or this driver's that lost a digit on the line and whose process died before it looked."""
+    tags = Tags(psk_digest=digest)
+    number = tags.store.ensure_all(PSK)["psk"]
+    for store in (tags.store, tags.again()):
+        tags.things[number, "psk"] = b"EEEE"
+        store.look_again()
+        assert store.ensure_all(PSK)["psk"] == number
+        assert tags.things == {(number, "psk"): b"006B6579FF", (number, "psk_identity"): b"device-1"}
+
+
+def test_another_key_is_not_used_either_where_nothing_may_be_written():
+    silence = Radio().silence
+    tags = Tags()
+    number = tags.store.ensure_all(PSK)["psk"]
+    tags.things[number, "psk"] = b"EEEE"
+    tags.writing = silence.writing
+    with pytest.raises(CredentialError, match="radio_off=True"):
+        tags.again().ensure_all(PSK)
+
+
+def test_a_key_that_was_changed_on_the_line_is_written_once_more():
+    tags = Tags()
+    tags.garble = 1
+    number = tags.store.ensure_all(PSK)["psk"]
+    assert tags.things[number, "psk"] == b"006B6579FF"
+
+
+def test_a_digest_of_nobody_knows_what_is_remembered_by_the_process_that_wrote():
+    """It is not written for ever, neither by this process nor by the next, and always under the same number."""
+    tags = Tags(psk_digest=salted)
+    for store in (tags.store, tags.again()):
+        tags.host.calls.clear()
+        names = store.ensure_all(PSK)
+        assert tags.host.count("credential_write") == 4  # key and identity, twice
+        for _ in range(3):
+            store.look_again()
+            assert store.ensure_all(PSK) == names
+        assert tags.host.count("credential_write") == 4
+    assert len(tags.things) == 2
+
+
+def test_a_digest_that_came_once_is_not_enough_and_the_first_one_may_have_been_the_wrong_one():
+    tags = Tags(psk_digest=salted)
+    tags.garble = 1
+    with pytest.raises(CredentialError, match="not what was sent"):
+        tags.store.ensure_all(PSK)
+    assert tags.things == {}
+    number = tags.store.ensure_all(PSK)["psk"]
+    assert tags.things[number, "psk"] == b"006B6579FF"
+    assert tags.host.count("credential_write") == 6
+
+
+def test_where_the_digests_of_keys_are_known_no_other_is_learned():
+    tags = Tags()
+    tags.store.ensure_all({**PSK, "psk": b"other"})
+    put = tags.host.on["credential_write"]
+
+    def spoiled(given):
+        answer = put(given)
+        if given["kind"] == "psk":
+            tags.things[given["name"], "psk"] = b"EEEE"  # by whoever is quicker, each time
+        return answer
+
+    tags.host.on["credential_write"] = spoiled
+    for _ in range(2):
+        with pytest.raises(CredentialError, match="not what was sent"):
+            tags.store.ensure_all(PSK)
 
 
 def test_a_number_that_something_else_is_under_is_left_alone(pair):
