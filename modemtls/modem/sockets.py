@@ -104,6 +104,7 @@ class Opening:
             "version": settings.version,
             "verify": settings.verify,
             "client_auth": settings.client_auth,
+            "suites": settings.suites,
         }
 
 

@@ -126,15 +126,11 @@ _FAMILY = "local_port?:int family?:word=ipv4|ipv6"
 _OPEN = f"pdp:int socket:int host:host port:int receive:word=pull|push {_FAMILY}"
 _CONFIRM = (
     "pdp:int context:int socket:int address?:text port:int receive:word=pull|push version:token verify:bool"
-    " client_auth:bool"
+    " client_auth:bool suites:tokens"
 )
 _LISTEN = "pdp:int socket:int local_port:int receive:word=pull|push family?:word=ipv4|ipv6"
 _BIND = f"pdp:int socket:int receive:word=pull|push {_FAMILY}"
 _ACCEPTED = "socket:int host?:text port?:int"
-_CONFIRM = (
-    "pdp:int context:int socket:int address?:text port:int receive:word=pull|push version:token verify:bool"
-    " client_auth:bool"
-)
 _STATES = "state~:word=open|opening|closing|closed"
 _SIM = "state~:word=ready|pin|puk|absent|busy|other"
 _STAT = "stat:word=home|roaming|searching|denied|idle|unknown"
@@ -220,7 +216,6 @@ OPERATIONS: Final[dict[str, Operation]] = {
             payload=True,
         ),
         _op("udp_pendingfrom", "socket:int", "how much a socket without a peer holds", "pending~:int"),
-        _op("tls_confirm", _CONFIRM, "compare what an open did with what it was told"),
         _op("restart", "", "restart the modem"),
         _op("session_restore", "context:int", "give session data back before a connect"),
         _op("session_purge", "context:int", "make the modem forget the sessions that it has kept"),

@@ -6,6 +6,7 @@ name and a certificate of another CA stands for whoever wants to be taken for th
 
 from __future__ import annotations
 
+import re
 import ssl
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import modemtls
 from modemtls.sim import embedded
 from tests.support.between import between, once
+from tests.support.hasty import hasty
 from tests.support.pki import Pki
 from tests.support.servers import echo, tls_service
 
@@ -157,3 +159,23 @@ def test_a_restart_that_nothing_tells_of_is_noticed_before_the_connection_is_han
     written = [one for one in line.sim.commands[before:] if one.startswith('AT+QSSLCFG="sslversion",')]
     assert any(one.count(",") > 1 for one in written)
     line.works()
+
+
+@pytest.mark.parametrize("model", ["ublox-sara-r4", "ublox-sara-r5"])
+@pytest.mark.parametrize("question", [rb"\+USOSEC=(\d)\r", None])
+def test_a_socket_that_was_left_in_the_clear_is_not_taken_for_secured(servers, pki, tmp_path, model, question):
+    """Whoever is there says nothing that is encrypted; ``question``: nor is it heard what the driver asks then."""
+    options = {"boot-time": "0.02", "registration-time": "0", "pdp-time": "0"}
+    with tls_service(None, echo) as port, embedded.open(model, options) as sim, between(sim.path) as middle:
+
+        def change(data):
+            data = re.sub(rb"\+USOSEC=(\d),1,\d", rb"+USOSEC=\1,0", data)
+            return re.sub(question, rb"+USOSXX=\1\r", data) if question else data
+
+        middle.to_modem = change
+        with modemtls.open(middle.path, timeout=20, profile=hasty(model, tmp_path)) as modem:
+            with pytest.raises(modemtls.ModemError):
+                modem.connect(("good.example", port), tls=modemtls.TLSConfig(ca=pki.ca), timeout=20)
+            assert not [command for command in sim.commands if command.startswith("AT+USOWR")]
+            middle.to_modem = lambda data: data
+            modem.connect(("good.example", servers[0]), tls=modemtls.TLSConfig(ca=pki.ca), timeout=20).close()

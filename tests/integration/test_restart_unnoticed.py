@@ -14,10 +14,15 @@ import pytest
 import serial
 
 import modemtls
+from modemtls import net
 from modemtls.modem.settings import TlsSettings
 from modemtls.profile import show
 from modemtls.sim import embedded
+from modemtls.tlsengine import Settings as EngineSettings
+from modemtls.tlsengine import Verify
 from tests.stress import restarts
+from tests.support.dtls import DtlsEcho
+from tests.support.hasty import hasty as hasty_profile
 from tests.support.pki import Pki
 from tests.support.servers import echo, tls_service
 
@@ -85,13 +90,17 @@ class Rig:
         return lambda: channel.wait(lambda: channel.doubts > before, channel.clock() + end - time.monotonic())
 
 
+def store(sim, command):
+    """Do as somebody who has stored that there is no echo: a restart does not show by it."""
+    with serial.Serial(sim.path, 115200, timeout=0.05) as port:
+        port.write(command.encode() + b"\r")
+        port.read(100)
+
+
 @contextlib.contextmanager
 def rig(servers, pki, *variants, stored="ATE0&W", profile=None):
     with embedded.open("quectel-bg95", {"variant": [*QUICK, *variants]}) as sim:
-        # Somebody has stored that there is no echo: a restart does not show by it.
-        with serial.Serial(sim.path, 115200, timeout=0.05) as port:
-            port.write(stored.encode() + b"\r")
-            port.read(100)
+        store(sim, stored)
         one = Rig(sim, servers, pki, profile)
         try:
             yield one
@@ -177,6 +186,56 @@ def test_a_byte_lost_from_the_list_of_keys_hides_none_that_weakens(servers, pki,
             sim.fault(f"loss@byte {count + read.index(b'ignorecertchain') + 1 + offset}:1")
             one.is_not_fooled()
             assert 'AT+QSSLCFG="ignorecertchain",5,0' in sim.commands
+
+
+PSK = net.Psk(identity=b"dev-01", key=bytes(range(65, 81)))
+MODULES = [("R410M-02B", "tls"), ("R410M-03B", "tls"), ("R412M-02B", "tls")]
+MODULES += [(module, kind) for module in ("R422S", "R510S") for kind in ("tls", "dtls")]
+
+
+@pytest.fixture(scope="module")
+def datagram_port(tmp_path_factory):
+    """A server of datagrams with a certificate of another CA, and no pre-shared key."""
+    leaf = Pki(tmp_path_factory.mktemp("datagrams")).leaf("whoever.example")
+    settings = EngineSettings(server=True, datagram=True, verify=Verify.NONE, chain=leaf.cert_pem, key=leaf.key_pem)
+    with DtlsEcho(settings) as server:
+        yield server.port
+
+
+@pytest.mark.parametrize("way", ["key", "ca"])
+@pytest.mark.parametrize(("module", "kind"), MODULES)
+def test_a_module_that_has_forgotten_all_and_says_nothing(
+    servers, datagram_port, pki, tmp_path, module, kind, way
+):
+    """It has its defaults then, which verify nobody: nothing shows it but what is read back."""
+    model = f"ublox-sara-{module[:2].lower()}"
+    variants = {"module": module, "boot-time": "0.02", "registration-time": "0.02", "pdp-time": "0.01"}
+    chain = net.Certificates(trusted=pki.ca.read_bytes(), check_hostname=False, check_dates=False)
+    wanted = net.SslConfiguration(security=PSK if way == "key" else chain)
+    create, port = {
+        "tls": (net.create_ssl_socket, servers[1]),
+        "dtls": (net.create_dtls_socket, datagram_port),
+    }[kind]
+    with embedded.open(model, variants) as sim, contextlib.ExitStack() as stack:
+        store(sim, "ATE0&W")
+        modem = stack.enter_context(modemtls.open(sim.path, profile=hasty_profile(model, tmp_path)))
+
+        def attempt():
+            before = len(sim.commands)
+            sock = create(modem, wanted)
+            with pytest.raises(ssl.SSLError):
+                sock.connect("good.example", str(port), timeout=10)
+            sock.cleanup()
+            return [one.partition(",")[0] for one in sim.commands[before:]]
+
+        attempt()
+        sim.restart()
+        sim.until(lambda machine: machine.running and machine.personality.registration.registered)
+        if module.startswith("R41"):  # there the bearer comes up by itself
+            sim.until(lambda machine: machine.personality.bearer.cid is not None)
+        asked = attempt()
+        assert "AT+USOCO=0" in asked
+        assert len([one for one in asked if one.startswith("AT+USECPRF=")]) > 3  # it was noticed, and written anew
 
 
 @pytest.fixture(scope="module")

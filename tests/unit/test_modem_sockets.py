@@ -358,7 +358,7 @@ def test_what_the_modem_did_is_compared_with_what_it_was_told(host, address):
     )
     told = {"context": 5, "pdp": 7, "socket": 0, "port": 443, "receive": "push"}
     assert bench.host.calls[0] == ("tls_open", {"host": host, **told})
-    settings = {"version": 3, "verify": True, "client_auth": False}
+    settings = {"version": 3, "verify": True, "client_auth": False, "suites": ("all",)}
     assert bench.host.calls[1:] == [("tls_confirm", {"address": address, **told, **settings})]
     assert (slot.state, bench.host.doubts) == ("open", 0)
 

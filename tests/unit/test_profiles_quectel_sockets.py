@@ -223,7 +223,7 @@ def test_states_of_tls_sockets(connect, profile):
 
 CONFIRM = {
     "pdp": 1, "context": 1, "socket": 4, "address": "220.180.239.201", "port": 8010, "receive": "pull", "version": 3,
-    "verify": True, "client_auth": False,
+    "verify": True, "client_auth": False, "suites": ("0XFFFF",),
 }  # fmt: skip
 STATE = '+QSSLSTATE: 4,"SSLClient","220.180.239.201",8010,65344,2,1,4,0,"usbmodem",1'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -148,26 +149,25 @@ def test_dtls_shakes_hands_in_the_connect(connect, quick):
 
 CONFIRM = {
     "pdp": 1, "context": 2, "socket": 0, "address": "151.9.34.66", "port": 443, "receive": "pull", "version": 3,
-    "verify": True, "client_auth": False,
+    "verify": True, "client_auth": False, "suites": ("0",),
 }  # fmt: skip
 SAVED = {"level": 2, "anchor": "ThawteCA"}
 
 
-def confirming(quick, connect, **answers):
-    said = {
-        "AT+USOSEC=0": line("+USOSEC: 0,1,2"),
-        "AT+USOCTL=0,4": line('+USOCTL: 0,4,"151.9.34.66",443'),
-        "AT+USECPRF=2,0": line("+USECPRF: 2,0,2"),
-        "AT+USECPRF=2,3": line('+USECPRF: 2,3,"ThawteCA"'),
-    }
-    wrong = next((n for n, one in enumerate(said) if one in answers), None)
-    dialogue = [ask(one, answers.get(one, was)) for one, was in said.items()]
-    modem = connect(quick(R5), *dialogue, **SAVED)
-    return modem, dialogue, wrong
+RIGHT = {
+    "AT+USOSEC=0": line("+USOSEC: 0,1,2"),
+    "AT+USOCTL=0,4": line('+USOCTL: 0,4,"151.9.34.66",443'),
+    "AT+USECPRF=2,0": line("+USECPRF: 2,0,2"),
+    "AT+USECPRF=2,3": line('+USECPRF: 2,3,"ThawteCA"'),
+}
+
+
+def confirming(quick, connect, *before, **answers):
+    return connect(quick(R5), *before, *[ask(one, answers.get(one, was)) for one, was in RIGHT.items()], **SAVED)
 
 
 def test_what_an_open_did_is_compared(connect, quick):
-    modem, _, _ = confirming(quick, connect)
+    modem = confirming(quick, connect)
     modem.run("tls_confirm", **CONFIRM)
 
 
@@ -175,6 +175,7 @@ def test_what_an_open_did_is_compared(connect, quick):
     ("command", "answer"),
     [
         ("AT+USOSEC=0", line("+USOSEC: 0,0")),  # it goes out in clear
+        ("AT+USOSEC=0", line("+USOSEC: 0,1")),  # with a profile of the module's own, which verifies nobody
         ("AT+USOSEC=0", line("+USOSEC: 0,1,3")),
         ("AT+USOCTL=0,4", line('+USOCTL: 0,4,"151.9.34.66",44')),
         ("AT+USOCTL=0,4", line('+USOCTL: 0,4,"151.9.34.6",443')),
@@ -183,28 +184,83 @@ def test_what_an_open_did_is_compared(connect, quick):
     ],
 )
 def test_another_connection_than_was_told_is_a_mismatch(connect, quick, command, answer):
-    commands = ["AT+USOSEC=0", "AT+USOCTL=0,4", "AT+USECPRF=2,0", "AT+USECPRF=2,3"]
-    right = {
-        "AT+USOSEC=0": line("+USOSEC: 0,1,2"),
-        "AT+USOCTL=0,4": line('+USOCTL: 0,4,"151.9.34.66",443'),
-        "AT+USECPRF=2,0": line("+USECPRF: 2,0,2"),
-    }
+    commands = list(RIGHT)
     until = commands.index(command)
-    dialogue = [ask(one, answer if one == command else right[one]) for one in commands[: until + 1]]
+    dialogue = [ask(one, answer if one == command else RIGHT[one]) for one in commands[: until + 1]]
     modem = connect(quick(R5), *dialogue, **SAVED)
     with pytest.raises(CommandError) as caught:
         modem.run("tls_confirm", **CONFIRM)
     assert caught.value.kind == "mismatch"
 
 
-@pytest.mark.parametrize("answers", [{"AT+USOSEC=0": cme(3)}, {"AT+USOCTL=0,4": cme(3)}])
-def test_a_module_that_does_not_tell_is_taken_at_its_word(connect, quick, answers):
-    modem, _, _ = confirming(quick, connect, **answers)
+UNSAID = [OK, ERROR, cme(4)]
+
+
+@pytest.mark.parametrize("said", UNSAID)
+def test_a_socket_that_nothing_says_is_secured_is_no_connection(connect, quick, said):
+    asked = [ask("AT+USOSEC=0", said)] * (1 if said == OK else 2)
+    modem = connect(quick(R5), *asked, ask("AT+USOCTL=0,4", line('+USOCTL: 0,4,"151.9.34.66",443')), **SAVED)
+    with pytest.raises(CommandError, match="does not say whether the connection is secured"):
+        modem.run("tls_confirm", **CONFIRM)
+
+
+def test_a_question_that_was_misheard_is_asked_again(connect, quick):
+    confirming(quick, connect, ask("AT+USOSEC=0", ERROR)).run("tls_confirm", **CONFIRM)
+
+
+@pytest.mark.parametrize("answers", [{"AT+USOCTL=0,4": cme(3)}])
+def test_of_a_socket_that_is_closed_already_the_settings_alone_are_compared(connect, quick, answers):
+    modem = confirming(quick, connect, **answers)
     modem.run("tls_confirm", **CONFIRM)
 
 
+RESET = {  # module: profile, firmware, suites of a connection with a key; level and versions after a reset
+    "SARA-R410M-02B": (R4, "", (16,), 0, (0, 3)),
+    "SARA-R410M-03B": (R4, "", (16,), 0, (0, 3)),
+    "SARA-R412M-02B": (R4, "", (16,), 0, (0, 3)),
+    "SARA-R422S-00B": (R4, "00.12", ('99,"00","A8"',), 1, (3,)),
+    "SARA-R510S-00B": (R5, "02.06", ('100,"00","A8",0',), 1, (3,)),
+    "SARA-R510S-01B": (R5, "03.15", ('100,"00","A8",0',), 1, (3,)),
+}
+WAYS = {  # what is confirmed, and what was saved when the profile was written
+    "key": ({"verify": False}, {"level": 0}),
+    "ca": ({"verify": True}, {"level": 1, "anchor": "ThawteCA"}),
+    "name": ({"verify": True}, {"level": 2, "anchor": "ThawteCA"}),
+    "client": ({"verify": False, "client_auth": True, "suites": ("0",)}, {"level": 0, "shown": "crt"}),
+    "both": ({"verify": True, "client_auth": True, "suites": ("0",)}, {"level": 1, "anchor": "ca", "shown": "crt"}),
+}
+
+
+@pytest.mark.parametrize("op", ["tls_confirm", "dtls_confirm"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("module", RESET)
+def test_no_module_has_what_is_confirmed_by_itself_after_a_reset(connect, quick, module, way, op):
+    name, firmware, suites, level, versions = RESET[module]
+    what, saved = WAYS[way]
+    confirmed = CONFIRM | {"suites": suites} | what
+    settings = [("0", level, saved["level"])]
+    settings += [("3", '""', saved["anchor"])] if confirmed["verify"] else []
+    settings += [("5", '""', saved["shown"])] if confirmed["client_auth"] else []
+    for version in versions:
+        compared = [*settings, ("1", version, 3), ("2", 0, suites[0])]
+        same = list(itertools.takewhile(lambda one: one[1] == one[2], compared))
+        asked = compared[: len(same) + 1]
+        modem = connect(
+            quick(name, module, firmware),
+            ask("AT+USOSEC=0", line("+USOSEC: 0,1,2")),
+            ask("AT+USOCTL=0,4", line('+USOCTL: 0,4,"151.9.34.66",443')),
+            *[ask(f"AT+USECPRF=2,{one}", line(f"+USECPRF: 2,{one},{value}")) for one, value, _ in asked],
+            model=module,
+            firmware=firmware,
+            **saved,
+        )
+        with pytest.raises(CommandError) as caught:
+            modem.run(op, **confirmed)
+        assert caught.value.kind == "mismatch"
+
+
 def test_the_name_that_a_host_was_given_as_is_not_compared(connect, quick):
-    modem, _, _ = confirming(quick, connect)
+    modem = confirming(quick, connect)
     modem.run("tls_confirm", **(CONFIRM | {"address": None}))
 
 
