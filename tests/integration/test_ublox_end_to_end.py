@@ -270,6 +270,10 @@ def test_an_unplugged_port_is_what_every_connect_tells_of(hasty, connections):
         for _ in range(connections):
             user.open(family="tcp")
         sim.fault_now("unplug")
+        if connections == 7:  # with nothing to send it has to be seen first
+            channel = user.modem.channel
+            with pytest.raises(PortLostError):
+                channel.wait(lambda: False, channel.clock() + 5)
         for _ in range(8):  # there are 7 numbers
             with pytest.raises(PortLostError):
                 user.open(family="tcp")
