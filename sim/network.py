@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOPBACK", "Datagrams", "Listener", "Network", "Stream"]
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, LOOPBACK_6 = "127.0.0.1", "::1"
+_CARRIED = {"IP": (False,), "IPV6": (True,), "IPV4V6": (False, True)}  # whether IPv6, by PDP type
 READ_SIZE = 16384
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK}
 
@@ -38,15 +39,24 @@ class Network:
         """Add a mapping; a later one for the same name and port wins."""
         self._maps.insert(0, entry)
 
-    def address(self, name: str) -> str | None:
-        """Return the address that the modem would show for ``name``; ``None`` if there is no such name."""
+    def address(self, name: str, kind: str = "IPV4V6") -> str | None:
+        """Return the address that the modem would show for ``name``; ``None`` if there is none for it.
+
+        ``kind`` is the PDP type of the context (27.007, 10.1.1): a network carries no other addresses over it. Names
+        have IPv4 addresses here unless they are mapped to an IPv6 one.
+        """
+        address = self._address(name)
+        return address if address is not None and (":" in address) in _CARRIED.get(kind, ()) else None
+
+    def _address(self, name: str) -> str | None:
         try:
             return str(ipaddress.ip_address(name))
         except ValueError:
             pass
         lowered = name.lower().rstrip(".")
-        if any(entry.name == lowered for entry in self._maps):
-            return LOOPBACK
+        for entry in self._maps:
+            if entry.name == lowered:
+                return LOOPBACK_6 if ":" in entry.host else LOOPBACK
         labels = lowered.split(".")
         fine = all(0 < len(label) < 64 and label.replace("-", "").replace("_", "").isalnum() for label in labels)
         if not fine or not lowered.isascii() or labels[-1] == "invalid":  # RFC 6761, 6.4
@@ -60,7 +70,7 @@ class Network:
             for entry in self._maps:
                 if entry.name == lowered and (entry.port == port if exact else entry.port is None):
                     return entry.host, entry.to_port
-        return LOOPBACK, port
+        return LOOPBACK_6 if ":" in name else LOOPBACK, port
 
     def connect(self, name: str, port: int, local_port: int = 0) -> Stream:
         """Start a TCP connection; its outcome is reported through the stream's callbacks."""
@@ -323,29 +333,58 @@ class _Bound(ABC):
 
 
 class Datagrams(_Bound):
-    """A UDP socket on loopback."""
+    """A UDP socket on loopback; its port of IPv6 is opened when something goes there."""
 
     def __init__(self, loop: Loop, network: Network, local_port: int) -> None:
         self.on_datagram: Callable[[bytes, str, int], None] = lambda *_: None
+        self._six: socket.socket | None = None
         super().__init__(loop, network, socket.SOCK_DGRAM, local_port)
+
+    def abort(self) -> None:
+        """Close."""
+        if self._six is not None:
+            self._loop.unwatch(self._six.fileno())
+            self._six.close()
+            self._six = None
+        super().abort()
+
+    def _by(self, host: str) -> socket.socket | None:
+        """Return the socket that reaches ``host``; raises :class:`OSError`."""
+        if ":" not in host or self._socket is None:
+            return self._socket
+        if self._six is None:
+            opened = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            try:
+                opened.setblocking(False)
+                opened.bind((LOOPBACK_6, self.local_port))
+            except OSError:
+                opened.close()
+                raise
+            self._six = opened
+            self._loop.watch(opened.fileno(), lambda: self._take(opened))
+        return self._six
 
     def send(self, data: bytes, host: str, port: int) -> bool:
         """Send one datagram; returns whether the kernel took it, or would have, had the network not lost or kept it."""
         return self._network.weather.carry("out", lambda: self._send(data, host, port))
 
     def _send(self, data: bytes, host: str, port: int) -> bool:
-        if self._socket is None:
-            return False
         try:
-            self._socket.sendto(data, (host, port))
+            by = self._by(host)
+            if by is None:
+                return False
+            by.sendto(data, (host, port))
         except OSError:
             return False
         return True
 
     def _readable(self) -> None:
         assert self._socket is not None
+        self._take(self._socket)
+
+    def _take(self, sock: socket.socket) -> None:
         try:
-            data, peer = self._socket.recvfrom(65536)
+            data, peer = sock.recvfrom(65536)
         except OSError:
             return  # an ICMP error of an earlier datagram
         self._network.weather.carry("in", lambda: self._deliver(data, str(peer[0]), int(peer[1])))

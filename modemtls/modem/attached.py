@@ -318,6 +318,7 @@ class AttachedModem:
             epoch = self.channel.epoch if wanted.lease is None else wanted.lease.epoch
             pdp = self._readiness.pdp
             assert pdp is not None
+            self._readiness.reach(wanted.host, deadline)
             if wanted.lease is not None:
                 wanted.lease.confirm(deadline=deadline)
             try:

@@ -15,6 +15,7 @@ from modemtls.at.channel import LineBusyError
 from modemtls.errors import (
     CommandError,
     ConfigurationError,
+    ConnectError,
     ModemRestartedError,
     ModemTimeoutError,
     NetworkError,
@@ -340,6 +341,19 @@ class Bringup:
             self._lost.discard(self.pdp)
             return self.pdp
 
+    def reach(self, host: str, deadline: float | None) -> None:
+        """Raise :class:`ConnectError` for an IPv6 address where the context in use is one for IPv4 alone."""
+        if ":" not in host or self.pdp is None or not self._host.has("pdp_read"):
+            return
+        with self._step("PDP context", PdpError, deadline):
+            family = self._read(self.pdp, deadline).get("family")
+        if family == "ipv4":
+            raise ConnectError(
+                f'no way to {host}: PDP context {self.pdp} is for IPv4 alone; give apn= and family="ipv4v6", or '
+                '"ipv6", for one that carries IPv6, where the network has it',
+                number=errno.ENETUNREACH,
+            )
+
     def _bearer(self, deadline: float | None) -> int:
         active = self._active(deadline)
         number, configure = self._choose(active, deadline)
@@ -401,7 +415,8 @@ class Bringup:
             if spare is not None:
                 return spare, not self._fits(spare, self._read(spare, deadline))
         if not self._is_nobodys(preferred, active, deadline):
-            self._refuse_unless_taking_over(preferred, f"it is active with the APN {found.get('apn')!r}")
+            kind = f" ({found['family']})" if self._is_its_apn(found) and "family" in found else ""
+            self._refuse_unless_taking_over(preferred, f"it is active with the APN {found.get('apn')!r}{kind}")
         return preferred, True
 
     def _refuse_unless_taking_over(self, number: int, why: str) -> None:
@@ -412,7 +427,8 @@ class Bringup:
             ways += ", with which the radio goes off and on again: this modem attaches to the network with it"
         if len(self._pdp_contexts) > 1:
             ways = f"another pdp=, {ways}"
-        raise PdpError(f"PDP context {number}: {why}, not {self._settings.apn!r}, and is not the driver's: give {ways}")
+        wanted = f"{self._settings.apn!r}" + (f" ({self._settings.family})" if why.endswith(")") else "")
+        raise PdpError(f"PDP context {number}: {why}, not {wanted}, and is not the driver's: give {ways}")
 
     def _is_configured(self, number: int, deadline: float | None) -> bool:
         """Whether a context is as asked, as far as the modem tells."""
@@ -424,10 +440,13 @@ class Bringup:
         values: Mapping[str, object] = self._host.run("pdp_read", {"pdp": number}, deadline=deadline).values
         return values
 
+    def _is_its_apn(self, found: Mapping[str, object]) -> bool:
+        return str(found.get("apn", "")).lower() == (self._settings.apn or "").lower()  # 23.003, 9.1: it has no case
+
     def _fits(self, number: int, found: Mapping[str, object]) -> bool:
         """Whether a context is configured as asked: what the modem does not tell counts as different."""
         wanted = self._settings
-        if str(found.get("apn", "")).lower() != (wanted.apn or "").lower():  # 23.003, 9.1: an APN has no case
+        if not self._is_its_apn(found) or found.get("family", wanted.family) not in {wanted.family, "ipv4v6"}:
             return False
         if (wanted.user is not None or wanted.password is not None or wanted.auth is not None) and self._written.get(
             number

@@ -78,6 +78,10 @@ class Readiness:
         """The PDP context in use; None before the modem was up."""
         return self._steps.pdp
 
+    def reach(self, host: str, deadline: float | None) -> None:
+        """Raise where the PDP context in use is known not to lead to an address; see :meth:`Bringup.reach`."""
+        self._steps.reach(host, deadline)
+
     def ensure_ready(self, *, deadline: float | None = None) -> None:
         """Bring the modem to where commands work as the profile expects: error form, set-up, probed flags.
 

@@ -13,6 +13,7 @@ from modemtls.net.contract import AddressFamily, Option
 
 if TYPE_CHECKING:
     from modemtls.modem.attached import AttachedModem
+    from modemtls.modem.settings import PdpFamily
     from modemtls.net.contract import SocketConfiguration
 
 __all__ = ["Transport", "Word", "check_local", "literal"]
@@ -22,6 +23,13 @@ Word: TypeAlias = Literal["ipv4", "ipv6"]
 _WORDS: Final[dict[AddressFamily, Word]] = {AddressFamily.IPV4: "ipv4", AddressFamily.IPV6: "ipv6"}
 _WILDCARDS: Final = {None: AddressFamily.UNSPEC, "": AddressFamily.UNSPEC, "0.0.0.0": AddressFamily.IPV4}  # noqa: S104
 _OTHER: Final = {AddressFamily.IPV4: AddressFamily.IPV6, AddressFamily.IPV6: AddressFamily.IPV4}
+
+# Which to try for a name over the kinds of PDP contexts; one for IPv4 alone is as the modem has it.
+_OF_BEARERS: Final[dict[PdpFamily, tuple[AddressFamily, ...]]] = {
+    "ipv4": (AddressFamily.UNSPEC,),
+    "ipv6": (AddressFamily.IPV6,),
+    "ipv4v6": (AddressFamily.IPV4, AddressFamily.IPV6),
+}
 
 
 def literal(host: str) -> AddressFamily:
@@ -103,6 +111,8 @@ class Transport:
             return (forced,)
         if self.preferred is not AddressFamily.UNSPEC and self.can_choose:
             return (self.preferred, _OTHER[self.preferred])
+        if self.can_choose:
+            return _OF_BEARERS[self._modem.settings.family]
         return (AddressFamily.UNSPEC,)
 
     def local_family(self, wildcard: AddressFamily) -> AddressFamily:

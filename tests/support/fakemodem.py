@@ -16,7 +16,7 @@ from typing import Any
 from modemtls.at.grammar import Outcome
 from modemtls.errors import CommandError, ModemError
 from modemtls.modem.credentials import check_sizes
-from modemtls.modem.settings import TlsSettings
+from modemtls.modem.settings import Settings, TlsSettings
 from modemtls.modem.slots import Slot
 from modemtls.modem.sockets import Opening
 from modemtls.profile.model import SuiteTable, VersionChoice
@@ -183,6 +183,7 @@ class FakeModem:
 
     def __init__(self, *, capabilities: Mapping[str, object] = {}, limits: Mapping[str, object] = {}, **behaviour: Any):
         self.name = "fake"
+        self.settings = Settings()
         self.lock = threading.RLock()
         self.channel = FakeChannel()
         self.capabilities = {

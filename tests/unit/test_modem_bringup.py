@@ -4,6 +4,7 @@ import pytest
 
 from modemtls.at.channel import LineBusyError
 from modemtls.errors import (
+    ConnectError,
     ModemRestartedError,
     ModemTimeoutError,
     PdpError,
@@ -318,6 +319,52 @@ def test_a_context_that_the_network_ended_is_deactivated_first():
     assert bench.writes() == ["pdp_activate", "pdp_deactivate", "pdp_activate"]
     assert bench.steps.bearer(None) == 1
     assert len(bench.writes()) == 3
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "fits"),
+    [
+        ("ipv4", "ipv4", True),
+        ("ipv4v6", "ipv4", True),
+        ("ipv4v6", "ipv6", True),
+        ("ipv4", "ipv4v6", False),
+        ("ipv6", "ipv4", False),
+        (None, "ipv6", True),
+    ],
+)
+def test_what_carries_too_little_is_a_difference_where_the_modem_tells(stored, wanted, fits):
+    bench = Pdp({1: {"apn": "a"}}, Settings(apn="a", family=wanted))
+    bench.host.on["pdp_read"] = Answer(values={"apn": "a"} | ({"family": stored} if stored else {}))
+    bench.steps.bearer(None)
+    assert bench.writes() == ([] if fits else ["pdp_configure"]) + ["pdp_activate"]
+
+
+def test_an_active_context_that_carries_too_little_is_told_as_that():
+    bench = Pdp({1: {"apn": "a", "active": True}}, Settings(apn="a", pdp=1, family="ipv6"))
+    bench.host.on["pdp_read"] = Answer(values={"apn": "a", "family": "ipv4"})
+    with pytest.raises(PdpError, match=r"active with the APN 'a' \(ipv4\), not 'a' \(ipv6\), and is not the driver's"):
+        bench.steps.bearer(None)
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "leads"),
+    [
+        ("ipv4", "::1", False),
+        ("ipv4", "192.0.2.1", True),
+        ("ipv4", "h.example", True),
+        ("ipv4v6", "::1", True),
+        (None, "::1", True),
+    ],
+)
+def test_where_a_context_is_known_not_to_lead(family, host, leads):
+    bench = Pdp({1: {"apn": "a"}})
+    bench.host.on["pdp_read"] = Answer(values={"apn": "a"} | ({"family": family} if family else {}))
+    bench.steps.bearer(None)
+    if leads:
+        bench.steps.reach(host, None)
+    else:
+        with pytest.raises(ConnectError, match="no way to ::1: PDP context 1 is for IPv4 alone; give apn= and family="):
+            bench.steps.reach(host, None)
 
 
 # --- what attaching brings up

@@ -24,6 +24,7 @@ from modemtls.errors import (
     SocketClosedError,
     TruncatedError,
 )
+from modemtls.modem.settings import Settings
 from modemtls.net import AddressFamily, Errno, Option, SocketConfiguration, State, create_udp_socket, error_pair
 from tests.support.fakemodem import Answer
 from tests.support.fakepackets import PacketModem
@@ -644,6 +645,14 @@ class TestFamiliesOfAddresses:
         for host in ("192.0.2.1", "2001:db8::1", "peer.example"):
             connected(modem, host)
         assert self.wanted(modem) == ["ipv4", "ipv6", None]
+
+    @pytest.mark.parametrize(("family", "tried"), [("ipv6", ["ipv6"]), ("ipv4v6", ["ipv4", "ipv6"])])
+    def test_a_name_is_looked_for_in_those_that_the_bearer_is_for(self, modem, family, tried):
+        modem.settings = Settings(apn="a", family=family)
+        modem.fail_open = [REFUSED] * len(tried)
+        with pytest.raises(ConnectError):
+            create_udp_socket(modem).connect("peer.example", "7")
+        assert self.wanted(modem) == tried
 
     def test_the_forced_one_is_the_only_one(self, modem):
         sock = create_udp_socket(modem, SocketConfiguration(address_family=AddressFamily.IPV6))

@@ -77,6 +77,10 @@ class Contexts(Area[Module]):
         """Return the address of a context that is active."""
         return f"10.76.51.{self._address + cid}"
 
+    def kind(self, cid: int | None) -> str:
+        """Return the PDP type of a context; empty if there is none."""
+        return self.table[cid].kind if cid in self.table else ""
+
     def new_address(self) -> None:
         """Let the network give other addresses from now on."""
         self._address = 60 if self._address == 180 else 180

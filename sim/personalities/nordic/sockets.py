@@ -198,9 +198,10 @@ class Sockets(Area):
 
     # --- names --------------------------------------------------------------------------------------------------------
 
-    def resolve(self, host: str, family: int) -> str | None:
-        """Return the address of ``host``: ``family`` 1 is IPv4, 2 is IPv6, 0 is either."""
-        address = self.machine.network.address(host)
+    def resolve(self, host: str, family: int, cid: int | None = None) -> str | None:
+        """Return the address of ``host`` over a context: ``family`` 1 is IPv4, 2 is IPv6, 0 is either."""
+        contexts = self.module.contexts
+        address = self.machine.network.address(host, contexts.kind(contexts.default if cid is None else cid))
         if address is None or not self.module.contexts.active(self.module.contexts.default):
             return None
         version = ipaddress.ip_address(address).version
@@ -254,7 +255,7 @@ class Sockets(Area):
         if socket.connecting is not done:
             return
         usable = self.usable(socket)
-        address = self.resolve(host, socket.family)
+        address = self.resolve(host, socket.family, socket.cid)
         if usable or address is None:
             self._outcome(socket, usable or Errno.ENOENT, done)
             return

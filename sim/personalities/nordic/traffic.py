@@ -76,7 +76,7 @@ class Traffic(Area):
             return
 
         def resolved() -> None:
-            address = self._sockets.resolve(host, socket.family)
+            address = self._sockets.resolve(host, socket.family, socket.cid)
             why = self._sockets.usable(socket) or (Errno.OK if address is not None else Errno.ENOENT)
             if why or address is None:
                 done(why, 0)

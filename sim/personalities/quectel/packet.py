@@ -57,6 +57,10 @@ class Packet(Area):
         """Return the address of an active context."""
         return f"10.76.51.{179 + cid}"
 
+    def kind(self, cid: int) -> str:
+        """Return the PDP type of a context."""
+        return _TYPES[self._contexts.get(cid, _Context()).kind]
+
     def lost(self, cid: int) -> None:
         """Let the network take a context away."""
         if self.active(cid):

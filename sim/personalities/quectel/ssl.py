@@ -57,7 +57,7 @@ class Ssl(Sockets):
         self.admit(job, connection, self._connect)
 
     def _connect(self, connection: Connection) -> None:
-        address = self.machine.network.address(connection.host)
+        address = self.machine.network.address(connection.host, self.module.packet.kind(connection.cid))
         if address is None:
             self.failed(connection, 565, f"no such name: {connection.host}")
             return

@@ -84,7 +84,7 @@ class Tcp(Sockets):
             connection.address = self.module.packet.address(connection.cid)
             self._bind(connection)
             return
-        address = self.machine.network.address(connection.host)
+        address = self.machine.network.address(connection.host, self.module.packet.kind(connection.cid))
         if address is None:
             self.failed(connection, 565, f"no such name: {connection.host}")
             return

@@ -75,7 +75,7 @@ class Connecting(Area):
         if self.module.bearer.cid is None:
             self._failed(socket, errno.ENETUNREACH, "no context is active")
             return
-        address = self.machine.network.address(host)
+        address = self.machine.network.address(host, self.module.bearer.kind(self.module.bearer.cid))
         if address is None:
             self._failed(socket, NO_SUCH_NAME, f"no such name: {host}")
             return

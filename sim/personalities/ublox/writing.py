@@ -117,12 +117,13 @@ class Writing(Prompting):
 
     def _sent_to(self, job: Job, socket: Socket, host: str, port: int, data: bytes) -> None:
         self._writes += 1
-        address = self.machine.network.address(host)
+        bearer = self.module.bearer
+        address = self.machine.network.address(host, bearer.kind(bearer.cid))
         if self.module.sockets.table.get(socket.number) is not socket or socket.datagrams is None:
             job.refuse(self.not_allowed(f"socket {socket.number} closed while the data was typed"))
             return
-        if address is None or self.module.bearer.cid is None:
-            self.module.last_error = 163 if address is None else errno.ENETUNREACH
+        if address is None or bearer.cid is None:
+            self.module.last_error = errno.ENETUNREACH if bearer.cid is None else 163
             job.refuse(Refusal("ERROR"))
             return
         target = self.machine.network.target(host, port)
