@@ -91,14 +91,14 @@ def test_by_this_host_whatever_the_modem_has(talk: Run, key: list[str]) -> None:
     assert (done.stdout, said(done)) == (b"onetwo", "DTLS by this host")
 
 
-def test_a_session_outlives_the_run_and_is_called_new_where_nothing_tells(
+def test_a_session_outlives_the_run_unless_the_modem_keeps_it_and_may_have_been_told_other_terms(
     request: pytest.FixtureRequest, talk: Run, echo: DtlsEcho, key: list[str], tmp_path: Path
 ) -> None:
     silent = "nordic" in request.node.name
     file = ("--engine", "auto", "--session-file", str(tmp_path / "session"))
     told = [said(talk(*key, *file)).rpartition(", ")[2] for _ in range(2)]
     assert told == ["new session", "new session" if silent else "session resumed"]
-    assert echo.handshakes[-1].resumed
+    assert echo.handshakes[-1].resumed is not silent
 
 
 @ONE
