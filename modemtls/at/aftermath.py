@@ -12,11 +12,10 @@ prevented on a line that has no error detection. But the rest comes at once, so 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from modemtls.at.grammar import Outcome
-from modemtls.at.job import Phase
+from modemtls.at.job import LIKE_A_REPORT, Phase
 from modemtls.errors import SyncError
 
 if TYPE_CHECKING:
@@ -42,8 +41,6 @@ _MOST_PUSHED: Final = 1500
 # Where the line's rate is not known: the usual one, s a byte.
 _BYTE_TIME: Final = 10 / 115200
 
-# An unsolicited result that the profile does not know looks like this; so it is no proof of anything.
-_LIKE_A_REPORT: Final = re.compile(rb"[+^*%#$&!][A-Z][A-Z0-9_]*(?::.*)?", re.DOTALL)
 _WHY: Final[dict[Kind, str]] = {
     "answer": "more came behind what the modem read out than it had announced, so bytes of it were lost on the line",
     "push": "more came behind what the modem pushed than it had announced, so bytes of it were lost on the line",
@@ -188,7 +185,7 @@ class Aftermath:
         ``result``: it looks like a final result. ``in_step``: no result of an earlier command can still come.
         """
         if self.kind is not None and self.topic is not None:
-            if result or not _LIKE_A_REPORT.fullmatch(text):
+            if result or not LIKE_A_REPORT.fullmatch(text):
                 return self.topic, self.kind
         elif result and in_step and self.unproven is not None:
             return self.unproven, "send"

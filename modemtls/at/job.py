@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import TYPE_CHECKING, Final
 
 from modemtls.at.exchange import Line, Outcome, Reply
@@ -34,6 +35,9 @@ class Phase(enum.Enum):
     GRACE = "waiting for what a result came without"
     DONE = "done"
 
+
+#: An unsolicited result that the profile does not know looks like this; so it is no proof of anything.
+LIKE_A_REPORT: Final = re.compile(rb"[+^*%#$&!][A-Z][A-Z0-9_]*(?::.*)?", re.DOTALL)
 
 _PENDING, _DONE = Phase.PENDING, Phase.DONE
 
@@ -155,6 +159,26 @@ class Job:
             self.lines.append(line)
         else:
             self.lines = [line]
+
+    def may_be_data(self, text: bytes) -> bool:
+        """Whether a line of its answer that nothing explains may be of data that it asked for, or of their header.
+
+        What looks like a report that the profile does not know may be one; not behind data of which nothing but the
+        length is known.
+        """
+        if self.lines and self.lines[-1].payload is not None:
+            payload = self.ex.lines[self.lines[-1].index].pattern.payload
+            if payload is not None and not payload.tail.endswith(b"\n"):
+                return True
+        return self._reads and LIKE_A_REPORT.fullmatch(text) is None
+
+    def may_be_unread(self) -> bool:
+        """Whether data that it asked for may have come in a line that nothing explains, since no line did that does."""
+        return self._reads and not self.lines
+
+    @property
+    def _reads(self) -> bool:
+        return any(line.pattern.payload is not None for line in self.ex.lines)
 
     def note(self, text: bytes, secrets: Secrets) -> None:
         """Keep a line that nothing explains. What is, or may be a torn piece of, a secret is not kept."""

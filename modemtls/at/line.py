@@ -53,6 +53,7 @@ _STRAY: Final = re.compile(rb"OK|ERROR|\+CM[ES] ERROR:.*")
 # Meanings of unsolicited results that a modem prints when it starts, though at other times as well.
 _STARTING: Final = frozenset({"startup", "sim"})
 _ANSWER, _PROMPT, _PAYLOAD = Phase.ANSWER, Phase.PROMPT, Phase.PAYLOAD  # asked for with every command
+_LOST: Final = "something in its answer makes no sense: data may be missing"
 _BREAKS: Final = re.compile(rb"[\r\n\0]+")
 
 
@@ -519,6 +520,9 @@ class LineState:
         if not self._echo.proven and self._echo.told is False and not self._echoed:
             self._echo.prove()
         self._virgin = False
+        if job.extra and rule.outcome is Outcome.OK and job.may_be_unread():
+            self.give_up(job, now, SyncError(f"{job.ex.text}: {_LOST}"))
+            return
         if self.after.kind == "push" and self.after.concerns(job.ex):
             job.final = (rule, event.text, event.values, ())
             job.phase = Phase.GRACE
@@ -620,9 +624,8 @@ class LineState:
         job = self.job
         if job is not None:
             job.note(text, self.secrets)
-            if text and self._behind_open_payload(job):
-                reason = "what follows the payload is no answer: data may be missing"
-                self.give_up(job, now, SyncError(f"{job.ex.text}: {reason}"))
+            if text and job.may_be_data(text):
+                self.give_up(job, now, SyncError(f"{job.ex.text}: {_LOST}"))
             elif result and job.ex.prompt is not None:
                 self._foreign_result(job, text, now)
         elif result or self._is_late(text):
@@ -645,13 +648,6 @@ class LineState:
             self.give_up(job, now, SyncError(f"{job.ex.text}: {reason}"))
         elif job.phase is _PROMPT and job.timer is not None:
             job.timer = min(job.timer, now + GRACE)  # it may be a late one, and the prompt follow
-
-    def _behind_open_payload(self, job: Job) -> bool:
-        """Whether the last line had a payload of which nothing but the length was known."""
-        if not job.lines or job.lines[-1].payload is None:
-            return False
-        payload = job.ex.lines[job.lines[-1].index].pattern.payload
-        return payload is not None and not payload.tail.endswith(b"\n")
 
     def _broken(self, event: ev.Broken, now: float) -> None:
         """Take a payload that stopped, or lost bytes: it may hold the notice of the restart that stopped it."""

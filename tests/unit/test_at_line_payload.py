@@ -239,3 +239,48 @@ def test_what_is_pushed_waits_for_the_line_end_that_has_always_followed():
     rig.rx(push[:-2] + b"\r\n")
     rig.go(PAYLOAD_STALL)
     assert [urc.complete for urc in rig.urcs[5:]] == [False]
+
+
+# -- an answer with data in which something makes no sense -----------------------------------------------------------
+
+READ = Exchange(line=b"AT+READ", lines=(Expected(P("+READ: {n:int}\\r\\n{data:raw(n)}\\r\\n"), repeat="optional"),))
+HEADER, DATA = b"\r\n+READ: 10\r\n", b"0123456789\r\n"
+
+
+# Nothing but well-formed reports, behind a length of which 0 is left: those are believed (decision 0006).
+REPORTS = [b"+ZZ: 45678\r\n", b"+Z: 3\r\n+ZZ\r\n"]
+PLACES = [*range(2, len(HEADER)), None]
+
+
+@pytest.mark.parametrize(
+    ("data", "at"),
+    [(data, at) for data in (DATA, *REPORTS) for at in PLACES if data == DATA or at != HEADER.index(b"1")],
+)
+def test_a_byte_lost_from_the_head_of_data_leaves_no_gap_and_is_no_end(data, at):
+    """Whoever reads is told, unless the data comes out whole; ``at``: none is lost."""
+    rig = Rig()
+    job = rig.submit(READ)
+    head = HEADER if at is None else HEADER[:at] + HEADER[at + 1 :]
+    rig.rx(head + data + OK)
+    if at is None or head == b"\r\n+READ:10\r\n":
+        assert job.reply is not None
+        assert job.reply.lines[0].payload == data[:10]
+    else:
+        assert isinstance(job.error, SyncError)
+        assert "data may be missing" in str(job.error)
+
+
+def test_an_unknown_report_beside_data_that_came_is_no_loss():
+    rig = Rig()
+    job = rig.submit(READ)
+    rig.rx(b"\r\n+UNKNOWN: 1\r\n" + HEADER + DATA + OK)
+    assert job.reply is not None
+    assert job.reply.lines[0].payload == DATA[:10]
+
+
+def test_an_answer_that_says_there_is_nothing_may_have_an_unknown_report_beside_it():
+    rig = Rig()
+    job = rig.submit(READ)
+    rig.rx(b"\r\n+UNKNOWN: 1\r\n\r\nERROR\r\n")
+    assert job.reply is not None
+    assert job.reply.outcome is Outcome.FAIL
