@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 SMALLEST = next(block for block in BLOCKS if "name: my-modem" in block)
 PROFILES = [
     [line.strip() for line in (ROOT / "profiles" / f"{name}.yaml").read_text().splitlines()]
-    for name in ("quectel-common", "quectel-bg95", "nordic-common", "nordic-sm")
+    for name in ("quectel-common", "quectel-bg95", "nordic-common", "nordic-sm", "ublox-common")
 ]
 
 
