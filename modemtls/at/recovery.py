@@ -24,6 +24,8 @@ class Recovery:
     ``input_timeout``: seconds after which the modem gives up waiting for payload by itself, None if it never does or
     nobody knows. ``escape``: bytes that end a data phase, sent alone with ``escape_guard`` seconds of silence before
     and after. ``quiet``: seconds of silence that count as silence. ``rounds``: how often all probes are tried.
+    ``close_quote``: bytes that end a command whose closing quotation mark was lost, sent alone behind silence
+    in a further round behind each but the first. A modem that was in no such text then is in one, until the next.
     """
 
     probes: tuple[Exchange, ...]
@@ -32,6 +34,7 @@ class Recovery:
     escape_guard: float = 0.1
     quiet: float = 0.1
     rounds: int = 3
+    close_quote: bytes = b""
 
     def __post_init__(self) -> None:
         if len({one.lines[0].pattern.head for one in self.probes if one.lines}) < 2:

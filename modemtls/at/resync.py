@@ -3,7 +3,9 @@
 First silence, and where the modem may be waiting for payload its whole input time-out, for what is sent then would be
 taken as payload. Then probes whose answers are told apart by their information lines. A probe that goes unanswered is
 followed by a different one, so that a late answer is not taken for the next; after one that went unanswered, success
-has to be followed by silence. Then the escape sequence, if the modem has one, and all again.
+has to be followed by silence. Then the escape sequence, if the modem has one, and all again. Behind that, where a lost
+quotation mark leaves the modem waiting for it for good, one that closes the text, in a round of its own. It opens one
+if there was none: so the same again.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ class Resync:
     """One attempt at it, driven by the line. ``timer`` is when :meth:`step` is due."""
 
     __slots__ = (
+        "_close",
         "_doubt",
         "_escape",
         "_left",
@@ -87,6 +90,7 @@ class Resync:
         self._unanswered = 0
         self._left = self._probes()
         self._escape = False
+        self._close = self._closing()
         self._phase = _Phase.HOLD
         self._quiet_from = now
         self.timer: float | None = now
@@ -102,6 +106,10 @@ class Resync:
             one for one in probes if one.line != doubted.line and not heads & {line.pattern.head for line in one.lines}
         ]
         return fit or probes
+
+    def _closing(self) -> bool:
+        """Whether the round that begins is one of those that close a quoted text."""
+        return bool(self._line.recovery.close_quote) and self._round >= 2 and self._round % 2 == 0
 
     def _hold(self, now: float) -> None:
         """Send nothing while the modem may take it as payload."""
@@ -139,6 +147,11 @@ class Resync:
                         self._line.put(self._line.recovery.escape, now)
                         self._phase = _Phase.ESCAPED
                         self.timer = now + max(self._line.recovery.escape_guard, self._line.recovery.quiet)
+                    elif self._close:
+                        self._close = False
+                        self._line.put(self._line.recovery.close_quote, now)
+                        self._phase = _Phase.ESCAPED
+                        self.timer = now + self._line.recovery.quiet
                     else:
                         self._probe(now)
                 case _Phase.ESCAPED | _Phase.GUARD:
@@ -177,11 +190,12 @@ class Resync:
             return
         self._round += 1
         recovery = self._line.recovery
-        if self._round >= recovery.rounds:
+        self._close = self._closing()
+        if self._round >= recovery.rounds + (recovery.rounds - 1 if recovery.close_quote else 0):
             self._fail(now, f"nothing sensible answers ({self._doubt.reason})")
             return
         self._left = self._probes()
-        self._escape = bool(recovery.escape)
+        self._escape = bool(recovery.escape) and not self._close
         # A payload that lost bytes on the line would have swallowed the probes.
         pause = recovery.input_timeout if self._doubt.unknown and recovery.input_timeout is not None else recovery.quiet
         self._phase = _Phase.HOLD
@@ -210,7 +224,7 @@ class Resync:
         """Take a line that nothing explains; ``result``: it looks like a final result."""
         if self._phase is _Phase.HOLD and result:
             self._doubt.result(self._line.recovery.quiet, now)
-            self._escape = False
+            self._escape = self._close = False
             self._hold(now)
         elif self._phase is _Phase.TRAIL:
             # Late answers still come: the one that counted may have been one of them.
@@ -222,7 +236,7 @@ class Resync:
         self._line.codec.end()
         self._unanswered += self._phase is _Phase.PROBE
         self._left = self._probes()
-        self._escape = False
+        self._escape = self._close = False
         self._hold(now)
 
     # -- ends ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from modemtls.errors import (
     NotSupportedError,
     SyncError,
 )
-from modemtls.modem.identify import QUICK_RECOVERY, baudrates, greet
+from modemtls.modem.identify import CLOSE_QUOTE, QUICK_RECOVERY, baudrates, greet
 from modemtls.profile import bundled, load
 from modemtls.profile.identity import candidate
 
@@ -85,28 +85,43 @@ def find(
     tried: list[int] = []
     told, late = "", False
     grammar = careful(wanted)
-    for rate in baudrates(settings.baudrate, serial_line=is_serial_line(name)):
-        tried.append(rate)
+    rates = list(baudrates(settings.baudrate, serial_line=is_serial_line(name)))
+    silent: list[int] = []
+    while rates or silent:
+        # Last, and where nothing comes: a modem that merely did not listen may wait for a second mark then.
+        close_quote = not rates
+        rate = (rates or silent).pop(0)
+        if not close_quote:
+            tried.append(rate)
         port = opener(name, rate, rtscts=settings.rtscts, deadline=deadline)
-        channel, what, final = _try(port, trace, grammar, attempts=1 if told else 2, deadline=deadline)
+        attempts = 1 if told and not close_quote else 2
+        channel, what, final = _try(port, trace, grammar, attempts=attempts, close_quote=close_quote, deadline=deadline)
         if channel is not None:
             return channel
         logger.info("%s at %d bit/s: %s", name, rate, what)
+        if what == _SILENCE and not close_quote:
+            silent.append(rate)
         told = what if not told or told == _SILENCE else told
         late = deadline is not None and time.monotonic() >= deadline
         if final or late:
             break
-    rates = f"tried {', '.join(map(str, tried))} bit/s" + (" until the time ran out" if late else "")
-    raise NotAModemError(f"{name}: no modem there: {told} ({rates})")
+    where = f"tried {', '.join(map(str, tried))} bit/s" + (" until the time ran out" if late else "")
+    raise NotAModemError(f"{name}: no modem there: {told} ({where})")
 
 
 def _try(
-    port: Port, trace: Trace | None, grammar: Grammar, *, attempts: int, deadline: float | None
+    port: Port, trace: Trace | None, grammar: Grammar, *, attempts: int, close_quote: bool, deadline: float | None
 ) -> tuple[Channel | None, str, bool]:
-    """Give a channel on ``port`` if a modem answers, else what came instead and whether no other rate can help."""
+    """Give a channel on ``port`` if a modem answers, else what came instead and whether no other rate can help.
+
+    ``close_quote``: begin with what ends a quoted text that a predecessor left open.
+    """
     spare = os.dup(port.fileno())  # to listen once more when the channel has gone
     channel: Channel | None = None
     try:
+        if close_quote:
+            with contextlib.suppress(OSError):
+                os.write(spare, CLOSE_QUOTE)
         channel = Channel(port, grammar, trace=trace, recovery=QUICK_RECOVERY)
         greet(channel, attempts=attempts, deadline=deadline)
     except NotAModemError as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modemtls.at.channel import Channel
     from modemtls.at.exchange import Reply
 
-__all__ = ["BAUDRATES", "QUICK_RECOVERY", "Identity", "ask", "baudrates", "errors_as", "greet"]
+__all__ = ["BAUDRATES", "CLOSE_QUOTE", "QUICK_RECOVERY", "Identity", "ask", "baudrates", "errors_as", "greet"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,11 @@ QUICK_RECOVERY: Final = Recovery(
     ),
     rounds=1,
 )
+
+# Ends a command whose closing quotation mark was lost, on modems to which a line end in quotes is none. With something
+# behind it, so that such a command is refused and not carried out; to any other modem a line without AT is nothing
+# (V.250, 5.2.1).
+CLOSE_QUOTE: Final = b'"x\r\n'
 
 _ANSWER_TIME: Final = 3.0  # s; identification needs neither SIM nor network
 _GREETING_PAUSE: Final = 0.2  # s; after a refusal, which may have been about what a predecessor had begun to type

@@ -201,18 +201,23 @@ class _Whole:
         if len(probes) < 2:
             return None
         escape = entries["escape"].entries if "escape" in entries else {}
-        text = b""
-        if "text" in escape:
-            try:
-                text = unescape(str(escape["text"].scalar)).encode("latin-1")
-            except TemplateError as error:
-                self.problems.add(escape["text"], error.message)
         return Recovery(
             tuple(probes),
             input_timeout=seconds(entries["input_timeout"]) if "input_timeout" in entries else None,
-            escape=text,
+            escape=self._text_of(entries.get("escape")),
             escape_guard=seconds(escape["quiet"]) if "quiet" in escape else 0.0,
+            close_quote=self._text_of(entries.get("close_quote")),
         )
+
+    def _text_of(self, node: Node | None) -> bytes:
+        """Give the bytes of a ``{text: …}``, none if it is not there."""
+        if node is None or "text" not in node.entries:
+            return b""
+        try:
+            return unescape(str(node.entries["text"].scalar)).encode("latin-1")
+        except TemplateError as error:
+            self.problems.add(node.entries["text"], error.message)
+            return b""
 
     def urcs(self, parts: Parts) -> tuple[m.UrcSpec, ...]:
         node = section(self.root, "urcs")

@@ -241,6 +241,7 @@ _prompt: Final = Either(
     "text or a map",
 )
 _escape: Final = Rec({"text": TEXT, "quiet": DURATION, "see": EVIDENCE}, frozenset({"text"}), "in escape")
+_close_quote: Final = Rec({"text": TEXT, "see": EVIDENCE}, frozenset({"text", "see"}), "in close_quote")
 _end_of_data: Final = Rec({**_escape.fields, "split": BOOL}, frozenset({"text"}), "in escape")
 _payload: Final = Either(
     (
@@ -552,7 +553,10 @@ SECTIONS: Final[dict[str, Shape]] = {
     "urcs": Either(((("map",), MapOf(_urc)), (("list",), ListOf(_urc))), "a map of rules"),
     "secrets": MapOf(_secret),
     "recovery": Rec(
-        {"probes": ListOf(_asked, 2, "probes"), "input_timeout": DURATION, "escape": _escape, "boot_time": DURATION},
+        {
+            "probes": ListOf(_asked, 2, "probes"), "input_timeout": DURATION, "escape": _escape,
+            "close_quote": _close_quote, "boot_time": DURATION,
+        },
         what="in recovery",
     ),
     "programs": MapOf(_program, "[a-z][a-z0-9_]*", "a program's name (small letters, digits, _)"),

@@ -284,3 +284,54 @@ def test_an_answer_that_says_there_is_nothing_may_have_an_unknown_report_beside_
     rig.rx(b"\r\n+UNKNOWN: 1\r\n\r\nERROR\r\n")
     assert job.reply is not None
     assert job.reply.outcome is Outcome.FAIL
+
+
+CLOSE = b'"x\r\n'
+CLOSED = Recovery(PROBES[:2], escape=b"+++", escape_guard=0.5, rounds=3, close_quote=CLOSE)
+ORDINARY = [b"AT+P1?\r", b"AT+P2?\r", b"+++", b"AT+P1?\r", b"AT+P2?\r"]
+
+
+def until_idle(rig, quoted, *, deaf=()):
+    """Have a modem answer to which a line end within quotes is none; give what it was sent.
+
+    ``quoted``: it waits for a quotation mark. What begins before ``deaf`` has been sent it does not hear.
+    """
+    sent = []
+    for _ in range(400):
+        rig.go(0.05)
+        for piece in rig.take_sent():
+            sent.append(piece)
+            if len(sent) <= len(deaf):
+                continue
+            quoted ^= piece.count(b'"') % 2 == 1
+            if not quoted:
+                info = b"+P%c: 1\r\n\r\n" % piece[4:5] if piece.startswith(b"AT+P") else b""
+                rig.rx(b"\r\n" + info + (b"OK" if piece.startswith(b"AT") else b"ERROR") + b"\r\n")
+    return sent
+
+
+def test_a_text_that_a_lost_quotation_mark_left_open_is_closed_when_all_else_failed():
+    rig = timed_out(recovery=CLOSED)
+    job = rig.submit(AT)
+    assert until_idle(rig, quoted=True) == [*ORDINARY, CLOSE, b"AT+P1?\r", b"AT\r"]
+    assert job.reply.ok
+
+
+def test_one_that_it_opened_itself_is_closed_again():
+    rig = timed_out(recovery=CLOSED)
+    job = rig.submit(AT)
+    sent = until_idle(rig, quoted=False, deaf=ORDINARY)
+    assert sent == [*ORDINARY, CLOSE, *ORDINARY, CLOSE, b"AT+P1?\r", b"AT\r"]
+    assert job.reply.ok
+
+
+def test_no_more_than_two_quotation_marks_are_sent_and_none_to_a_modem_that_has_no_need_of_them():
+    rig = timed_out(recovery=CLOSED)
+    job = rig.submit(AT)
+    rig.go(30)
+    assert rig.take_sent().count(CLOSE) == 2
+    assert isinstance(job.error, SyncError)
+    rig = timed_out()
+    rig.submit(AT)
+    rig.go(200)
+    assert not any(b'"' in piece for piece in rig.take_sent())

@@ -480,3 +480,46 @@ def test_the_end_of_a_command_is_found_out_and_a_needless_line_feed_never_sent(a
     errors_as(channel, 1)
     assert bytes(heard) == b"AT+CMEE=1" + end
     assert channel.error_form == 1
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\r\n"])
+@pytest.mark.parametrize("rate", [115200, 9600])
+def test_a_modem_that_waits_for_a_quotation_mark_is_freed_when_nothing_else_answers(attach, end, rate):
+    heard = bytearray(b'AT+X="text')
+    modem = Plain(echo=False)
+
+    def piece(data):
+        """Answer as an interpreter to which a line end within quotes is text."""
+        heard.extend(data)
+        said = b""
+        while (at := heard.find(end)) >= 0:
+            while heard[:at].count(b'"') % 2 and (at := heard.find(end, at + 1)) >= 0:
+                pass
+            if at < 0:
+                break
+            line = bytes(heard[:at])
+            del heard[: at + len(end)]
+            said += modem(line[max(line.find(b"AT"), 0) :]) if line.strip() else b""
+        return said
+
+    channel = attach(piece=piece, settings=Settings(baudrate="auto"), only_at=rate)
+    assert channel.terminator == end
+    assert ask(channel).manufacturer == "Maker"
+
+
+def test_a_quotation_mark_is_only_sent_behind_every_ordinary_greeting_and_once_at_each_rate(attach):
+    heard = []
+    with pytest.raises(NotAModemError, match="nothing answers"):
+        attach(piece=lambda data: heard.append(data) or b"", settings=Settings(baudrate="auto"))
+    rates = len(identify.BAUDRATES)
+    assert attach.far.rates == [*identify.BAUDRATES] * 2
+    pieces = b"".join(heard)
+    assert pieces.count(b'"') == rates
+    assert pieces[: pieces.index(b'"')].count(b"ATE0Q0V1+CFUN?") == rates + 1
+
+
+def test_no_quotation_mark_is_sent_where_something_answers(attach):
+    heard = []
+    with pytest.raises(NotAModemError):
+        attach(piece=lambda data: heard.append(data) or b"login: ")
+    assert b'"' not in b"".join(heard)
