@@ -56,11 +56,12 @@ def bound_to(host: str, port: int, settings: TlsSettings, records: bytes) -> byt
 
 
 def filed_under(settings: TlsSettings) -> tuple[str | None, ...]:
-    """Return what tells sessions apart in a modem that keeps them, as far as that is certain: the credentials.
+    """Return what tells sessions apart in a modem that keeps them, as far as that is certain: the bundle's number.
 
-    By what it knows its hosts besides (the name that is sent, the one that is looked up, the address) is not.
+    Which of the bundle a connection uses makes no difference to it. By what it knows its hosts besides (the name that
+    is sent, the one that is looked up, the address) is not certain, nor is anything of a modem without bundles.
     """
-    return settings.bundle, settings.ca, settings.cert, settings.key, settings.psk
+    return (settings.bundle,)
 
 
 @dataclass(slots=True, eq=False)

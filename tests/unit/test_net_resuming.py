@@ -10,7 +10,7 @@ import pytest
 from modemtls.modem.settings import TlsSettings
 from modemtls.net.contract import resumption
 from modemtls.net.contract.resumption import Kind
-from modemtls.net.resuming import Resuming, bound_to
+from modemtls.net.resuming import Resuming, bound_to, filed_under
 
 TOLD = {"session_id": "aWQ=", "session_secret": "c2VjcmV0", "session_kind": 0}
 SETTINGS = TlsSettings(version=3, suites=("0",), ca="ca", resume=True)
@@ -201,6 +201,16 @@ class TestWhatTheModemMayHaveOnOtherTerms:
             ]
         ]
         assert asked == [True, True, True, False, True]
+
+    def test_what_of_a_bundle_is_used_makes_no_other_place(self):
+        base = {"version": 3, "suites": ("0",), "bundle": "17", "ca": "17"}
+        bare, mutual = TlsSettings(**base), TlsSettings(**base, cert="17", key="17")
+        assert filed_under(bare) == filed_under(mutual)
+        assert filed_under(bare) != filed_under(TlsSettings(**(base | {"bundle": "18"})))
+
+    def test_without_bundles_there_is_one_place(self):
+        base = {"version": 3, "suites": ("0",)}
+        assert filed_under(TlsSettings(**base, ca="one")) == filed_under(TlsSettings(**base, ca="another", cert="own"))
 
     def test_those_of_other_credentials_do_not_meet(self):
         modem, one, other = Modem(store="modem"), bytearray(512), bytearray(512)
