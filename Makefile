@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# One more than there are processors: much of the time goes into waiting for lines and servers.
-WORKERS := $(shell echo $$(($$(nproc) + 1)))
+# Three to a processor: most of the time goes into waiting for lines and servers.
+WORKERS := $(shell echo $$(($$(nproc) * 3)))
 # What is compiled is kept, whatever the surroundings say: each worker and each program that a test starts would compile
 # everything anew, the tests' assertions included, which takes longer than many of the tests.
 unexport PYTHONDONTWRITEBYTECODE

@@ -90,6 +90,8 @@ def test_a_page_that_could_not_be_written_is_not_reported_as_written(site: Site)
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 def test_a_full_output_is_named(site: Site, command: list[object], unbuffered: str) -> None:
     tls = site.tls() if command[0] in {"get", "connect"} else []
+    if command[0] == "credentials":
+        site.run("get", f"https://{NAME}/page", *site.tls())  # so that there is one to list
     with open("/dev/full", "wb") as out:
         done = subprocess.run(
             [*PROGRAM, "-p", site.modem.path, *map(str, command), *tls],
