@@ -236,7 +236,7 @@ class Machine(Hooks, LineEvents):
         self._carry_out(due)
         if not self._talks():  # a fault may have ended it just now
             return
-        data = b"\r\n" + text.encode() + b"\r\n"
+        data = b"\r\n" + text.encode(errors="surrogateescape") + b"\r\n"
         if payload is not None:
             data += payload + (b"\r\n" if trailer else b"")
         self.interpreter.urc(data)

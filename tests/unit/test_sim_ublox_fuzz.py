@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from modemtls.sim.harness import Harness
@@ -41,6 +41,7 @@ models = st.sampled_from([("ublox-sara-r5", "R510M8S"), ("ublox-sara-r4", "R410M
 @given(
     st.lists(st.tuples(pieces, pauses), max_size=12), models, st.sampled_from(["any", "strict"]),
 )  # fmt: skip
+@example(steps=[(b'AT+CSGT=1,"\x80"\r', 0.0)], model=("ublox-sara-r5", "R510M8S"), pauses_matter="any")
 def test_any_dialogue(steps, model, pauses_matter):
     name, module = model
     variants = [f"module={module}", f"gap={pauses_matter}", f"prompt-gap={pauses_matter}"]
