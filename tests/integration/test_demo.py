@@ -106,7 +106,8 @@ def test_stopping_it_halfway_leaves_no_modem_behind(stop: signal.Signals) -> Non
     assert len(modems) == 1
     process.send_signal(stop)
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 128 + stop
+    # A shell says the same of both: the signal may also find the interpreter at its own end, or before its handler.
+    assert process.returncode in {128 + stop, -stop}
     assert err == ""
     assert select.select(modems, [], [], 5)[0] == modems  # readable when it has ended
     for modem in modems:
