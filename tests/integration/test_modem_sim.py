@@ -400,7 +400,6 @@ def test_ctrl_c_at_any_moment_leaves_it_usable_and_leaks_nothing(server, pki, se
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-        # A close may take the modem some seconds, where the far side is slow to close; what is lost stays for ever.
-        assert user.modem.channel.wait(lambda: not user.modem.slots.slots(), user.modem.now() + 30)
+        assert user.modem.channel.wait(lambda: not user.modem.slots.slots(), user.modem.now() + 5)
         assert user.modem.contexts.names_in_use() == frozenset()
         assert len({user.connect().number for _ in range(12)}) == 12
