@@ -70,14 +70,18 @@ class User:
     def __exit__(self, *_):
         self.modem.close()
 
-    def connect(self, settings=TLS):
+    def connect(self, settings=TLS, made=None):
+        """Give a connection; ``made`` has it, too, and before an interrupt can strike."""
+        made = [] if made is None else made
         for left in (2, 1, 0):
             try:
                 self.modem.ensure_up()
                 with self.modem.credentials.hold() as holding:
                     settings = replace(settings, ca=holding.ensure("ca", self.ca))
                     with self.modem.contexts.lease(settings) as lease:
-                        return self.modem.open(Opening(family="tls", host="good.example", port=443, lease=lease))
+                        wanted = Opening(family="tls", host="good.example", port=443, lease=lease)
+                        made.extend(map(self.modem.open, (wanted,)))
+                        return made[0]
             except ModemRestartedError:
                 if not left:
                     raise
@@ -89,9 +93,20 @@ class User:
         return self.modem.sockets.run(slot, "receive", {"size": 1500}).payload
 
     def works(self):
-        slot = self.connect()
-        assert self.talk(slot) == b"hello"
-        self.modem.sockets.close(slot)
+        made = []
+        try:
+            assert self.talk(self.connect(made=made)) == b"hello"
+        finally:
+            for slot in made:
+                self.close(slot)
+
+    def close(self, slot):
+        """Close what is one's own, interrupted or not: nobody else would."""
+        try:
+            self.modem.sockets.close(slot)
+        except KeyboardInterrupt:
+            self.modem.sockets.close(slot)
+            raise
 
 
 @pytest.mark.parametrize(
