@@ -16,6 +16,7 @@ from modemtls.errors import (
     HandshakeError,
     ModemError,
     ModemRestartedError,
+    ModemTimeoutError,
     NameResolutionError,
     NetworkError,
 )
@@ -29,6 +30,7 @@ from modemtls.net.contract import (
     Socket,
     SocketConfiguration,
     State,
+    Unset,
 )
 from modemtls.net.contract.interface import check_receive_timeout
 from modemtls.net.failures import connect_failure
@@ -334,6 +336,28 @@ class OffloadSocket(Socket):
         if link is None or self._state is State.CLOSED or self._state is State.BOUND:
             raise ModemError("the socket is not connected", number=errno.EBADF)
         return link
+
+    def _received(self, link: Link, size: int, timeout: float | Unset | None, *, peek: bool = False) -> bytes:
+        """Receive from ``link`` as the contract has it; ``timeout`` unset is the socket's own."""
+        if size < 0:
+            raise ConfigurationError(f"cannot receive {size} bytes")
+        if self._state is State.SHUTDOWN:
+            data = link.take(size, peek=peek)
+            return b"" if data is None else data
+        wait = self._receive_timeout if isinstance(timeout, Unset) else timeout
+        try:
+            if wait is not None and wait <= 0:
+                data = link.receive(size, self._modem.now(), poll=True, peek=peek)
+            else:
+                data = link.receive(size, self._deadline(wait), peek=peek)
+        except ModemTimeoutError:
+            self._show()
+            raise
+        if self._noting is not None:
+            self._noting(link.slot)
+        if not data and link.closing and self.state is not State.SHUTDOWN:
+            raise ModemError("the socket was closed while it was receiving", number=errno.EBADF)
+        return data
 
     def _sendable(self) -> Link:
         link = self._connected()

@@ -6,9 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from modemtls.errors import (
-    ConfigurationError,
     ModemError,
-    ModemTimeoutError,
     NotSupportedError,
     TruncatedError,
 )
@@ -152,27 +150,6 @@ class DatagramSocket(OffloadSocket):
         except TruncatedError as error:
             error.address = (host, number)
             raise
-
-    def _received(self, link: Link, size: int, timeout: float | Unset | None, *, peek: bool = False) -> bytes:
-        if size < 0:
-            raise ConfigurationError(f"cannot receive {size} bytes")
-        if self._state is State.SHUTDOWN:
-            data = link.take(size, peek=peek)
-            return b"" if data is None else data
-        wait = self._receive_timeout if isinstance(timeout, Unset) else timeout
-        try:
-            if wait is not None and wait <= 0:
-                data = link.receive(size, self._modem.now(), poll=True, peek=peek)
-            else:
-                data = link.receive(size, self._deadline(wait), peek=peek)
-        except ModemTimeoutError:
-            self._show()
-            raise
-        if self._noting is not None:
-            self._noting(link.slot)
-        if not data and link.closing and self.state is not State.SHUTDOWN:
-            raise ModemError("the socket was closed while it was receiving", number=errno.EBADF)
-        return data
 
     # -- questions ----------------------------------------------------------------------------------------------
 

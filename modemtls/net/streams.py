@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from modemtls.errors import ConfigurationError, ModemError, ModemTimeoutError, NotSupportedError
+from modemtls.errors import ModemError, ModemTimeoutError, NotSupportedError
 from modemtls.net.contract import DEFAULT_SEND_TIMEOUT, UNSET, State, Unset
 from modemtls.net.link import Link
 from modemtls.net.offload import OffloadSocket
@@ -113,26 +113,7 @@ class StreamSocket(OffloadSocket):
     def receive(self, size: int, *, timeout: float | Unset | None = UNSET, peek: bool = False) -> bytes:
         """Return what is there, up to ``size`` bytes; see :meth:`Socket.receive`."""
         link = self._connected()
-        if size <= 0:
-            if size < 0:
-                raise ConfigurationError(f"cannot receive {size} bytes")
-            return b""
-        if self._state is State.SHUTDOWN:
-            return link.take(size, peek=peek) or b""
-        wait = self._receive_timeout if isinstance(timeout, Unset) else timeout
-        try:
-            if wait is not None and wait <= 0:
-                data = link.receive(size, self._modem.now(), poll=True, peek=peek)
-            else:
-                data = link.receive(size, self._deadline(wait), peek=peek)
-        except ModemTimeoutError:
-            self._show()
-            raise
-        if self._noting is not None:
-            self._noting(link.slot)
-        if not data and link.closing and self._state is State.CLOSED:
-            raise ModemError("the socket was closed while it was receiving", number=errno.EBADF)
-        return data
+        return self._received(link, size, timeout, peek=peek) if size else b""
 
     @property
     def ready(self) -> bool:
