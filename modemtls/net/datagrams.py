@@ -132,10 +132,7 @@ class Datagrams(Link):
             if not peek:
                 self._failed = None
             raise again(failed)
-        failure = self._failure()
-        if failure is not None:
-            raise again(failure)
-        return b"" if self._at_end() else None
+        return self._nothing_more()
 
     def _next(self, *, peek: bool) -> bytes | None:
         taken: list[bytes] = []

@@ -139,6 +139,10 @@ class Link:
         except BaseException:
             self._put_back(taken, count)
             raise
+        return self._nothing_more()
+
+    def _nothing_more(self) -> bytes | None:
+        """Behind the last of the data: raise the failure, or give ``b""`` at the end, None before it."""
         failure = self._failure()
         if failure is not None:
             raise again(failure)
