@@ -161,18 +161,22 @@ class FakeSockets:
         answer = self.modem.script(op, slot, bindings)
         if answer is not None:
             return answer
-        peer = self.modem.peers[slot.number]
         with self.modem.lock:
-            if op == "send":
-                if slot.closed:
-                    raise CommandError("the modem answered ERROR", kind="closed")
-                peer.received += bindings["data"]
-                return Answer()
-            taken = bytes(peer.waiting[: bindings["size"]])
-            del peer.waiting[: len(taken)]
-            if not taken:
-                peer.told = False
-            return Answer(Outcome.OK if taken else Outcome.EMPTY, payload=taken)
+            return self._answer(slot, op, bindings)
+
+    def _answer(self, slot: Slot, op: str, bindings: Mapping[str, Any]) -> Answer:
+        """What the modem says that the script leaves to it."""
+        peer = self.modem.peers[slot.number]
+        if op == "send":
+            if slot.closed:
+                raise CommandError("the modem answered ERROR", kind="closed")
+            peer.received += bindings["data"]
+            return Answer()
+        taken = bytes(peer.waiting[: bindings["size"]])
+        del peer.waiting[: len(taken)]
+        if not taken:
+            peer.told = False
+        return Answer(Outcome.OK if taken else Outcome.EMPTY, payload=taken)
 
 
 class FakeModem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from modemtls.at.grammar import Outcome
@@ -35,35 +35,21 @@ class PacketPeer(Peer):
 class PacketSockets(FakeSockets):
     modem: PacketModem
 
-    def run(
-        self,
-        slot: Slot,
-        op: str,
-        bindings: Mapping[str, Any],
-        *,
-        deadline: float | None = None,
-        on_orphan: Callable[[Any], None] | None = None,
-    ) -> Answer:
-        self.modem.commands.append(op)
-        slot.check()
-        answer = self.modem.script(op, slot, bindings)
-        if answer is not None:
-            return answer
+    def _answer(self, slot: Slot, op: str, bindings: Mapping[str, Any]) -> Answer:
         peer = self.modem.peers[slot.number]
         assert isinstance(peer, PacketPeer)
-        with self.modem.lock:
-            if op == "address":
-                return Answer(values=dict(self.modem.addresses))
-            if op in {"pending", "pendingfrom"}:
-                return Answer(values={"pending": sum(len(data) for data, _ in peer.packets)})
-            if op in {"send", "sendto"}:
-                if slot.closed:
-                    raise CommandError("the modem answered ERROR", kind="closed")
-                peer.sent.append(bindings["data"])
-                if op == "sendto":
-                    peer.sent_to.append((bindings["host"], bindings["port"]))
-                return Answer()
-            return self._read(peer, bindings["size"])
+        if op == "address":
+            return Answer(values=dict(self.modem.addresses))
+        if op in {"pending", "pendingfrom"}:
+            return Answer(values={"pending": sum(len(data) for data, _ in peer.packets)})
+        if op in {"send", "sendto"}:
+            if slot.closed:
+                raise CommandError("the modem answered ERROR", kind="closed")
+            peer.sent.append(bindings["data"])
+            if op == "sendto":
+                peer.sent_to.append((bindings["host"], bindings["port"]))
+            return Answer()
+        return self._read(peer, bindings["size"])
 
     def _read(self, peer: PacketPeer, size: int) -> Answer:
         if not peer.packets:

@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 UP, DOWN = "up", "down"
@@ -29,7 +30,7 @@ class CutError(Exception):
         self.reset = reset
 
 
-class _Relay(threading.Thread):
+class _Relay(threading.Thread, ABC):
     def __init__(self, port: int, kind: socket.SocketKind) -> None:
         super().__init__(daemon=True)
         self.change: Change = let_pass
@@ -64,8 +65,8 @@ class _Relay(threading.Thread):
                 with contextlib.suppress(OSError):
                     self._readable(one)
 
-    def _readable(self, one: socket.socket) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _readable(self, one: socket.socket) -> None: ...
 
 
 class StreamRelay(_Relay):
