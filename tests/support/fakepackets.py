@@ -6,10 +6,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from modemtls.at.grammar import Outcome
-from modemtls.errors import CommandError
+from modemtls.errors import CommandError, ModemError
 from modemtls.modem.slots import Slot
 from modemtls.modem.sockets import Opening
+from modemtls.net import create_udp_socket, error_pair
 from tests.support.fakemodem import Answer, FakeModem, FakeSockets, Peer
 
 
@@ -82,3 +85,24 @@ class PacketModem(FakeModem):
         slot = super().open(wanted, deadline=deadline)
         self.peers[-1] = PacketPeer(self, slot)
         return slot
+
+
+def connected(modem, host="peer.example", configuration=None, **options):
+    sock = create_udp_socket(modem, configuration, **options)
+    sock.connect(host, "5683")
+    modem.commands.clear()
+    return sock
+
+
+def bound(modem, port="5683", configuration=None, **options):
+    sock = create_udp_socket(modem, configuration, **options)
+    sock.bind(None, port)
+    modem.commands.clear()
+    return sock
+
+
+def fails(code, call, *given, **named):
+    with pytest.raises(ModemError) as caught:
+        call(*given, **named)
+    assert error_pair(caught.value).code == code, caught.value
+    return caught.value
