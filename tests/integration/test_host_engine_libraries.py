@@ -24,6 +24,7 @@ import modemtls
 from modemtls.sockets.mqtt import through
 from modemtls.sockets.web import pool_manager
 from tests.support import servers
+from tests.support.hasty import hasty
 from tests.support.contract_peers import tls_peer
 from tests.support.pki import Pki
 
@@ -32,17 +33,14 @@ DATA = (
     bytes(range(256)) * 40 + b'\r\nOK\r\n+QIURC: "closed",0\r\n+UUSOCL: 0\r\n#XTCPRECV: 3\r\n> +++\r\nERROR\r\n\x1a\x1b'
 )
 UBLOX = "sim:ublox-sara-r5?boot-time=0.02&registration-time=0.02&pdp-time=0.01"
-# Without the silence between commands, which simulated modules do not need, and tests would wait.
-HASTY = "profile: 1\nname: hasty\nextends: ublox-sara-r5\nline: {after_result: 0s, after_urc: 0s}\n"
 
 
 @pytest.fixture(scope="module", params=["sim:quectel-bg95", UBLOX, "sim:nordic-sm"], ids=lambda name: name[4:14])
 def modem(request, tmp_path_factory):
     profile = None
     if request.param == UBLOX:
-        profile = tmp_path_factory.mktemp("profiles") / "hasty.yaml"
-        profile.write_text(HASTY)
-    with modemtls.open(request.param, apn="iot.example", profile=profile and str(profile)) as made:
+        profile = hasty("ublox-sara-r5", tmp_path_factory.mktemp("profiles"))
+    with modemtls.open(request.param, apn="iot.example", profile=profile) as made:
         yield made
 
 
