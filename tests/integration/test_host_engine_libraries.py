@@ -24,8 +24,8 @@ import modemtls
 from modemtls.sockets.mqtt import through
 from modemtls.sockets.web import pool_manager
 from tests.support import servers
-from tests.support.hasty import hasty
 from tests.support.contract_peers import tls_peer
+from tests.support.hasty import hasty
 from tests.support.pki import Pki
 
 NAME = "server.example"
